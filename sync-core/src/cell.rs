@@ -1,0 +1,283 @@
+//! Addresses and contents: keys, types, paths, cells, items.
+//!
+//! Every data type is flattened into cells (DESIGN section 4). An [`ObjectId`] is a key and a type; a
+//! [`CellId`] is a path inside an object; an [`Item`] is what one event wrote to a cell. An item never
+//! changes: another write is another dot.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::id::Dot;
+use crate::time::WallMillis;
+
+/// A key of the store: UTF-8 text, ordered by its bytes, cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(Arc<str>);
+
+impl Key {
+    /// The key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::borrow::Borrow<str> for Key {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Key {
+    fn from(text: &str) -> Self {
+        Self(Arc::from(text))
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+/// Which data type an object is: a number on the wire, open for types that this build does not know.
+///
+/// Objects of an unknown type are stored, relayed and fingerprinted like any other; only reading them
+/// needs the type.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TypeTag(pub u8);
+
+impl TypeTag {
+    /// Add-wins, observed-remove set.
+    pub const OR_SET: Self = Self(1);
+    /// Last-writer-wins map that keeps concurrent siblings until the next write.
+    pub const LWW_MAP: Self = Self(2);
+    /// Counter with increments, decrements and observed reset.
+    pub const PN_COUNTER: Self = Self(3);
+
+    /// The type's name for people; `None` for a type that this build does not know.
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Self::OR_SET => Some("set"),
+            Self::LWW_MAP => Some("map"),
+            Self::PN_COUNTER => Some("counter"),
+            Self(_) => None,
+        }
+    }
+}
+
+impl TypeTag {
+    /// True if a live item at `path` makes an object of this type present.
+    ///
+    /// Counter floors are not presence: what is left of a reset counter is no counter (DESIGN section
+    /// 4), so they do not count against the cap and a key of nothing but floors is absent.
+    pub fn is_presence(self, path: &[u8]) -> bool {
+        match self {
+            Self::PN_COUNTER => path.len() == 16,
+            Self(_) => true,
+        }
+    }
+}
+
+impl fmt::Debug for TypeTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "type{}", self.0),
+        }
+    }
+}
+
+/// A CRDT of a namespace: a key and a type. Two types on one key are two objects and cannot conflict.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ObjectId {
+    /// The key.
+    pub key: Key,
+    /// The type, part of the identity.
+    pub ty: TypeTag,
+}
+
+impl ObjectId {
+    /// The object of type `ty` at `key`.
+    pub fn new(key: impl Into<Key>, ty: TypeTag) -> Self {
+        Self { key: key.into(), ty }
+    }
+}
+
+/// Where a cell lies inside its object: an element, a field, an owner. Ordered by its bytes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Path(Arc<[u8]>);
+
+impl Path {
+    /// The path's bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::borrow::Borrow<[u8]> for Path {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<&[u8]> for Path {
+    fn from(bytes: &[u8]) -> Self {
+        Self(Arc::from(bytes))
+    }
+}
+
+impl fmt::Debug for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.escape_ascii())
+    }
+}
+
+/// The full id of a cell. Frames and records carry full ids, never a hash of one.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct CellId {
+    /// The object.
+    pub object: ObjectId,
+    /// The place inside it.
+    pub path: Path,
+}
+
+impl CellId {
+    /// The cell at `path` of `object`.
+    pub fn new(object: ObjectId, path: impl Into<Path>) -> Self {
+        Self { object, path: path.into() }
+    }
+}
+
+/// A half-open range of paths of one object: `from <= path < until`, or up to the end.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct PathRange {
+    /// The object.
+    pub object: ObjectId,
+    /// The first path in the range.
+    pub from: Path,
+    /// The first path behind the range; `None` reaches to the object's last cell.
+    pub until: Option<Path>,
+}
+
+impl PathRange {
+    /// Every path of `object`.
+    pub fn whole(object: ObjectId) -> Self {
+        Self { object, from: Path::default(), until: None }
+    }
+
+    /// True if `path` lies in the range.
+    pub fn contains(&self, path: &Path) -> bool {
+        *path >= self.from && self.until.as_ref().is_none_or(|until| path < until)
+    }
+}
+
+/// The bytes that a write stored: a value in canonical encoding, or nothing (a set element).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Payload(Option<Arc<[u8]>>);
+
+impl Payload {
+    /// The payload's bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_deref().unwrap_or_default()
+    }
+
+    /// Number of bytes.
+    pub fn len(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// True if the write stored nothing but its cell.
+    pub fn is_empty(&self) -> bool {
+        self.as_bytes().is_empty()
+    }
+}
+
+impl From<&[u8]> for Payload {
+    fn from(bytes: &[u8]) -> Self {
+        Self((!bytes.is_empty()).then(|| Arc::from(bytes)))
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.as_bytes().escape_ascii())
+    }
+}
+
+/// A hybrid logical clock reading in one integer: 48 bits of wall milliseconds, 16 bits of counter.
+///
+/// A full counter carries into the milliseconds. Kulkarni et al., *Logical Physical Clocks* (2014); we
+/// keep the later of both clocks and count on from there.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Hlc(pub u64);
+
+impl Hlc {
+    /// The reading that a wall clock at `wall` gives, with a counter of 0.
+    pub const fn from_wall(wall: WallMillis) -> Self {
+        Self(wall.0 << 16)
+    }
+
+    /// The wall part, in milliseconds since the Unix epoch.
+    pub const fn wall(self) -> WallMillis {
+        WallMillis(self.0 >> 16)
+    }
+
+    /// The reading for a local write at `wall`: after this one, and not before the wall clock.
+    #[must_use]
+    pub fn tick(self, wall: WallMillis) -> Self {
+        Self(self.0.saturating_add(1).max(Self::from_wall(wall).0))
+    }
+
+    /// This clock after it saw `remote`, pulled ahead of the own wall clock by no more than `drift_ms`.
+    ///
+    /// A remote reading is never refused: a far-future clock wins only over writes concurrent with it,
+    /// since every write that saw it supersedes it (DESIGN section 4).
+    #[must_use]
+    pub fn observe(self, remote: Self, wall: WallMillis, drift_ms: u64) -> Self {
+        let bound = Self::from_wall(WallMillis(wall.0.saturating_add(drift_ms)));
+        self.max(remote.min(bound))
+    }
+}
+
+impl fmt::Debug for Hlc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}ms+{}", self.0 >> 16, self.0 & 0xffff)
+    }
+}
+
+/// What one event wrote to a cell. Immutable: the dot names the content for ever.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Item {
+    /// The event.
+    pub dot: Dot,
+    /// When it was written, by the writer's hybrid clock.
+    pub hlc: Hlc,
+    /// Wall milliseconds at which it dies; 0 means never. Dead once the horizon reaches it.
+    pub expires: WallMillis,
+    /// The value.
+    pub payload: Payload,
+}
+
+impl Item {
+    /// True if the item is dead at horizon `horizon`.
+    pub fn is_expired(&self, horizon: WallMillis) -> bool {
+        self.expires.0 != 0 && self.expires <= horizon
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hybrid_clock_never_goes_back_and_never_runs_ahead_of_a_poisoned_peer() {
+        let wall = WallMillis(1_000);
+        let clock = Hlc::default().tick(wall);
+        assert_eq!(clock.wall(), wall);
+        assert!(clock.tick(WallMillis(5)) > clock, "a wall clock stepped back does not step the clock back");
+        let poisoned = clock.observe(Hlc(u64::MAX), wall, 60_000);
+        assert_eq!(poisoned.wall(), WallMillis(61_000));
+        let full = Hlc((7 << 16) | 0xffff);
+        assert_eq!(full.tick(WallMillis(0)), Hlc(8 << 16), "a full counter carries into the milliseconds");
+    }
+}

@@ -1,0 +1,225 @@
+//! What can go wrong, sorted by who must act.
+//!
+//! [`WriteError`] is for the caller of a write: its own mistake, or a limit that it reached.
+//! [`FrameError`] is about bytes from a peer. A broken invariant of ours is a panic whose message says
+//! why it was thought to hold; it is never one of these.
+
+use crate::id::{Dot, NamespaceId, ReplicaId};
+
+/// Why a local write did not happen. In every case nothing was minted and no state changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// Limit reached: the namespace already holds as many CRDTs as it may.
+    #[error("the store is full: {count} CRDTs of at most {max}; remove some, or raise crdts_max")]
+    Full {
+        /// CRDTs held now.
+        count: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// Limit reached: the write would grow the namespace beyond its bytes.
+    #[error("the store is full: {bytes} bytes and {more} more exceed {max}; remove data, or raise store_bytes_max")]
+    StoreBytes {
+        /// Accounted bytes held now.
+        bytes: u64,
+        /// What the write would add.
+        more: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// Caller: the key is longer than a key may be.
+    #[error("a key of {len} bytes exceeds the limit of {max}")]
+    KeyTooLong {
+        /// Bytes given.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// Caller: the element or field is longer than a path may be.
+    #[error("an element or field of {len} bytes exceeds the limit of {max}")]
+    PathTooLong {
+        /// Bytes given.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// Caller: the value is longer than a value may be.
+    #[error("a value of {len} bytes exceeds the limit of {max}")]
+    ValueTooLong {
+        /// Bytes given.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// Caller: the group holds more bytes than one group may.
+    #[error("a group of {len} bytes exceeds the limit of {max}; split it")]
+    GroupTooLarge {
+        /// Bytes of keys, paths and payloads in the group.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// Caller: the counter's own contribution would leave the range of a 64-bit count.
+    #[error("adding {by} to a contribution of {from} leaves the range of a 64-bit counter")]
+    CounterRange {
+        /// The contribution before.
+        from: u64,
+        /// What was to be added.
+        by: u64,
+    },
+    /// Caller: no such namespace is open here.
+    #[error("namespace {namespace:?} is not open on this node")]
+    NoNamespace {
+        /// What was asked for.
+        namespace: NamespaceId,
+    },
+    /// Limit reached: this incarnation has used all its sequence numbers.
+    #[error("incarnation {replica:?} has used all {max} sequence numbers; restart the node", max = Dot::SEQ_MAX)]
+    SequencesUsed {
+        /// The incarnation.
+        replica: ReplicaId,
+    },
+}
+
+/// Why bytes from a peer were refused. The frame is refused whole; the node's state did not change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// The frame is longer than a frame may be.
+    #[error("a frame of {len} bytes exceeds the limit of {max}")]
+    Oversize {
+        /// Bytes received or announced.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The frame ends inside a field.
+    #[error("the frame ends at byte {at}, inside {field}")]
+    Truncated {
+        /// Where it ends.
+        at: usize,
+        /// What was being read.
+        field: &'static str,
+    },
+    /// The frame goes on after its last field.
+    #[error("{extra} bytes follow the end of the frame")]
+    Trailing {
+        /// Bytes left over.
+        extra: usize,
+    },
+    /// The frame speaks a protocol version that this build does not.
+    #[error("protocol version {version} is not spoken here (this build speaks {ours})")]
+    Version {
+        /// The frame's version.
+        version: u8,
+        /// Ours.
+        ours: u8,
+    },
+    /// The frame is of a kind that this version does not have.
+    #[error("no frame of kind {kind} exists in this version")]
+    Kind {
+        /// The frame's kind byte.
+        kind: u8,
+    },
+    /// A field holds a value that it may not hold.
+    #[error("{field} holds {value}, which is not valid there")]
+    Field {
+        /// The field.
+        field: &'static str,
+        /// What it held.
+        value: u64,
+    },
+    /// A field announces more entries or bytes than the rest of the frame can hold, or than is allowed.
+    #[error("{field} announces {count}, at most {max} are possible")]
+    Count {
+        /// The field.
+        field: &'static str,
+        /// What it announced.
+        count: u64,
+        /// What the rest of the frame or the limit allows.
+        max: u64,
+    },
+    /// A list that must be strictly ascending is not: an entry is named twice or the encoding is not
+    /// the canonical one.
+    #[error("{field} is not strictly ascending")]
+    Order {
+        /// The list.
+        field: &'static str,
+    },
+    /// A key is not UTF-8.
+    #[error("a key is not UTF-8")]
+    KeyEncoding,
+    /// The fragment names events of a column beyond a gap: some before them are neither known here nor
+    /// in the fragment.
+    #[error("the fragment starts {replica:?} at {first}, but only {known} of it are known here")]
+    Gap {
+        /// The column.
+        replica: ReplicaId,
+        /// The first new event named.
+        first: u64,
+        /// The last event known here.
+        known: u64,
+    },
+    /// One dot is named by two items.
+    #[error("{dot:?} is named twice")]
+    DotTwice {
+        /// The dot.
+        dot: Dot,
+    },
+    /// An item, claim or record names a dot that the fragment does not cover.
+    #[error("{dot:?} in {field} lies outside the fragment's dots")]
+    OutsideDots {
+        /// The dot.
+        dot: Dot,
+        /// Where it was named.
+        field: &'static str,
+    },
+    /// The fragment names dots of this very incarnation that it never minted: somebody else lives
+    /// under our id.
+    #[error("the frame names event {claimed} of this incarnation, which has minted {minted}")]
+    OwnDots {
+        /// The highest own sequence in the frame.
+        claimed: u64,
+        /// The highest minted here.
+        minted: u64,
+    },
+    /// The fragment's expiry horizon is further ahead than the clock may be.
+    #[error("the horizon is {ahead_ms} ms ahead of this clock, more than {max_ms}; one of the two clocks is wrong")]
+    ClockAhead {
+        /// How far ahead.
+        ahead_ms: u64,
+        /// How far is allowed.
+        max_ms: u64,
+    },
+    /// The result would be above the ceiling of the store and larger than now.
+    #[error("joining would take the store from {bytes} to {after} bytes, above the ceiling of {max}")]
+    Ceiling {
+        /// Accounted bytes now.
+        bytes: u64,
+        /// Accounted bytes after the join.
+        after: u64,
+        /// The ceiling.
+        max: u64,
+    },
+}
+
+impl FrameError {
+    /// True if the peer broke the protocol; false if the frame was well formed and refused for a limit
+    /// or a clock.
+    pub fn is_violation(&self) -> bool {
+        match self {
+            Self::Oversize { .. }
+            | Self::Truncated { .. }
+            | Self::Trailing { .. }
+            | Self::Version { .. }
+            | Self::Kind { .. }
+            | Self::Field { .. }
+            | Self::Count { .. }
+            | Self::Order { .. }
+            | Self::KeyEncoding
+            | Self::Gap { .. }
+            | Self::DotTwice { .. }
+            | Self::OutsideDots { .. } => true,
+            Self::OwnDots { .. } | Self::ClockAhead { .. } | Self::Ceiling { .. } => false,
+        }
+    }
+}

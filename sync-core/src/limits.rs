@@ -1,0 +1,135 @@
+//! Every bound of the core, in one place.
+//!
+//! Each map, queue and buffer that a peer, a user or time can grow is named here, with what happens at
+//! its edge. Three kinds of edge exist: the *local writer* is refused before anything is minted; the
+//! *oldest* goes and a slower path takes over; a *frame* is refused whole. Nothing is ever refused, cut
+//! or reordered inside a join (DESIGN section 4, bounds).
+
+use crate::time::Span;
+
+/// Bounds on state, frames and queues.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most CRDTs in a namespace.
+    ///
+    /// Local creation beyond it is refused with `Full`; a join always applies, so concurrent creation
+    /// on several replicas can overshoot. Default 10,000, the product's figure.
+    pub crdts_max: u64,
+    /// Most accounted bytes in a namespace before local writes that grow it are refused with `Full`.
+    ///
+    /// Counts keys, paths, payloads and 96 bytes for each live dot. Default 64 MiB: a guess.
+    pub store_bytes_max: u64,
+    /// Most accounted bytes that a join may leave behind.
+    ///
+    /// A fragment whose result would be above it *and* larger than now is refused whole (`Degraded`);
+    /// fragments that shrink the store pass, local removes always pass. Default twice
+    /// [`Self::store_bytes_max`].
+    pub store_bytes_ceiling: u64,
+    /// Longest key, in bytes of UTF-8. Longer is refused at the writer. Default 512.
+    pub key_bytes_max: usize,
+    /// Longest path: an encoded element or field. Longer is refused at the writer. Default 4 KiB.
+    pub path_bytes_max: usize,
+    /// Longest payload: an encoded value. Longer is refused at the writer. Default 64 KiB.
+    pub value_bytes_max: usize,
+    /// Most bytes of keys, paths and payloads in one group of writes.
+    ///
+    /// Stays below [`Self::message_bytes_max`], so that every group fits one frame. Default 512 KiB.
+    pub group_bytes_max: usize,
+    /// Peers known besides this node. One more is refused in the handshake with `PeersFull`. Default
+    /// 100, the product's figure.
+    pub peers_max: usize,
+    /// Longest frame, in bytes. Longer is refused before it is read; a push that would exceed it is not
+    /// built (the peer is `Behind`), and an answer that would exceed it travels in parts. Default 1 MB,
+    /// the product's figure.
+    pub message_bytes_max: usize,
+    /// Most bytes of one answer that arrives in parts. An answer announced longer is refused; the pull
+    /// is tried again at the next round. One peer's answer is staged at a time, so this bounds staging
+    /// for the node. Default 256 MiB, above [`Self::store_bytes_ceiling`].
+    pub staging_bytes_max: usize,
+    /// Most entries of the status log. When full the oldest goes; a peer whose cursor pointed there is
+    /// `Behind` and catches up by a session: nothing is lost, one round trip more. Default 65,536: a
+    /// guess.
+    pub log_entries_max: usize,
+    /// Most dot intervals in all entries of the status log together; edge as above. Default 1 Mi.
+    pub log_intervals_max: usize,
+    /// Most records kept. When full the oldest goes and the column's floor rises: who lacks it comes by
+    /// the fallback. Default 65,536 (DESIGN section 4).
+    pub records_max: usize,
+    /// Most bytes of records kept; edge as above. Default 4 MiB.
+    pub records_bytes_max: usize,
+    /// Frames built for a peer and not yet written. When reached no further frame is built for it; its
+    /// cursor waits. Default 1,000, the product's queue size.
+    pub outbox_frames_max: usize,
+    /// Bytes of frames built for a peer and not yet written; edge as above. Default 4 MiB.
+    pub outbox_bytes_max: usize,
+    /// Pushes to one peer that may wait for their acknowledgement. Default 8: a guess.
+    pub pushes_in_flight_max: u64,
+    /// Entries that a peer taught us itself, which we skip when we push to it, before an empty push
+    /// moves its cursor past them. Default 1,024: a guess.
+    pub skipped_entries_max: u64,
+    /// Events kept for the application. When full the oldest goes and `EventsLost` counts it: an
+    /// application that does not read must not stop the node. Default 65,536.
+    pub events_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            crdts_max: 10_000,
+            store_bytes_max: 64 << 20,
+            store_bytes_ceiling: 128 << 20,
+            key_bytes_max: 512,
+            path_bytes_max: 4 << 10,
+            value_bytes_max: 64 << 10,
+            group_bytes_max: 512 << 10,
+            peers_max: 100,
+            message_bytes_max: 1_000_000,
+            staging_bytes_max: 256 << 20,
+            log_entries_max: 65_536,
+            log_intervals_max: 1 << 20,
+            records_max: 65_536,
+            records_bytes_max: 4 << 20,
+            outbox_frames_max: 1_000,
+            outbox_bytes_max: 4 << 20,
+            pushes_in_flight_max: 8,
+            skipped_entries_max: 1_024,
+            events_max: 65_536,
+        }
+    }
+}
+
+/// Periods and deadlines of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// At rest, one `Root` goes to each peer in this time, with up to a quarter of jitter. Default 30 s,
+    /// the product's figure.
+    pub sync_interval: Span,
+    /// How long a pull may go without progress before it is asked again, and an acknowledgement may be
+    /// overdue before its pushes are sent again. Default 5 s, the product's figure.
+    pub sync_timeout: Span,
+    /// How long a `Hello` may stay unanswered before it is sent again. Default 1 s: a guess.
+    pub hello_retry: Span,
+    /// How long what was learned from one peer waits before it is relayed to another, so that most
+    /// relays can be left out because the other peer has said meanwhile that it knows. Default 200 ms,
+    /// one gossip tick.
+    pub relay_delay: Span,
+    /// How long after learning something this node tells its peers that it knows it; must be below
+    /// [`Self::relay_delay`], or relays are never left out. Default 100 ms.
+    pub tell_delay: Span,
+    /// How far ahead of the own wall clock a remote reading may pull the own hybrid clock, and a
+    /// fragment's horizon may stand before the frame is refused. Default 60 s (DESIGN section 4).
+    pub drift_max: Span,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            sync_interval: Span::from_secs(30),
+            sync_timeout: Span::from_secs(5),
+            hello_retry: Span::from_secs(1),
+            relay_delay: Span::from_millis(200),
+            tell_delay: Span::from_millis(100),
+            drift_max: Span::from_secs(60),
+        }
+    }
+}

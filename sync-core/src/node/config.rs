@@ -1,0 +1,56 @@
+//! How a node is set up.
+
+use crate::id::{NodeId, OwnerId, ReplicaId};
+use crate::limits::{Limits, Timing};
+
+/// Whether a driver makes state durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persistence {
+    /// Nothing outlives the process: each step counts as durable at once.
+    Memory,
+    /// The driver answers [`super::Output::Persist`] with [`super::Input::Persisted`]. Frames that show
+    /// state are held until then.
+    Driver,
+}
+
+/// How a node is set up. [`Config::new`] fills in the defaults.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This node, stable over restarts.
+    pub node: NodeId,
+    /// This life. **Must be new at every start, clean or not**: 128 random bits. A copied or rolled-back
+    /// folder cannot be told from the original by any mark in it.
+    pub replica: ReplicaId,
+    /// Who owns this node's counter contributions.
+    pub owner: OwnerId,
+    /// Nodes of another cluster label are refused. At most [`crate::message::LABEL_BYTES_MAX`] bytes.
+    pub cluster: String,
+    /// Seeds jitter and the ids taken when this node is fenced. In production: operating system
+    /// randomness. In a simulation: whatever the seed says.
+    pub seed: [u8; 32],
+    /// Bounds.
+    pub limits: Limits,
+    /// Periods and deadlines.
+    pub timing: Timing,
+    /// Whether a driver makes state durable.
+    pub persistence: Persistence,
+    /// Emit [`super::Event::Changed`]. Costs an allocation a write, so off unless somebody watches.
+    pub changes: bool,
+}
+
+impl Config {
+    /// The defaults of [`Limits`] and [`Timing`], the cluster label `default`, in memory.
+    pub fn new(node: NodeId, replica: ReplicaId, owner: OwnerId, seed: [u8; 32]) -> Self {
+        Self {
+            node,
+            replica,
+            owner,
+            cluster: "default".to_owned(),
+            seed,
+            limits: Limits::default(),
+            timing: Timing::default(),
+            persistence: Persistence::Memory,
+            changes: false,
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! What the node does with connections and frames: one method an arm of the protocol.
+
+use super::peer::{Link, Peer};
+use super::{Cause, DisconnectReason, Event, Node, Output};
+use crate::error::FrameError;
+use crate::fragment::{Claims, Fragment};
+use crate::id::{NamespaceId, NodeId, ReplicaId};
+use crate::message::{Ack, Frame, Give, Hello, Part, Pull, Push, Root, Route};
+use crate::session::{Staged, Staging};
+use crate::store::{Joined, Learned};
+use crate::time::{Now, WallMillis};
+
+impl Node {
+    pub(super) fn on_connected(&mut self, now: Now, peer: NodeId) {
+        if peer == self.config.node {
+            return self.disconnect(peer, DisconnectReason::OwnIdentity);
+        }
+        if !self.peers.contains_key(&peer) && !self.make_room_for_peer() {
+            let max = self.config.limits.peers_max;
+            return self.disconnect(peer, DisconnectReason::PeersFull { max });
+        }
+        if self.peers.get(&peer).is_some_and(|peer| peer.connected) {
+            self.on_disconnected(now, peer);
+        }
+        let namespaces: Vec<NamespaceId> = self.spaces.keys().copied().collect();
+        let state = self.peers.entry(peer).or_default();
+        for namespace in namespaces {
+            state.links.entry(namespace).or_default();
+        }
+        state.connected = true;
+        state.introduced = false;
+        state.seen_at = now.mono;
+        state.hello_due = Some(true);
+    }
+
+    /// Forgets the peer that has been away longest, if all places are taken; false if all are up.
+    ///
+    /// What is forgotten is a cursor: that peer comes back by a session.
+    fn make_room_for_peer(&mut self) -> bool {
+        if self.peers.len() < self.config.limits.peers_max {
+            return true;
+        }
+        let away = self.peers.iter().filter(|(_, peer)| !peer.connected);
+        let Some(oldest) = away.min_by_key(|(node, peer)| (peer.seen_at, **node)).map(|(node, _)| *node) else {
+            return false;
+        };
+        let gone = self.peers.remove(&oldest).expect("it was just found");
+        self.stats_gone += gone.stats;
+        for space in self.spaces.values_mut() {
+            space.inbound.remove(&oldest);
+        }
+        true
+    }
+
+    pub(super) fn on_disconnected(&mut self, now: Now, peer: NodeId) {
+        let Some(state) = self.peers.get_mut(&peer).filter(|state| state.connected) else { return };
+        state.connected = false;
+        state.introduced = false;
+        state.seen_at = now.mono;
+        state.hello_due = None;
+        state.hello_at = None;
+        state.outbox = Default::default();
+        state.links.values_mut().for_each(Link::disconnected);
+        self.held.drop_for(peer);
+        self.outputs.retain(|output| !matches!(output, Output::Send { to, .. } if *to == peer));
+        self.staging.take_if(|(from, ..)| *from == peer);
+        self.event(Event::PeerDown { peer });
+    }
+
+    pub(super) fn disconnect(&mut self, peer: NodeId, reason: DisconnectReason) {
+        self.outputs.push_back(Output::Disconnect { peer, reason });
+    }
+
+    pub(super) fn on_frame(&mut self, now: Now, peer: NodeId, frame: Frame, len: usize) {
+        let Some(state) = self.peers.get_mut(&peer).filter(|state| state.connected) else { return };
+        state.stats.frames_received += 1;
+        state.stats.bytes_received += len as u64;
+        let outcome = match frame {
+            Frame::Hello(hello) => {
+                self.on_hello(now, peer, &hello);
+                Ok(())
+            }
+            Frame::Root(route, root) => self.routed(peer, route, |node| node.on_root(now, peer, route, root)),
+            Frame::Push(route, push) => self.routed(peer, route, |node| node.on_push(now, peer, route, &push)),
+            Frame::Ack(route, ack) => self.routed(peer, route, |node| node.on_ack(now, peer, route, &ack)),
+            Frame::Pull(route, pull) => self.routed(peer, route, |node| node.on_pull(now, peer, route, pull)),
+            Frame::Give(route, give) => self.routed(peer, route, |node| node.on_give(now, peer, route, &give)),
+            Frame::Part(route, part) => self.routed(peer, route, |node| node.on_part(now, peer, route, part)),
+        };
+        if let Err(error) = outcome {
+            self.on_refused(peer, error);
+        }
+    }
+
+    /// Drops what is for another incarnation of ours or from one that we do not know, and answers
+    /// `Hello`: a cursor or session of one life means nothing to another (checked).
+    fn routed(
+        &mut self,
+        peer: NodeId,
+        route: Route,
+        arm: impl FnOnce(&mut Self) -> Result<(), FrameError>,
+    ) -> Result<(), FrameError> {
+        let for_us = route.to == self.replica;
+        let state = self.peer_mut(peer);
+        let known_sender = state.incarnation == Some(route.from);
+        if !for_us || !known_sender {
+            state.stats.frames_stale += 1;
+            state.hello_due = Some(state.hello_due.unwrap_or(false) || !known_sender);
+            return Ok(());
+        }
+        if !self.spaces.contains_key(&route.namespace) {
+            self.peer_mut(peer).stats.frames_stale += 1;
+            return Ok(());
+        }
+        arm(self)
+    }
+
+    fn peer_mut(&mut self, peer: NodeId) -> &mut Peer {
+        self.peers.get_mut(&peer).expect("frames are taken in from connected peers only")
+    }
+
+    fn link_mut(&mut self, peer: NodeId, namespace: NamespaceId) -> &mut Link {
+        self.peer_mut(peer).links.entry(namespace).or_default()
+    }
+
+    fn on_refused(&mut self, peer: NodeId, error: FrameError) {
+        if let FrameError::OwnDots { claimed, minted } = error {
+            self.refuse(peer, error);
+            return self.fence(peer, claimed, minted);
+        }
+        self.refuse(peer, error);
+    }
+
+    fn on_hello(&mut self, now: Now, peer: NodeId, hello: &Hello) {
+        if hello.node != peer {
+            return self.disconnect(peer, DisconnectReason::Impostor { claimed: hello.node, proven: peer });
+        }
+        if hello.cluster != self.config.cluster {
+            let (theirs, ours) = (hello.cluster.clone(), self.config.cluster.clone());
+            return self.disconnect(peer, DisconnectReason::ClusterLabel { theirs, ours });
+        }
+        self.note_clock(now, peer, hello.clock);
+        let incarnation = hello.incarnation;
+        let state = self.peer_mut(peer);
+        if hello.wants_reply {
+            state.hello_due = Some(state.hello_due.unwrap_or(false));
+        }
+        state.hello_at = None;
+        let fresh = !state.introduced;
+        let reborn = state.incarnation != Some(incarnation);
+        state.introduced = true;
+        if reborn {
+            state.incarnation = Some(incarnation);
+            state.links.values_mut().for_each(|link| *link = Link::default());
+        }
+        if fresh || reborn {
+            state.links.values_mut().for_each(|link| link.session.want_root(false, true));
+            self.staging.take_if(|(from, ..)| *from == peer);
+            self.event(Event::PeerUp { peer, incarnation });
+        }
+    }
+
+    fn note_clock(&mut self, now: Now, peer: NodeId, theirs: WallMillis) {
+        let ahead = i128::from(theirs.0) - i128::from(now.wall.0);
+        self.peer_mut(peer).clock_ahead_ms = i64::try_from(ahead).ok();
+    }
+
+    /// Counts an exchange after which all that the peer then knew is known here.
+    fn exchanged(&mut self, peer: NodeId, namespace: NamespaceId) {
+        self.exchanges += 1;
+        self.link_mut(peer, namespace).session.exchange = self.exchanges;
+    }
+
+    fn on_root(&mut self, now: Now, peer: NodeId, route: Route, root: Root) -> Result<(), FrameError> {
+        self.note_clock(now, peer, root.clock);
+        let next = now.mono + self.jittered(self.config.timing.sync_interval);
+        let space = self.spaces.get_mut(&route.namespace).expect("routed frames are of open namespaces");
+        let equal = space.store.state_id() == root.state;
+        if equal {
+            let moved = space.raise_inbound(peer, route.from, root.head);
+            let context = space.store.context().clone();
+            let link = self.link_mut(peer, route.namespace);
+            link.known.join(&context);
+            link.told.join(&context);
+            link.diverged = false;
+            link.ack_due |= moved;
+            link.session.roots_equal = Some(true);
+            link.session.pull_done();
+            link.session.root_at = Some(next);
+            if root.wants_reply {
+                link.session.want_root(false, false);
+            }
+            self.exchanged(peer, route.namespace);
+            if moved {
+                self.step_on();
+            }
+        } else {
+            let session = &mut self.link_mut(peer, route.namespace).session;
+            session.roots_equal = Some(false);
+            session.want_pull();
+        }
+        Ok(())
+    }
+
+    fn on_push(&mut self, now: Now, peer: NodeId, route: Route, push: &Push) -> Result<(), FrameError> {
+        let space = self.spaces.get(&route.namespace).expect("routed frames are of open namespaces");
+        match space.inbound(peer, route.from) {
+            Some(held) if push.hi <= held => {
+                self.link_mut(peer, route.namespace).ack_due = true;
+                Ok(())
+            }
+            Some(held) if push.lo <= held => {
+                let joined = self.join(now, peer, route, &push.fragment);
+                if matches!(joined, Err(FrameError::Gap { .. })) {
+                    self.link_mut(peer, route.namespace).session.want_pull();
+                }
+                joined?;
+                self.hold_up_to(peer, route, push.hi);
+                // The sender knows what it pushed.
+                let tops: Vec<_> = push.fragment.dots.tops().collect();
+                let link = self.link_mut(peer, route.namespace);
+                tops.into_iter().for_each(|(replica, seq)| link.known.advance(replica, seq));
+                Ok(())
+            }
+            // A push was lost or came early, or no cursor stands: the pull is the Nack.
+            Some(_) | None => {
+                self.link_mut(peer, route.namespace).session.want_pull();
+                Ok(())
+            }
+        }
+    }
+
+    /// The log of `route.from` is held up to `position`; says so.
+    fn hold_up_to(&mut self, peer: NodeId, route: Route, position: u64) {
+        let space = self.spaces.get_mut(&route.namespace).expect("routed frames are of open namespaces");
+        if space.raise_inbound(peer, route.from, position) {
+            self.step_on();
+        }
+        self.link_mut(peer, route.namespace).ack_due = true;
+    }
+
+    fn on_ack(&mut self, now: Now, peer: NodeId, route: Route, ack: &Ack) -> Result<(), FrameError> {
+        let (own, timing) = (self.replica, self.config.timing);
+        let space = &self.spaces[&route.namespace];
+        let (minted, head) = (space.store.context().get(own), space.store.log_head());
+        let claimed = ack.known.get(own);
+        if claimed > minted {
+            return Err(FrameError::OwnDots { claimed, minted });
+        }
+        if let Some(hi) = ack.hi.filter(|hi| *hi > head) {
+            return Err(FrameError::Field { field: "cursor", value: hi });
+        }
+        let link = self.link_mut(peer, route.namespace);
+        link.known.join(&ack.known);
+        if let Some(hi) = ack.hi {
+            link.cursor.on_ack(now.mono, hi, &timing);
+        }
+        Ok(())
+    }
+
+    fn on_pull(&mut self, _now: Now, peer: NodeId, route: Route, pull: Pull) -> Result<(), FrameError> {
+        let own = self.replica;
+        let space = self.spaces.get_mut(&route.namespace).expect("routed frames are of open namespaces");
+        let (context, horizon) = (space.store.context().clone(), space.store.horizon());
+        let (claimed, minted) = (pull.context.get(own), context.get(own));
+        if claimed > minted {
+            return Err(FrameError::OwnDots { claimed, minted });
+        }
+        let same_events = context == pull.context && horizon == pull.horizon;
+        let diverged = same_events && space.store.root() != pull.root;
+        let covered = context.covers(&pull.context);
+        let link = self.link_mut(peer, route.namespace);
+        link.known.join(&pull.context);
+        link.session.give_due = Some(pull.context);
+        link.session.giving = None;
+        let alarm = diverged && !link.diverged;
+        link.diverged |= diverged;
+        if covered {
+            self.exchanged(peer, route.namespace);
+        } else {
+            link.session.want_pull();
+        }
+        if alarm {
+            self.event(Event::Diverged { peer, namespace: route.namespace });
+        }
+        Ok(())
+    }
+
+    fn on_give(&mut self, now: Now, peer: NodeId, route: Route, give: &Give) -> Result<(), FrameError> {
+        self.link_mut(peer, route.namespace).session.pull_done();
+        let fragment = &give.fragment;
+        let Some(theirs) = fragment.context() else {
+            return Err(FrameError::Field { field: "claims", value: 0 });
+        };
+        let joined = self.join(now, peer, route, fragment);
+        if matches!(joined, Err(FrameError::Gap { .. })) {
+            self.link_mut(peer, route.namespace).session.want_pull();
+        }
+        let joined = joined?;
+        self.hold_up_to(peer, route, give.head);
+        self.link_mut(peer, route.namespace).known.join(theirs);
+        self.exchanged(peer, route.namespace);
+        let fallback = matches!(fragment.claims, Claims::Whole { .. });
+        let stats = &mut self.peer_mut(peer).stats;
+        stats.sessions += 1;
+        stats.fallbacks += u64::from(fallback);
+        let (namespace, items) = (route.namespace, joined.items_new);
+        self.event(Event::SessionDone { peer, namespace, items, fallback });
+        Ok(())
+    }
+
+    fn on_part(&mut self, now: Now, peer: NodeId, route: Route, part: Part) -> Result<(), FrameError> {
+        let timeout = self.config.timing.sync_timeout;
+        let whose = (peer, route.namespace);
+        match &self.staging {
+            Some((from, namespace, _)) if (*from, *namespace) != whose => {
+                // One long answer at a time; this peer is asked again when its pull is overdue.
+                return Ok(());
+            }
+            Some((.., staging)) if staging.repeats(&part) => return Ok(()),
+            Some((.., staging)) if staging.continues(&part) => {}
+            Some(_) | None => {
+                let Some(staging) = Staging::begin(&part, &self.config.limits) else {
+                    self.staging = None;
+                    let max = self.config.limits.staging_bytes_max as u64;
+                    return if part.total > max {
+                        Err(FrameError::Count { field: "answer", count: part.total, max })
+                    } else {
+                        // A part was lost on the way: the pull will be asked again.
+                        Ok(())
+                    };
+                };
+                self.staging = Some((peer, route.namespace, staging));
+            }
+        }
+        self.link_mut(peer, route.namespace).session.progressed(now.mono, timeout);
+        let (.., staging) = self.staging.as_mut().expect("an answer is staged, just above");
+        match staging.add(part) {
+            Staged::More => Ok(()),
+            Staged::Broken => {
+                self.staging = None;
+                Err(FrameError::Field { field: "slice", value: 0 })
+            }
+            Staged::Complete(bytes) => {
+                self.staging = None;
+                match Frame::decode_unbounded(&bytes, &self.config.limits)? {
+                    Frame::Give(inner, give) if inner == route => self.on_give(now, peer, route, &give),
+                    Frame::Hello(_)
+                    | Frame::Root(..)
+                    | Frame::Push(..)
+                    | Frame::Ack(..)
+                    | Frame::Pull(..)
+                    | Frame::Give(..)
+                    | Frame::Part(..) => Err(FrameError::Field { field: "parts of an answer", value: 0 }),
+                }
+            }
+        }
+    }
+
+    /// Joins a fragment from `peer`, or refuses it whole.
+    fn join(&mut self, now: Now, peer: NodeId, route: Route, fragment: &Fragment) -> Result<Joined, FrameError> {
+        let drift_ms = self.config.timing.drift_max.as_millis();
+        let ahead_ms = fragment.horizon.0.saturating_sub(now.wall.0);
+        if ahead_ms > drift_ms {
+            return Err(FrameError::ClockAhead { ahead_ms, max_ms: drift_ms });
+        }
+        let learned = self.learned(route.namespace, Some(route.from));
+        let space = self.spaces.get_mut(&route.namespace).expect("routed frames are of open namespaces");
+        let joined = match space.store.join(fragment, learned) {
+            Ok(joined) => joined,
+            Err(FrameError::Ceiling { bytes, after, max }) => {
+                let namespace = route.namespace;
+                self.event(Event::Degraded { namespace, bytes, after, max });
+                return Err(FrameError::Ceiling { bytes, after, max });
+            }
+            Err(error) => return Err(error),
+        };
+        let newest = fragment.cells.iter().flat_map(|part| &part.items).map(|item| item.hlc).max();
+        if let Some(newest) = newest {
+            space.hlc = space.hlc.observe(newest, now.wall, drift_ms);
+        }
+        let stats = &mut self.peer_mut(peer).stats;
+        stats.items_new += joined.items_new;
+        stats.items_known += joined.items_known;
+        if joined.state_changed {
+            self.step_on();
+        }
+        self.changed(route.namespace, Cause::Remote { peer }, joined.cells.clone());
+        Ok(joined)
+    }
+
+    fn learned(&self, namespace: NamespaceId, from: Option<ReplicaId>) -> Learned {
+        let own_minted = self.spaces[&namespace].store.context().get(self.replica);
+        Learned { own: self.replica, own_minted, from }
+    }
+}

@@ -1,0 +1,290 @@
+//! Sending: turning what is due into frames while the peers' outboxes have room.
+//!
+//! Nothing here decides *whether* something is due; the machines did. Frames that show state are held
+//! until that state is durable; `Hello` and `Pull` show none that a receiver would rely on.
+
+use super::peer::Link;
+use super::{Node, Output, PersistStep};
+use crate::causal::CausalContext;
+use crate::id::{NamespaceId, NodeId};
+use crate::limits::{Limits, Timing};
+use crate::message::{Ack, Frame, Give, Hello, PART_OVERHEAD, Pull, Push, Root, Route};
+use crate::push;
+use crate::session::Giving;
+use crate::time::Now;
+use crate::types::pn_counter;
+
+/// Whether a frame waits for durability.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shows {
+    State,
+    Nothing,
+}
+
+impl Node {
+    /// Builds every frame that is due and has room, and asks for durability if the state moved on.
+    pub(super) fn fill(&mut self, now: Now) {
+        self.fill_due = false;
+        let peers: Vec<NodeId> =
+            self.peers.iter().filter(|(_, peer)| peer.connected).map(|(node, _)| *node).collect();
+        for peer in peers {
+            self.wake(now, peer);
+            while self.has_room(peer) && self.build_next(now, peer) {}
+        }
+        if self.step > self.asked {
+            self.asked = self.step;
+            self.outputs.push_back(Output::Persist { n: self.step });
+        }
+    }
+
+    fn has_room(&self, peer: NodeId) -> bool {
+        self.peers.get(&peer).is_some_and(|peer| peer.outbox.has_room(&self.config.limits))
+    }
+
+    /// Turns deadlines that have passed into what is due.
+    fn wake(&mut self, now: Now, peer: NodeId) {
+        let tell_delay = self.config.timing.tell_delay;
+        let spaces = &self.spaces;
+        let state = self.peers.get_mut(&peer).expect("the caller took it from the map");
+        if state.hello_at.is_some_and(|at| at <= now.mono) {
+            state.hello_at = None;
+            state.hello_due = Some(true);
+        }
+        for (namespace, link) in &mut state.links {
+            link.session.wake(now.mono);
+            let context = spaces[namespace].store.context();
+            let news = context.columns().any(|(id, seq)| seq > link.told.get(id) && seq > link.known.get(id));
+            if !news {
+                link.tell_at = None;
+            } else if *link.tell_at.get_or_insert(now.mono + tell_delay) <= now.mono {
+                link.tell_at = None;
+                link.ack_due |= state.incarnation.is_some();
+            }
+        }
+    }
+
+    /// Builds the most urgent frame that is due to `peer`; false if none is.
+    fn build_next(&mut self, now: Now, peer: NodeId) -> bool {
+        if self.build_hello(now, peer) {
+            return true;
+        }
+        let state = &self.peers[&peer];
+        if !state.is_up() {
+            return false;
+        }
+        let namespaces: Vec<NamespaceId> = state.links.keys().copied().collect();
+        namespaces.into_iter().any(|namespace| {
+            self.build_ack(peer, namespace)
+                || self.build_root(now, peer, namespace)
+                || self.build_pull(now, peer, namespace)
+                || self.build_give(peer, namespace)
+                || self.build_part(peer, namespace)
+                || self.build_push(now, peer, namespace)
+        })
+    }
+
+    fn build_hello(&mut self, now: Now, peer: NodeId) -> bool {
+        let retry = now.mono + self.config.timing.hello_retry;
+        let state = self.peers.get_mut(&peer).expect("the caller took it from the map");
+        let Some(wants_reply) = state.hello_due.take() else { return false };
+        state.hello_at = (!state.introduced).then_some(retry);
+        let hello = Hello {
+            features: 0,
+            cluster: self.config.cluster.clone(),
+            node: self.config.node,
+            incarnation: self.replica,
+            clock: now.wall,
+            wants_reply,
+        };
+        self.send(peer, &Frame::Hello(hello), Shows::Nothing);
+        true
+    }
+
+    fn route(&self, peer: NodeId, namespace: NamespaceId) -> Route {
+        let to = self.peers[&peer].incarnation.expect("frames beside Hello go to peers that are up");
+        Route { namespace, from: self.replica, to }
+    }
+
+    fn link(&mut self, peer: NodeId, namespace: NamespaceId) -> &mut Link {
+        let state = self.peers.get_mut(&peer).expect("the caller took it from the map");
+        state.links.get_mut(&namespace).expect("the caller took it from the map")
+    }
+
+    fn build_ack(&mut self, peer: NodeId, namespace: NamespaceId) -> bool {
+        let route = self.route(peer, namespace);
+        let space = &self.spaces[&namespace];
+        let hi = space.inbound(peer, route.to);
+        let context = space.store.context().clone();
+        let link = self.link(peer, namespace);
+        if !std::mem::take(&mut link.ack_due) {
+            return false;
+        }
+        let grown = context.columns().filter(|(id, seq)| *seq > link.told.get(*id) && *seq > link.known.get(*id));
+        let known: CausalContext = grown.collect();
+        link.told.join(&known);
+        link.tell_at = None;
+        self.send(peer, &Frame::Ack(route, Ack { hi, known }), Shows::State);
+        true
+    }
+
+    fn build_root(&mut self, now: Now, peer: NodeId, namespace: NamespaceId) -> bool {
+        let Timing { sync_interval, sync_timeout, .. } = self.config.timing;
+        let link = self.link(peer, namespace);
+        let Some(due) = link.session.root_due.take() else { return false };
+        // Without a cursor nothing else will bring the peer forward: try again soon.
+        let again = if link.cursor.acked().is_none() { sync_timeout } else { sync_interval };
+        let again = now.mono + self.jittered(again);
+        self.link(peer, namespace).session.root_at = Some(again);
+        let route = self.route(peer, namespace);
+        let space = self.spaces.get_mut(&namespace).expect("links are of open namespaces");
+        let root = Root {
+            state: space.store.state_id(),
+            head: space.store.log_head(),
+            clock: now.wall,
+            behind: due.behind,
+            wants_reply: due.wants_reply,
+        };
+        self.send(peer, &Frame::Root(route, root), Shows::State);
+        true
+    }
+
+    fn build_pull(&mut self, now: Now, peer: NodeId, namespace: NamespaceId) -> bool {
+        let timeout = self.config.timing.sync_timeout;
+        if !self.link(peer, namespace).session.is_pull_due() || self.must_wait_with_pull(peer, namespace) {
+            return false;
+        }
+        self.link(peer, namespace).session.pulled(now.mono, timeout);
+        let route = self.route(peer, namespace);
+        let space = self.spaces.get_mut(&namespace).expect("links are of open namespaces");
+        let context = space.store.context().clone();
+        let pull = Pull { context: context.clone(), horizon: space.store.horizon(), root: space.store.root() };
+        self.link(peer, namespace).told.join(&context);
+        self.send(peer, &Frame::Pull(route, pull), Shows::Nothing);
+        true
+    }
+
+    /// A node that knows nothing pulls from one peer at a time: every answer would be the whole store.
+    fn must_wait_with_pull(&self, peer: NodeId, namespace: NamespaceId) -> bool {
+        let empty = self.spaces[&namespace].store.context().is_empty();
+        let staging = self.staging.as_ref().is_some_and(|(from, ..)| *from != peer);
+        let pulling = |(node, other): (&NodeId, &super::Peer)| {
+            *node != peer && other.links.get(&namespace).is_some_and(|link| link.session.is_pulling())
+        };
+        staging || (empty && self.peers.iter().any(pulling))
+    }
+
+    fn build_give(&mut self, peer: NodeId, namespace: NamespaceId) -> bool {
+        let route = self.route(peer, namespace);
+        let link = self.link(peer, namespace);
+        let Some(theirs) = link.session.give_due.take() else { return false };
+        let store = &self.spaces[&namespace].store;
+        let (fragment, head) = (store.answer(&theirs), store.log_head());
+        let (items, context) = (fragment.item_count() as u64, store.context().clone());
+        let frame = Frame::Give(route, Give { head, fragment });
+        let bytes = frame.encode();
+        let long = bytes.len() > self.config.limits.message_bytes_max;
+        self.answers += 1;
+        let answer = self.answers;
+        let state = self.peers.get_mut(&peer).expect("the caller took it from the map");
+        state.stats.answers += 1;
+        state.stats.deltas_sent += items;
+        let link = self.link(peer, namespace);
+        link.told.join(&context);
+        if long {
+            link.session.giving = Some(Giving { answer, bytes, at: 0, head });
+        } else {
+            self.send_bytes(peer, bytes, Shows::State);
+        }
+        true
+    }
+
+    fn build_part(&mut self, peer: NodeId, namespace: NamespaceId) -> bool {
+        let len = self.config.limits.message_bytes_max.saturating_sub(PART_OVERHEAD).max(1);
+        let route = self.route(peer, namespace);
+        let giving = &mut self.link(peer, namespace).session.giving;
+        let Some(part) = giving.as_mut().and_then(|giving| giving.next_part(len)) else {
+            *giving = None;
+            return false;
+        };
+        self.send(peer, &Frame::Part(route, part), Shows::State);
+        true
+    }
+
+    fn build_push(&mut self, now: Now, peer: NodeId, namespace: NamespaceId) -> bool {
+        let Self { peers, spaces, config, .. } = self;
+        let state = peers.get_mut(&peer).expect("the caller took it from the map");
+        let Some(incarnation) = state.incarnation else { return false };
+        let link = state.links.get_mut(&namespace).expect("the caller took it from the map");
+        let store = &spaces[&namespace].store;
+        let bounds = (&config.timing, &config.limits);
+        match link.cursor.next(now.mono, store, incarnation, &link.known, bounds) {
+            push::Step::Wait => false,
+            push::Step::Behind => {
+                link.session.want_root(true, true);
+                true
+            }
+            push::Step::Push { lo, hi, dots } => {
+                let fragment = store.push_fragment(dots);
+                let items = fragment.item_count() as u64;
+                for (replica, seq) in fragment.dots.tops() {
+                    link.told.advance(replica, seq);
+                }
+                let frame = Frame::Push(self.route(peer, namespace), Push { lo, hi, fragment });
+                let bytes = frame.encode();
+                let Limits { message_bytes_max, .. } = self.config.limits;
+                if bytes.len() > message_bytes_max {
+                    // A push is never cut: cut before the head, an overwrite would show as a removal.
+                    let link = self.link(peer, namespace);
+                    link.cursor = push::Cursor::default();
+                    link.session.want_root(true, true);
+                    return true;
+                }
+                let stats = &mut self.peers.get_mut(&peer).expect("the caller took it from the map").stats;
+                stats.pushes_sent += 1;
+                stats.deltas_sent += items;
+                self.send_bytes(peer, bytes, Shows::State);
+                true
+            }
+        }
+    }
+
+    fn send(&mut self, peer: NodeId, frame: &Frame, shows: Shows) {
+        self.send_bytes(peer, frame.encode(), shows);
+    }
+
+    fn send_bytes(&mut self, peer: NodeId, bytes: Vec<u8>, shows: Shows) {
+        let state = self.peers.get_mut(&peer).expect("the caller took it from the map");
+        state.outbox.built(bytes.len());
+        state.stats.frames_sent += 1;
+        state.stats.bytes_sent += bytes.len() as u64;
+        let ready: PersistStep = if shows == Shows::State { self.step } else { PersistStep::default() };
+        if ready <= self.persisted {
+            self.outputs.push_back(Output::Send { to: peer, bytes });
+        } else {
+            self.held.push(ready, peer, bytes);
+        }
+    }
+
+    pub(super) fn needs_cleanup(&self) -> bool {
+        self.spaces.iter().any(|(namespace, space)| {
+            self.cleaned.get(namespace).copied().unwrap_or(0) != space.store.log_head()
+        })
+    }
+
+    /// Once in a while, ends own counter floors that nothing can meet any more.
+    pub(super) fn cleanup(&mut self, now: Now) {
+        if self.cleanup_at > now.mono || !self.needs_cleanup() {
+            return;
+        }
+        self.cleanup_at = now.mono + super::CLEANUP_INTERVAL;
+        let namespaces: Vec<NamespaceId> = self.spaces.keys().copied().collect();
+        for namespace in namespaces {
+            let keys = pn_counter::keys_with_stale_floors(&self.spaces[&namespace].store, self.owner);
+            for key in keys {
+                // A limit met here costs nothing: the floors stay, and are tried again.
+                drop(self.write(now, namespace, |group| pn_counter::collect_floors(group, &key)));
+            }
+            self.cleaned.insert(namespace, self.spaces[&namespace].store.log_head());
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What of a node outlives its process.
+
+use std::collections::BTreeMap;
+
+use super::space::Space;
+use super::{Config, Node, PersistStep};
+use crate::id::{NamespaceId, OwnerId};
+use crate::time::Now;
+
+/// The durable part of a node at one persist step: `(C, L, H, HLC, records, floors, inbound cursors,
+/// owner)`, one atomic unit (DESIGN section 4, incarnations).
+///
+/// The log, push cursors and sessions are not in it: a new life begins new ones.
+#[derive(Clone, Debug)]
+pub struct Image {
+    step: PersistStep,
+    owner: OwnerId,
+    spaces: BTreeMap<NamespaceId, Space>,
+}
+
+impl Image {
+    /// The step whose state this is.
+    pub fn step(&self) -> PersistStep {
+        self.step
+    }
+
+    /// The counter owner at that step. It may be kept if every frame ever sent was durable.
+    pub fn owner(&self) -> OwnerId {
+        self.owner
+    }
+}
+
+impl Node {
+    /// The state as it is now, for the driver that was asked to make step [`Image::step`] durable.
+    pub fn image(&self) -> Image {
+        let mut spaces = self.spaces.clone();
+        spaces.values_mut().for_each(|space| space.store.forget_log());
+        Image { step: self.step, owner: self.owner, spaces }
+    }
+
+    /// A new life on the durable state of an old one. `config.replica` must be new.
+    ///
+    /// # Panics
+    /// If `config.replica` has minted events in the image: dots would be minted twice.
+    pub fn restart(config: Config, image: Image, now: Now) -> Self {
+        let mut spaces = image.spaces;
+        for space in spaces.values_mut() {
+            let minted = space.store.context().get(config.replica);
+            assert_eq!(minted, 0, "every start mints a new replica id");
+            space.store.forget_log();
+            space.store.set_limits(config.limits.clone());
+        }
+        Self::with_spaces(config, now, spaces)
+    }
+}

@@ -1,0 +1,213 @@
+//! What goes into a node and what comes out of it.
+//!
+//! [`Input`] is what the world did, [`Output`] is what the node wants done, [`Event`] is what the
+//! application or an operator may want to know.
+
+use crate::cell::{ObjectId, Path};
+use crate::error::FrameError;
+use crate::id::{NamespaceId, NodeId, OwnerId, ReplicaId};
+use crate::message::Frame;
+
+/// Numbers the states that the driver is asked to make durable, from 1.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub struct PersistStep(pub u64);
+
+/// What the world did.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// An authenticated connection to `peer` is up.
+    ///
+    /// If one was up already, this one replaces it: frames still unwritten on the old one are lost.
+    Connected {
+        /// Who is at the other end.
+        peer: NodeId,
+    },
+    /// The connection to `peer` is gone. Frames not yet written are lost.
+    Disconnected {
+        /// Who was at the other end.
+        peer: NodeId,
+    },
+    /// A frame came from `peer`; [`Frame::decode`] made it from the bytes.
+    Received {
+        /// Who sent it.
+        peer: NodeId,
+        /// The frame.
+        frame: Frame,
+        /// How many bytes it came in.
+        len: usize,
+    },
+    /// Bytes came from `peer` that are no frame.
+    Malformed {
+        /// Who sent them.
+        peer: NodeId,
+        /// Why they are none.
+        error: FrameError,
+    },
+    /// One frame given out by [`Output::Send`] has been written to the connection (or dropped with it).
+    Written {
+        /// To whom.
+        peer: NodeId,
+        /// The frame's length.
+        bytes: usize,
+    },
+    /// Everything up to persist step `n` is durable.
+    Persisted {
+        /// The step, from [`Output::Persist`].
+        n: PersistStep,
+    },
+    /// The deadline of [`super::Node::poll_timeout`] has come.
+    Wake,
+    /// Exchange roots with every connected peer now, whatever the interval says.
+    SyncNow,
+}
+
+/// What the node wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send `bytes`, one frame, to `to`. Answer with [`Input::Written`] once it is written.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// One frame.
+        bytes: Vec<u8>,
+    },
+    /// Close the connection to `peer`.
+    Disconnect {
+        /// Whose.
+        peer: NodeId,
+        /// Why, for both sides' logs.
+        reason: DisconnectReason,
+    },
+    /// Make the state as it is now durable and answer with [`Input::Persisted`]. Steps come in order; a
+    /// later one includes the earlier ones.
+    Persist {
+        /// The step.
+        n: PersistStep,
+    },
+    /// Tell the application.
+    Event(Event),
+}
+
+/// Why a connection is closed by the node.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DisconnectReason {
+    /// Limit reached: no more peers are admitted.
+    #[error("this node already knows {max} peers, its limit; remove one or raise peers_max")]
+    PeersFull {
+        /// The limit.
+        max: usize,
+    },
+    /// The peer belongs to another cluster.
+    #[error("the peer's cluster label is {theirs:?}, ours is {ours:?}; give both the same label")]
+    ClusterLabel {
+        /// What the peer said.
+        theirs: String,
+        /// Ours.
+        ours: String,
+    },
+    /// The peer's `Hello` names another node than its certificate.
+    #[error("the peer calls itself {claimed}, its certificate says {proven}")]
+    Impostor {
+        /// From the frame.
+        claimed: NodeId,
+        /// From the certificate.
+        proven: NodeId,
+    },
+    /// The peer runs with our own node id.
+    #[error("the peer presents this node's own certificate: the key was copied")]
+    OwnIdentity,
+}
+
+/// Where a change came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A write on this node.
+    Local,
+    /// A join of what `peer` sent.
+    Remote {
+        /// Who sent it.
+        peer: NodeId,
+    },
+}
+
+/// What the application or an operator may want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Cells changed, all in one step: the writes of a group are in one of these.
+    Changed {
+        /// The namespace.
+        namespace: NamespaceId,
+        /// Who changed them.
+        cause: Cause,
+        /// Every cell whose live items are others than before, in order.
+        cells: Vec<(ObjectId, Path)>,
+    },
+    /// A peer has introduced itself on a new connection.
+    PeerUp {
+        /// Who.
+        peer: NodeId,
+        /// Its life.
+        incarnation: ReplicaId,
+    },
+    /// The connection to a peer is gone.
+    PeerDown {
+        /// Who.
+        peer: NodeId,
+    },
+    /// A repair by session is complete.
+    SessionDone {
+        /// With whom.
+        peer: NodeId,
+        /// The namespace.
+        namespace: NamespaceId,
+        /// Items received that were new here.
+        items: u64,
+        /// True if records were lacking and all live dots were compared.
+        fallback: bool,
+    },
+    /// A frame was refused whole; the state is as before.
+    FrameRefused {
+        /// Who sent it.
+        peer: NodeId,
+        /// Why it was refused.
+        error: FrameError,
+    },
+    /// A fragment was refused whole because the store is at its ceiling. Removing data heals it.
+    Degraded {
+        /// The namespace.
+        namespace: NamespaceId,
+        /// Accounted bytes now.
+        bytes: u64,
+        /// What the join would have made of them.
+        after: u64,
+        /// The ceiling.
+        max: u64,
+    },
+    /// Alarm: somebody else lives under this replica's id. This node has taken new ids and goes on.
+    Fenced {
+        /// Who showed it.
+        peer: NodeId,
+        /// The id given up.
+        old: ReplicaId,
+        /// The id taken.
+        new: ReplicaId,
+        /// The counter owner taken.
+        owner: OwnerId,
+        /// The highest sequence seen under the old id.
+        claimed: u64,
+        /// The highest that this node had minted.
+        minted: u64,
+    },
+    /// Alarm: two replicas know the same events and hold different state: corruption, a clone or a bug.
+    Diverged {
+        /// With whom.
+        peer: NodeId,
+        /// The namespace.
+        namespace: NamespaceId,
+    },
+    /// The application did not read its events; this many were dropped, oldest first.
+    EventsLost {
+        /// How many.
+        count: u64,
+    },
+}

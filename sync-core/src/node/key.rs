@@ -1,0 +1,186 @@
+//! The canonical key of a node's state, for exhaustive search: equal keys behave alike.
+//!
+//! Everything that decides what the node does next is in it, times included as distances from `now`, so
+//! two paths that reach one state at different times give one key. Counters and statistics are not.
+
+use super::peer::{Link, Peer};
+use super::space::Space;
+use super::{Node, Output};
+use crate::causal::{CausalContext, DotSet};
+use crate::fragment::{Claims, Fragment};
+use crate::time::{Now, Timestamp};
+
+/// Feeds fields to a hash, each with its length where it has none of its own.
+struct Sink<'a> {
+    hasher: &'a mut blake3::Hasher,
+    now: Timestamp,
+}
+
+impl Sink<'_> {
+    fn number(&mut self, value: u64) {
+        self.hasher.update(&value.to_le_bytes());
+    }
+
+    fn bytes(&mut self, value: &[u8]) {
+        self.number(value.len() as u64);
+        self.hasher.update(value);
+    }
+
+    fn deadline(&mut self, at: Option<Timestamp>) {
+        self.number(at.map_or(u64::MAX, |at| at.since(self.now).as_micros()));
+    }
+
+    fn option(&mut self, value: Option<u64>) {
+        self.number(u64::from(value.is_some()));
+        self.number(value.unwrap_or(0));
+    }
+
+    fn flags(&mut self, flags: &[bool]) {
+        flags.iter().for_each(|flag| self.number(u64::from(*flag)));
+    }
+
+    fn context(&mut self, context: &CausalContext) {
+        self.number(context.len() as u64);
+        for (replica, seq) in context.columns() {
+            self.hasher.update(&replica.0);
+            self.number(seq);
+        }
+    }
+
+    fn dots(&mut self, dots: &DotSet) {
+        self.number(dots.intervals().count() as u64);
+        for (replica, interval) in dots.intervals() {
+            self.hasher.update(&replica.0);
+            self.number(interval.first);
+            self.number(interval.last);
+        }
+    }
+}
+
+impl Node {
+    /// The first 16 bytes of a hash of the whole state, deadlines relative to `now`.
+    ///
+    /// ```
+    /// # use sync_core::id::{NamespaceId, NodeId, OwnerId, ReplicaId};
+    /// # use sync_core::node::{Config, Node};
+    /// # use sync_core::{time::Now, types::or_set};
+    /// let config = Config::new(NodeId([1; 32]), ReplicaId([1; 16]), OwnerId([1; 16]), [7; 32]);
+    /// let (now, namespace) = (Now::default(), NamespaceId::named("default"));
+    /// let node = Node::new(config, now);
+    /// let mut other = node.clone();
+    /// assert_eq!(node.state_key(now), other.state_key(now));
+    /// other.write(now, namespace, |group| or_set::add(group, "key", b"element"))?;
+    /// assert_ne!(node.state_key(now), other.state_key(now));
+    /// # Ok::<(), sync_core::error::WriteError>(())
+    /// ```
+    pub fn state_key(&self, now: Now) -> [u8; 16] {
+        let mut hasher = blake3::Hasher::new();
+        let mut sink = Sink { hasher: &mut hasher, now: now.mono };
+        sink.hasher.update(&self.config.node.0).update(&self.replica.0).update(&self.owner.0);
+        let [step, asked, persisted] = [self.step, self.asked, self.persisted].map(|step| step.0);
+        sink.number(step - persisted);
+        sink.number(asked - persisted);
+        sink.flags(&[self.fill_due]);
+        for (namespace, space) in &self.spaces {
+            sink.hasher.update(&namespace.0);
+            space_key(space, &mut sink);
+        }
+        sink.number(self.peers.len() as u64);
+        for (node, peer) in &self.peers {
+            sink.hasher.update(&node.0);
+            peer_key(peer, &mut sink);
+        }
+        for (step, to, bytes) in self.held.iter() {
+            sink.number(step.0 - persisted);
+            sink.hasher.update(&to.0);
+            sink.bytes(bytes);
+        }
+        for output in &self.outputs {
+            if let Output::Send { to, bytes } = output {
+                sink.hasher.update(&to.0);
+                sink.bytes(bytes);
+            }
+        }
+        sink.flags(&[self.staging.is_some()]);
+        if let Some((from, namespace, staging)) = &self.staging {
+            sink.hasher.update(&from.0).update(&namespace.0);
+            sink.bytes(format!("{staging:?}").as_bytes());
+        }
+        let mut key = [0; 16];
+        key.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        key
+    }
+}
+
+fn space_key(space: &Space, sink: &mut Sink<'_>) {
+    let store = &space.store;
+    sink.number(space.hlc.0);
+    // The full fragment is canonical, and says all of (C, L, H); records and floors follow by hand.
+    let full = Fragment {
+        claims: Claims::None,
+        records: Vec::new(),
+        floors: Vec::new(),
+        ..store.push_fragment(store.context().to_dots())
+    };
+    let mut out = crate::codec::Writer::default();
+    full.write(&mut out);
+    sink.bytes(&out.finish());
+    sink.context(store.context());
+    for (dot, record) in store.records() {
+        sink.bytes(format!("{dot:?}{record:?}").as_bytes());
+    }
+    for (replica, floor) in store.floors() {
+        sink.hasher.update(&replica.0);
+        sink.number(floor);
+    }
+    sink.number(store.log().base());
+    for entry in store.log().entries() {
+        sink.dots(&entry.dots);
+        sink.bytes(entry.from.as_ref().map_or(&[][..], |replica| &replica.0));
+    }
+    for (node, (replica, position)) in &space.inbound {
+        sink.hasher.update(&node.0).update(&replica.0);
+        sink.number(*position);
+    }
+}
+
+fn peer_key(peer: &Peer, sink: &mut Sink<'_>) {
+    let Peer {
+        connected,
+        incarnation,
+        introduced,
+        hello_due,
+        hello_at,
+        seen_at: _,
+        clock_ahead_ms: _,
+        outbox,
+        stats: _,
+        links,
+    } = peer;
+    sink.flags(&[*connected, *introduced, hello_due.is_some(), hello_due.unwrap_or(false)]);
+    sink.bytes(incarnation.as_ref().map_or(&[][..], |replica| &replica.0));
+    sink.deadline(*hello_at);
+    sink.number(outbox.frames() as u64);
+    for (namespace, link) in links {
+        sink.hasher.update(&namespace.0);
+        link_key(link, sink);
+    }
+}
+
+fn link_key(link: &Link, sink: &mut Sink<'_>) {
+    let Link { cursor, session, known, told, tell_at, ack_due, diverged } = link;
+    cursor.key(&mut |value| sink.option(value));
+    sink.deadline(cursor.deadline());
+    let root = session.root_due;
+    sink.flags(&[root.is_some(), root.is_some_and(|due| due.behind), root.is_some_and(|due| due.wants_reply)]);
+    sink.flags(&[session.is_pull_due(), session.is_pulling(), *ack_due, *diverged]);
+    sink.deadline(session.deadline());
+    sink.deadline(*tell_at);
+    sink.flags(&[session.give_due.is_some()]);
+    if let Some(context) = &session.give_due {
+        sink.context(context);
+    }
+    sink.option(session.giving.as_ref().map(|giving| giving.at as u64));
+    sink.context(known);
+    sink.context(told);
+}

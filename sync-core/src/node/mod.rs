@@ -1,0 +1,376 @@
+//! The node: every machine composed, and nothing else.
+//!
+//! ```text
+//! node.handle(now, Input::Received { peer, frame, len }); what the world did
+//! while let Some(output) = node.poll_output() { .. }      what the node wants done
+//! let wake_at = node.poll_timeout();                      when it wants to be woken
+//! ```
+//!
+//! Methods come in families: [`Node::handle`] takes in what the world did; `poll_*` give out what is
+//! wanted; [`Node::write`] and `converge_*` are what the application asks; the rest reads. After
+//! `handle`, poll outputs until there are none, then read the deadline. A write only marks what is due;
+//! the driver follows it with [`Input::Wake`], so the writer pays for no frame.
+
+mod config;
+mod converge;
+mod exchange;
+mod fill;
+mod image;
+mod io;
+mod key;
+mod peer;
+mod space;
+mod status;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{Rng, RngExt, SeedableRng};
+
+use crate::error::{FrameError, WriteError};
+use crate::id::{Dot, NamespaceId, NodeId, OwnerId, ReplicaId, StateId};
+use crate::limits::Limits;
+use crate::merkle::Fingerprint;
+use crate::queue::Held;
+use crate::session::Staging;
+use crate::store::{Group, Store};
+use crate::time::{Now, Span, Timestamp};
+
+pub use config::{Config, Persistence};
+pub use converge::ConvergeGoal;
+pub use image::Image;
+pub use io::{Cause, DisconnectReason, Event, Input, Output, PersistStep};
+pub use status::{Convergence, PeerStatus, Stats};
+
+use peer::{Link, Peer};
+use space::Space;
+
+/// The name of the namespace that every node opens.
+pub const DEFAULT_NAMESPACE: &str = "default";
+
+/// A node of the engine, without the world around it. See the module's documentation.
+#[derive(Clone, Debug)]
+pub struct Node {
+    config: Config,
+    replica: ReplicaId,
+    owner: OwnerId,
+    rng: Xoshiro256PlusPlus,
+    spaces: BTreeMap<NamespaceId, Space>,
+    peers: BTreeMap<NodeId, Peer>,
+    held: Held,
+    outputs: VecDeque<Output>,
+    /// Events among the outputs; at most [`Limits::events_max`].
+    events: usize,
+    events_lost: u64,
+    /// The state as it is now is this step's.
+    step: PersistStep,
+    /// The last step that the driver was asked for.
+    asked: PersistStep,
+    /// The last step that is durable.
+    persisted: PersistStep,
+    /// A long answer on its way in.
+    staging: Option<(NodeId, NamespaceId, Staging)>,
+    /// Counts long answers out.
+    answers: u64,
+    /// Counts exchanges after which all that a peer then knew was known here.
+    exchanges: u64,
+    /// Something may be due that no deadline announces: a write, for one.
+    fill_due: bool,
+    /// When own stale counter floors are looked for.
+    cleanup_at: Timestamp,
+    /// Log head of each namespace at the last look.
+    cleaned: BTreeMap<NamespaceId, u64>,
+    /// Counts of peers that are no longer kept.
+    stats_gone: Stats,
+}
+
+/// How often stale counter floors are looked for, if anything changed. The product's cleanup figure.
+const CLEANUP_INTERVAL: Span = Span::from_secs(60);
+
+/// What a write minted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The first dot; `None` if nothing needed minting (removing what is absent).
+    pub first: Option<Dot>,
+    /// The last dot of the group.
+    pub last: Option<Dot>,
+    /// Durable once [`Input::Persisted`] reaches it.
+    pub step: PersistStep,
+}
+
+impl Node {
+    /// A node with an empty store in the namespace [`DEFAULT_NAMESPACE`].
+    pub fn new(config: Config, now: Now) -> Self {
+        let namespace = NamespaceId::named(DEFAULT_NAMESPACE);
+        let store = Store::new(namespace, config.limits.clone());
+        let space = Space { store, hlc: crate::cell::Hlc::default(), inbound: BTreeMap::new() };
+        Self::with_spaces(config, now, BTreeMap::from([(namespace, space)]))
+    }
+
+    fn with_spaces(config: Config, now: Now, spaces: BTreeMap<NamespaceId, Space>) -> Self {
+        Self {
+            replica: config.replica,
+            owner: config.owner,
+            rng: Xoshiro256PlusPlus::from_seed(config.seed),
+            config,
+            spaces,
+            peers: BTreeMap::new(),
+            held: Held::default(),
+            outputs: VecDeque::new(),
+            events: 0,
+            events_lost: 0,
+            step: PersistStep::default(),
+            asked: PersistStep::default(),
+            persisted: PersistStep::default(),
+            staging: None,
+            answers: 0,
+            exchanges: 0,
+            fill_due: false,
+            cleanup_at: now.mono + CLEANUP_INTERVAL,
+            cleaned: BTreeMap::new(),
+            stats_gone: Stats::default(),
+        }
+    }
+
+    // What the world did.
+
+    /// Takes in what the world did. `now.mono` must not go back from one call to the next.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Connected { peer } => self.on_connected(now, peer),
+            Input::Disconnected { peer } => self.on_disconnected(now, peer),
+            Input::Received { peer, frame, len } => self.on_frame(now, peer, frame, len),
+            Input::Malformed { peer, error } => self.refuse(peer, error),
+            Input::Written { peer, bytes } => {
+                if let Some(peer) = self.peers.get_mut(&peer) {
+                    peer.outbox.written(bytes);
+                }
+            }
+            Input::Persisted { n } => self.persisted = self.persisted.max(n.min(self.asked)),
+            Input::Wake => {}
+            Input::SyncNow => self.want_roots(),
+        }
+        self.cleanup(now);
+        self.fill(now);
+    }
+
+    // What the node wants done.
+
+    /// The next thing to do; `None` when there is nothing until the next input.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        if let Some(output) = self.outputs.pop_front() {
+            self.events -= usize::from(matches!(output, Output::Event(_)));
+            return Some(output);
+        }
+        if self.events_lost > 0 {
+            let count = std::mem::take(&mut self.events_lost);
+            return Some(Output::Event(Event::EventsLost { count }));
+        }
+        self.held.release(self.persisted)
+    }
+
+    /// When [`Input::Wake`] is wanted, at the latest; `None` if nothing is waiting for time.
+    ///
+    /// A time that has passed means at once: a write has made something due.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        if self.fill_due {
+            return Some(Timestamp::ZERO);
+        }
+        let peers = self.peers.values().filter(|peer| peer.connected).filter_map(Peer::deadline).min();
+        let cleanup = self.needs_cleanup().then_some(self.cleanup_at);
+        [peers, cleanup].into_iter().flatten().min()
+    }
+
+    // What the application asks.
+
+    /// Makes a group of writes in `namespace`: all of it happens, or nothing.
+    ///
+    /// # Errors
+    /// What `fill` returns, or a limit that it met; no state changed then.
+    pub fn write<T>(
+        &mut self,
+        now: Now,
+        namespace: NamespaceId,
+        fill: impl FnOnce(&mut Group<'_>) -> Result<T, WriteError>,
+    ) -> Result<(T, Written), WriteError> {
+        self.try_write(now, namespace, fill)
+    }
+
+    /// [`Self::write`] for closures with errors of their own, such as a value that cannot be encoded.
+    ///
+    /// # Errors
+    /// As [`Self::write`]; no state changed then.
+    pub fn try_write<T, E: From<WriteError>>(
+        &mut self,
+        now: Now,
+        namespace: NamespaceId,
+        fill: impl FnOnce(&mut Group<'_>) -> Result<T, E>,
+    ) -> Result<(T, Written), E> {
+        let space = self.spaces.get_mut(&namespace).ok_or(WriteError::NoNamespace { namespace })?;
+        let next = space.store.context().get(self.replica) + 1;
+        let hlc = space.hlc.tick(now.wall);
+        let mut group = space.store.group(self.replica, self.owner, next, hlc);
+        let value = match fill(&mut group) {
+            Ok(value) => value,
+            Err(error) => {
+                group.roll_back();
+                return Err(error);
+            }
+        };
+        let minted = group.commit();
+        if minted.dots.is_some() {
+            space.hlc = hlc;
+            self.step_on();
+            self.fill_due = true;
+            self.changed(namespace, Cause::Local, minted.cells);
+        }
+        let (first, last) = minted.dots.unzip();
+        Ok((value, Written { first, last, step: self.step }))
+    }
+
+    // Reading.
+
+    /// This node.
+    pub fn id(&self) -> NodeId {
+        self.config.node
+    }
+
+    /// This life. Changes when the node is fenced.
+    pub fn replica(&self) -> ReplicaId {
+        self.replica
+    }
+
+    /// Who owns the counter contributions made here. Changes when the node is fenced.
+    pub fn owner(&self) -> OwnerId {
+        self.owner
+    }
+
+    /// The bounds in force.
+    pub fn limits(&self) -> &Limits {
+        &self.config.limits
+    }
+
+    /// The open namespaces.
+    pub fn namespaces(&self) -> impl Iterator<Item = NamespaceId> + '_ {
+        self.spaces.keys().copied()
+    }
+
+    /// The state of a namespace; `None` if it is not open here.
+    pub fn store(&self, namespace: NamespaceId) -> Option<&Store> {
+        self.spaces.get(&namespace).map(|space| &space.store)
+    }
+
+    /// The Merkle root of a namespace, settling its trie; `None` if it is not open here.
+    pub fn root(&mut self, namespace: NamespaceId) -> Option<Fingerprint> {
+        self.spaces.get_mut(&namespace).map(|space| space.store.root())
+    }
+
+    /// The state id of a namespace, settling its trie; `None` if it is not open here.
+    pub fn state_id(&mut self, namespace: NamespaceId) -> Option<StateId> {
+        self.spaces.get_mut(&namespace).map(|space| space.store.state_id())
+    }
+
+    /// Every peer kept, as seen in `namespace`, ascending by node.
+    pub fn peers(&self, namespace: NamespaceId) -> Vec<PeerStatus> {
+        let head = self.store(namespace).map_or(0, Store::log_head);
+        let status = |(node, peer): (&NodeId, &Peer)| {
+            let link = peer.links.get(&namespace);
+            let acked = link.and_then(|link| link.cursor.acked());
+            PeerStatus {
+                node: *node,
+                connected: peer.connected,
+                incarnation: peer.incarnation,
+                behind: acked.is_none(),
+                acked,
+                head,
+                roots_equal: link.and_then(|link| link.session.roots_equal),
+                queued_frames: peer.outbox.frames(),
+                clock_ahead_ms: peer.clock_ahead_ms,
+                stats: peer.stats,
+            }
+        };
+        self.peers.iter().map(status).collect()
+    }
+
+    /// Counts over all peers since the start.
+    pub fn stats(&self) -> Stats {
+        let mut sum = self.stats_gone;
+        self.peers.values().for_each(|peer| sum += peer.stats);
+        sum
+    }
+
+    /// Turns [`Event::Changed`] on or off.
+    pub fn set_changes(&mut self, on: bool) {
+        self.config.changes = on;
+    }
+
+    // Shared by the parts.
+
+    fn step_on(&mut self) {
+        self.step.0 += 1;
+        if self.config.persistence == Persistence::Memory {
+            (self.asked, self.persisted) = (self.step, self.step);
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        if self.events >= self.config.limits.events_max {
+            let oldest = self.outputs.iter().position(|output| matches!(output, Output::Event(_)));
+            self.outputs.remove(oldest.expect("events are counted as they are queued"));
+            self.events -= 1;
+            self.events_lost += 1;
+        }
+        self.events += 1;
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn changed(
+        &mut self,
+        namespace: NamespaceId,
+        cause: Cause,
+        cells: Vec<(crate::cell::ObjectId, crate::cell::Path)>,
+    ) {
+        if self.config.changes && !cells.is_empty() {
+            self.event(Event::Changed { namespace, cause, cells });
+        }
+    }
+
+    fn refuse(&mut self, peer: NodeId, error: FrameError) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.stats.frames_refused += 1;
+        }
+        self.event(Event::FrameRefused { peer, error });
+    }
+
+    /// A span of `base` and up to a quarter more, so that nodes do not march in step.
+    fn jittered(&mut self, base: Span) -> Span {
+        let quarter = base.as_micros() / 4;
+        Span::from_micros(base.as_micros() + self.rng.random_range(0..=quarter))
+    }
+
+    /// Takes new ids: somebody else lives under the old ones (DESIGN section 4, incarnations).
+    fn fence(&mut self, peer: NodeId, claimed: u64, minted: u64) {
+        let old = self.replica;
+        let (mut replica, mut owner) = ([0; 16], [0; 16]);
+        self.rng.fill_bytes(&mut replica);
+        self.rng.fill_bytes(&mut owner);
+        (self.replica, self.owner) = (ReplicaId(replica), OwnerId(owner));
+        for peer in self.peers.values_mut() {
+            // The log goes on, but for peers it is another incarnation's: they hold no cursor of it.
+            peer.links.clear();
+            peer.hello_due = peer.connected.then_some(true);
+        }
+        self.staging = None;
+        self.step_on();
+        let (new, owner) = (self.replica, self.owner);
+        self.event(Event::Fenced { peer, old, new, owner, claimed, minted });
+        let namespaces: Vec<NamespaceId> = self.spaces.keys().copied().collect();
+        for peer in self.peers.values_mut() {
+            peer.links.extend(namespaces.iter().map(|namespace| {
+                let mut link = Link::default();
+                link.session.want_root(false, true);
+                (*namespace, link)
+            }));
+        }
+    }
+}

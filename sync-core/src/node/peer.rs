@@ -1,0 +1,76 @@
+//! What a node keeps of a peer.
+
+use std::collections::BTreeMap;
+
+use crate::causal::CausalContext;
+use crate::id::{NamespaceId, ReplicaId};
+use crate::node::Stats;
+use crate::push::Cursor;
+use crate::queue::Outbox;
+use crate::session::Session;
+use crate::time::Timestamp;
+
+/// A member known besides this node. At most [`crate::limits::Limits::peers_max`] are kept.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Peer {
+    pub(crate) connected: bool,
+    /// Its life; `None` until its `Hello`.
+    pub(crate) incarnation: Option<ReplicaId>,
+    /// True once its `Hello` came on the connection that is up.
+    pub(crate) introduced: bool,
+    /// A `Hello` is to be sent; the value says whether it wants a reply.
+    pub(crate) hello_due: Option<bool>,
+    /// When the `Hello` is sent again.
+    pub(crate) hello_at: Option<Timestamp>,
+    /// When it was last connected, for choosing whom to forget.
+    pub(crate) seen_at: Timestamp,
+    pub(crate) clock_ahead_ms: Option<i64>,
+    pub(crate) outbox: Outbox,
+    pub(crate) stats: Stats,
+    pub(crate) links: BTreeMap<NamespaceId, Link>,
+}
+
+/// The machines of one peer in one namespace, all for one incarnation of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Link {
+    pub(crate) cursor: Cursor,
+    pub(crate) session: Session,
+    /// A lower bound of what the peer knows.
+    pub(crate) known: CausalContext,
+    /// What the peer has been told that we know.
+    pub(crate) told: CausalContext,
+    /// When it is told of what we have learned since.
+    pub(crate) tell_at: Option<Timestamp>,
+    /// An acknowledgement is to be sent.
+    pub(crate) ack_due: bool,
+    /// True after a `Diverged` alarm, until roots are equal again: one alarm, no loop.
+    pub(crate) diverged: bool,
+}
+
+impl Link {
+    pub(crate) fn deadline(&self) -> Option<Timestamp> {
+        [self.cursor.deadline(), self.session.deadline(), self.tell_at].into_iter().flatten().min()
+    }
+
+    /// The connection broke: what was in flight is lost, what is due waits for the next one.
+    pub(crate) fn disconnected(&mut self) {
+        self.cursor.fall_back();
+        self.session.reset();
+        // What was told may be lost with the connection.
+        self.told = CausalContext::default();
+        self.tell_at = None;
+        self.ack_due = false;
+    }
+}
+
+impl Peer {
+    pub(crate) fn deadline(&self) -> Option<Timestamp> {
+        let links = self.links.values().filter_map(Link::deadline).min();
+        [self.hello_at, links.filter(|_| self.introduced)].into_iter().flatten().min()
+    }
+
+    /// True while frames other than `Hello` may go.
+    pub(crate) fn is_up(&self) -> bool {
+        self.connected && self.introduced && self.incarnation.is_some()
+    }
+}

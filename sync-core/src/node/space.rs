@@ -1,0 +1,34 @@
+//! One open namespace: its store, its clock, and how far it holds the logs of others.
+
+use std::collections::BTreeMap;
+
+use crate::cell::Hlc;
+use crate::id::{NodeId, ReplicaId};
+use crate::store::Store;
+
+/// The part of a namespace that must be durable as one atomic unit: `(C, L, H, HLC, records, floors,
+/// inbound cursors)`. The log is not in it: a new life begins a new log.
+#[derive(Clone, Debug)]
+pub(crate) struct Space {
+    pub(crate) store: Store,
+    pub(crate) hlc: Hlc,
+    /// Of each peer, its incarnation and the position up to which its log is held here.
+    pub(crate) inbound: BTreeMap<NodeId, (ReplicaId, u64)>,
+}
+
+impl Space {
+    /// The position up to which the log of `incarnation` is held; `None` if no cursor stands.
+    pub(crate) fn inbound(&self, peer: NodeId, incarnation: ReplicaId) -> Option<u64> {
+        self.inbound.get(&peer).filter(|(of, _)| *of == incarnation).map(|(_, position)| *position)
+    }
+
+    /// Raises that position; true if it moved.
+    pub(crate) fn raise_inbound(&mut self, peer: NodeId, incarnation: ReplicaId, position: u64) -> bool {
+        let before = self.inbound(peer, incarnation);
+        let moved = before.is_none_or(|before| before < position);
+        if moved {
+            self.inbound.insert(peer, (incarnation, position));
+        }
+        moved
+    }
+}

@@ -1,0 +1,106 @@
+//! What a node tells of itself: counters and the state of its peers.
+
+use std::ops::AddAssign;
+
+use crate::id::{NodeId, ReplicaId};
+
+/// Counts since the start, for one peer or summed over all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Frames given out for sending.
+    pub frames_sent: u64,
+    /// Their bytes.
+    pub bytes_sent: u64,
+    /// Frames taken in.
+    pub frames_received: u64,
+    /// Their bytes.
+    pub bytes_received: u64,
+    /// Pushes built.
+    pub pushes_sent: u64,
+    /// Items carried by pushes and answers.
+    pub deltas_sent: u64,
+    /// Repairs by session completed here: an answer was joined.
+    pub sessions: u64,
+    /// Of these, how many compared all live dots because records were lacking.
+    pub fallbacks: u64,
+    /// Answers given to pulls.
+    pub answers: u64,
+    /// Items received that were new.
+    pub items_new: u64,
+    /// Items received that were known already.
+    pub items_known: u64,
+    /// Frames dropped because they were for another incarnation, or from one not known.
+    pub frames_stale: u64,
+    /// Frames refused whole.
+    pub frames_refused: u64,
+}
+
+impl AddAssign for Stats {
+    fn add_assign(&mut self, other: Self) {
+        let Self {
+            frames_sent,
+            bytes_sent,
+            frames_received,
+            bytes_received,
+            pushes_sent,
+            deltas_sent,
+            sessions,
+            fallbacks,
+            answers,
+            items_new,
+            items_known,
+            frames_stale,
+            frames_refused,
+        } = other;
+        self.frames_sent += frames_sent;
+        self.bytes_sent += bytes_sent;
+        self.frames_received += frames_received;
+        self.bytes_received += bytes_received;
+        self.pushes_sent += pushes_sent;
+        self.deltas_sent += deltas_sent;
+        self.sessions += sessions;
+        self.fallbacks += fallbacks;
+        self.answers += answers;
+        self.items_new += items_new;
+        self.items_known += items_known;
+        self.frames_stale += frames_stale;
+        self.frames_refused += frames_refused;
+    }
+}
+
+/// One peer as this node sees it, for one namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// Who.
+    pub node: NodeId,
+    /// True while a connection is up.
+    pub connected: bool,
+    /// Its life, once it has introduced itself.
+    pub incarnation: Option<ReplicaId>,
+    /// True if no push cursor stands: the peer catches up by a session.
+    pub behind: bool,
+    /// The peer holds our log up to here.
+    pub acked: Option<u64>,
+    /// Our log head.
+    pub head: u64,
+    /// The outcome of the last exchange of roots; `None` before the first.
+    pub roots_equal: Option<bool>,
+    /// Frames built for it and not yet written.
+    pub queued_frames: usize,
+    /// Its wall clock minus ours at its last reading, in milliseconds, transit included.
+    pub clock_ahead_ms: Option<i64>,
+    /// Counts since it was first seen.
+    pub stats: Stats,
+}
+
+/// How far a peer has come toward a goal of [`super::Node::converge_begin`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Convergence {
+    /// Its context covers what was known here at the beginning, and an exchange since then left nothing
+    /// of its state unknown here.
+    Done,
+    /// Not yet.
+    Pending,
+    /// No connection is up.
+    Unreachable,
+}

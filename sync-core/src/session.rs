@@ -1,0 +1,191 @@
+//! The session machine: roots first, contexts next, then only what the other side lacks.
+//!
+//! One [`Session`] a peer and namespace. It decides *when* a root, a pull or an answer is due and keeps
+//! what an exchange needs between frames; building and joining fragments is the store's. A round:
+//!
+//! ```text
+//! A  -- Root(state, head) ------------------> B    equal: B confirms A's log up to head, done
+//! A  <------------------- Pull(context) ----- B    unequal: B asks for what it lacks
+//! A  -- Give(head, D, claims) --------------> B    one snapshot; B joins, acknowledges head
+//! A  -- Pull(context) ----------------------> B    only if B's context held what A lacks
+//! ```
+
+use crate::causal::CausalContext;
+use crate::limits::Limits;
+use crate::message::Part;
+use crate::time::{Span, Timestamp};
+
+/// See the module's documentation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Session {
+    /// A root is to be sent.
+    pub root_due: Option<RootDue>,
+    /// When the next root goes by itself.
+    pub root_at: Option<Timestamp>,
+    /// A pull is to be sent, or sent again.
+    pull_due: bool,
+    /// A pull is unanswered until then; each part that arrives moves it.
+    pull_until: Option<Timestamp>,
+    /// The peer's latest pull, not yet answered.
+    pub give_due: Option<CausalContext>,
+    /// A long answer of which parts are still to be sent.
+    pub giving: Option<Giving>,
+    /// The outcome of the last exchange of roots.
+    pub roots_equal: Option<bool>,
+    /// The number, among all exchanges of this node, of the last one after which all that the peer then
+    /// knew was known here.
+    pub exchange: u64,
+}
+
+/// Why a root is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RootDue {
+    /// The peer's cursor fell off the log.
+    pub behind: bool,
+    /// The peer shall confirm if the states are equal.
+    pub wants_reply: bool,
+}
+
+/// A long answer on its way out: one encoded snapshot, sent slice by slice.
+///
+/// Bounded by the size of the state; one a peer, dropped when the peer pulls again or disconnects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Giving {
+    /// Counted per sender.
+    pub answer: u64,
+    /// The encoded `Give`.
+    pub bytes: Vec<u8>,
+    /// Sent so far.
+    pub at: usize,
+    /// The log head of its snapshot's state, kept for the trace.
+    pub head: u64,
+}
+
+impl Giving {
+    /// The next slice of at most `len` bytes; `None` when all are sent.
+    pub fn next_part(&mut self, len: usize) -> Option<Part> {
+        let slice = &self.bytes[self.at..self.bytes.len().min(self.at + len)];
+        if slice.is_empty() {
+            return None;
+        }
+        let (at, total) = (self.at as u64, self.bytes.len() as u64);
+        self.at += slice.len();
+        Some(Part { answer: self.answer, total, at, bytes: slice.to_vec() })
+    }
+}
+
+impl Session {
+    /// Forgets what was under way: the connection broke.
+    pub fn reset(&mut self) {
+        *self = Self { exchange: self.exchange, ..Self::default() };
+    }
+
+    /// Asks for a root to be sent; reasons add up.
+    pub fn want_root(&mut self, behind: bool, wants_reply: bool) {
+        let due = self.root_due.get_or_insert(RootDue { behind, wants_reply });
+        due.behind |= behind;
+        due.wants_reply |= wants_reply;
+    }
+
+    /// Asks for a pull, unless one is unanswered.
+    pub fn want_pull(&mut self) {
+        self.pull_due |= self.pull_until.is_none();
+    }
+
+    /// True if a pull is to be sent.
+    pub fn is_pull_due(&self) -> bool {
+        self.pull_due
+    }
+
+    /// True if a pull is unanswered.
+    pub fn is_pulling(&self) -> bool {
+        self.pull_until.is_some()
+    }
+
+    /// A pull was sent.
+    pub fn pulled(&mut self, now: Timestamp, timeout: Span) {
+        self.pull_due = false;
+        self.pull_until = Some(now + timeout);
+    }
+
+    /// The answer makes progress.
+    pub fn progressed(&mut self, now: Timestamp, timeout: Span) {
+        if self.pull_until.is_some() {
+            self.pull_until = Some(now + timeout);
+        }
+    }
+
+    /// The pull is answered, or given up.
+    pub fn pull_done(&mut self) {
+        self.pull_until = None;
+    }
+
+    /// The next deadline.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        [self.root_at, self.pull_until].into_iter().flatten().min()
+    }
+
+    /// Turns deadlines that have passed into what is due: an unanswered pull is asked again.
+    pub fn wake(&mut self, now: Timestamp) {
+        if self.pull_until.is_some_and(|until| until <= now) {
+            self.pull_until = None;
+            self.pull_due = true;
+        }
+        if self.root_at.is_some_and(|at| at <= now) {
+            self.root_at = None;
+            self.want_root(false, true);
+        }
+    }
+}
+
+/// A long answer on its way in: staged until its last byte, then joined at once.
+///
+/// Bounded by [`Limits::staging_bytes_max`]; one a node, so a second long answer waits its turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Staging {
+    answer: u64,
+    total: usize,
+    bytes: Vec<u8>,
+}
+
+/// What became of a part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Staged {
+    /// More parts are to come.
+    More,
+    /// The answer is complete: its bytes.
+    Complete(Vec<u8>),
+    /// The part does not continue what is staged, or the answer is too long. Nothing is staged now.
+    Broken,
+}
+
+impl Staging {
+    /// Begins with the first part of an answer; `None` if it is no first part or the answer is too long.
+    pub fn begin(part: &Part, limits: &Limits) -> Option<Self> {
+        let total = usize::try_from(part.total).ok()?;
+        let fits = part.at == 0 && total <= limits.staging_bytes_max;
+        fits.then(|| Self { answer: part.answer, total, bytes: Vec::new() })
+    }
+
+    /// True if `part` is the next one of the answer staged.
+    pub fn continues(&self, part: &Part) -> bool {
+        part.answer == self.answer && part.at == self.bytes.len() as u64
+    }
+
+    /// True if `part` belongs to the answer staged and was staged before.
+    pub fn repeats(&self, part: &Part) -> bool {
+        part.answer == self.answer && part.at < self.bytes.len() as u64
+    }
+
+    /// Adds a part that [`Self::continues`]. Memory grows as bytes arrive, not as they are announced.
+    pub fn add(&mut self, part: Part) -> Staged {
+        if part.bytes.is_empty() || self.bytes.len() + part.bytes.len() > self.total {
+            return Staged::Broken;
+        }
+        self.bytes.extend_from_slice(&part.bytes);
+        if self.bytes.len() < self.total {
+            return Staged::More;
+        }
+        Staged::Complete(std::mem::take(&mut self.bytes))
+    }
+}

@@ -1,0 +1,202 @@
+//! The join: taking in a fragment, whole or not at all.
+//!
+//! `C = C1 u C2; L = (L1 n L2) u (L1 \ C2) u (L2 \ C1); H = max` (DESIGN section 3), computed from a
+//! fragment instead of a full state. First every check, then the change: an error leaves the store as it
+//! was. Inside the join nothing is refused, cut or reordered.
+
+use std::collections::BTreeSet;
+
+use super::Store;
+use crate::causal::{CausalContext, DotSet};
+use crate::cell::{CellId, Item, ObjectId, Path};
+use crate::error::FrameError;
+use crate::fragment::{CellPart, Claims, Fragment};
+use crate::id::{Dot, ReplicaId};
+use crate::time::WallMillis;
+
+/// What a join changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Joined {
+    /// Dots learned or killed: the log's entry.
+    pub changed: DotSet,
+    /// Cells whose live items are others than before, ascending.
+    pub cells: Vec<(ObjectId, Path)>,
+    /// Items that became live.
+    pub items_new: u64,
+    /// Items whose dot was known already.
+    pub items_known: u64,
+    /// True if the state changed in any way, the horizon included.
+    pub state_changed: bool,
+}
+
+/// From whom a join learns, for the log's mark and the incarnation guard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Learned {
+    /// This replica's incarnation.
+    pub own: ReplicaId,
+    /// The highest sequence that it has minted.
+    pub own_minted: u64,
+    /// The sender's incarnation; its entries need not be pushed back to it.
+    pub from: Option<ReplicaId>,
+}
+
+/// A join that has passed every check: what will die and what will live.
+struct Plan<'a> {
+    dead: BTreeSet<Dot>,
+    fresh: Vec<(&'a CellId, &'a Item)>,
+    items_known: u64,
+    new: DotSet,
+    horizon: WallMillis,
+}
+
+impl Store {
+    /// Joins `fragment`. The caller has run [`Fragment::check`] (decoding does).
+    ///
+    /// # Errors
+    /// [`FrameError::OwnDots`], [`FrameError::Gap`] or [`FrameError::Ceiling`]; the state is unchanged.
+    pub fn join(&mut self, fragment: &Fragment, learned: Learned) -> Result<Joined, FrameError> {
+        self.guard(fragment, learned)?;
+        let plan = self.plan(fragment);
+        self.check_ceiling(&plan)?;
+        Ok(self.apply(fragment, plan, learned.from))
+    }
+
+    /// Refuses own dots never minted here, and a fragment that would leave a gap in a column.
+    fn guard(&self, fragment: &Fragment, learned: Learned) -> Result<(), FrameError> {
+        let known_of_us = fragment.context().map_or(0, |context| context.get(learned.own));
+        let claimed = fragment.dots.top(learned.own).max(known_of_us);
+        if claimed > learned.own_minted {
+            return Err(FrameError::OwnDots { claimed, minted: learned.own_minted });
+        }
+        for (replica, intervals) in fragment.dots.columns() {
+            let mut known = self.context.get(replica);
+            for interval in intervals {
+                if interval.first > known + 1 {
+                    return Err(FrameError::Gap { replica, first: interval.first, known });
+                }
+                known = known.max(interval.last);
+            }
+        }
+        Ok(())
+    }
+
+    fn plan<'a>(&self, fragment: &'a Fragment) -> Plan<'a> {
+        let horizon = self.horizon.max(fragment.horizon);
+        let mut dead: BTreeSet<Dot> = self.expired(horizon).collect();
+        let items = || fragment.cells.iter().flat_map(|part| part.items.iter().map(move |item| (part, item)));
+        let named: BTreeSet<Dot> = items().map(|(_, item)| item.dot).collect();
+        dead.extend(self.live_in(&fragment.dots).map(|(dot, _)| dot).filter(|dot| !named.contains(dot)));
+        match &fragment.claims {
+            Claims::None => {}
+            Claims::Cells { context, ranges } => {
+                for part in &fragment.cells {
+                    dead.extend(self.dead_in_cell(part, context));
+                }
+                for (range, live) in ranges {
+                    let dots = self.cells_in(range).flat_map(|(_, items)| items.iter().map(|item| item.dot));
+                    dead.extend(dots.filter(|dot| context.contains(*dot) && !live.contains(*dot)));
+                }
+            }
+            Claims::Whole { context, live } => {
+                let known = context.to_dots();
+                dead.extend(self.live_in(&known).map(|(dot, _)| dot).filter(|dot| !live.contains(*dot)));
+            }
+        }
+        let (mut fresh, mut items_known) = (Vec::new(), 0);
+        for (part, item) in items() {
+            if self.context.contains(item.dot) {
+                items_known += 1;
+            } else if !item.is_expired(horizon) {
+                fresh.push((&part.cell, item));
+            }
+        }
+        Plan { dead, fresh, items_known, new: fragment.dots.minus_context(&self.context), horizon }
+    }
+
+    /// A cell claim: what is live here, known to the sender and not listed, is dead.
+    fn dead_in_cell<'a>(
+        &'a self,
+        part: &'a CellPart,
+        context: &'a CausalContext,
+    ) -> impl Iterator<Item = Dot> + 'a {
+        let listed = |dot: Dot| {
+            part.items.binary_search_by_key(&dot, |item| item.dot).is_ok() || part.others.binary_search(&dot).is_ok()
+        };
+        let live = self.items_of(&part.cell).iter().map(|item| item.dot);
+        live.filter(move |dot| context.contains(*dot) && !listed(*dot))
+    }
+
+    fn expired(&self, horizon: WallMillis) -> impl Iterator<Item = Dot> + '_ {
+        self.expiring.iter().take_while(move |(expires, _)| *expires <= horizon).map(|(_, dot)| *dot)
+    }
+
+    /// Above the ceiling and larger than now is refused; a fragment that shrinks the store passes.
+    fn check_ceiling(&self, plan: &Plan<'_>) -> Result<(), FrameError> {
+        let grows: u64 = plan.fresh.iter().map(|(cell, item)| Self::item_bytes(cell, item)).sum();
+        let shrinks: u64 = plan
+            .dead
+            .iter()
+            .filter_map(|dot| self.item(*dot))
+            .map(|(cell, item)| Self::item_bytes(cell, item))
+            .sum();
+        let after = self.bytes + grows - shrinks;
+        let max = self.limits.store_bytes_ceiling;
+        if after > max && after > self.bytes {
+            return Err(FrameError::Ceiling { bytes: self.bytes, after, max });
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, fragment: &Fragment, plan: Plan<'_>, from: Option<ReplicaId>) -> Joined {
+        let Plan { dead, fresh, items_known, new, horizon } = plan;
+        let mut joined = Joined { items_known, items_new: fresh.len() as u64, ..Joined::default() };
+        let mut cells = BTreeSet::new();
+        joined.state_changed = !new.is_empty() || !dead.is_empty() || horizon > self.horizon;
+        let mut changed = new;
+        let expired_before = self.horizon;
+        for dot in dead {
+            let (cell, item) = self.kill(dot).expect("the plan names live dots only");
+            // What the horizon kills needs no log entry: every fragment carries the horizon.
+            if !(item.is_expired(horizon) && !item.is_expired(expired_before)) {
+                changed.insert(dot);
+            }
+            cells.insert((cell.object, cell.path));
+        }
+        for (cell, item) in fresh {
+            self.put(cell, item.clone());
+            cells.insert((cell.object.clone(), cell.path.clone()));
+        }
+        self.horizon = horizon;
+        self.inherit(fragment);
+        for (replica, top) in fragment.dots.tops() {
+            self.context.advance(replica, top);
+        }
+        self.log.append(changed.clone(), from, &self.limits);
+        joined.changed = changed;
+        joined.cells = cells.into_iter().collect();
+        joined
+    }
+
+    /// Takes over the records of what is new here, and what the sender may lack of it.
+    ///
+    /// `floor[r] = max(floor[r], min(sender's floor[r], highest dot of r just learned))`; a fallback
+    /// carries no records, so its floor is the highest dot learned (DESIGN section 3, rules of transport).
+    fn inherit(&mut self, fragment: &Fragment) {
+        for (dot, record) in &fragment.records {
+            if !self.context.contains(*dot) {
+                self.records.insert(*dot, record.clone(), &self.limits);
+            }
+        }
+        let whole = matches!(fragment.claims, Claims::Whole { .. });
+        for (replica, top) in fragment.dots.tops() {
+            if top <= self.context.get(replica) {
+                continue;
+            }
+            let sender = fragment.floors.iter().find(|(column, _)| *column == replica).map_or(0, |f| f.1);
+            let floor = if whole { top } else { sender.min(top) };
+            if floor > 0 {
+                self.records.raise_floor(replica, floor);
+            }
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! One namespace's state: causal context, live cells, horizon, records, status log, Merkle trie.
+//!
+//! The state proper is `(C, L, H)`: context, live items, expiry horizon. Beside it stand the records and
+//! the log, which say *how* it came about to peers that missed it. There are no tombstones: a dot in the
+//! context that is not live is dead, for ever (DESIGN sections 1 and 3).
+//!
+//! - [`Group`] mints local events (`group.rs`);
+//! - [`Store::join`] takes in a fragment (`join.rs`);
+//! - [`Store::push_fragment`], [`Store::answer`] build fragments (`offer.rs`);
+//! - [`Store::root`], [`Store::state_id`] settle the trie (`root.rs`).
+
+mod group;
+mod join;
+mod lattice;
+mod log;
+mod offer;
+mod records;
+mod root;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use crate::causal::{CausalContext, DotSet, Interval};
+use crate::cell::{CellId, Item, Key, ObjectId, Path, PathRange, TypeTag};
+use crate::id::{Dot, NamespaceId};
+use crate::limits::Limits;
+use crate::merkle::{Address, Trie};
+use crate::time::WallMillis;
+
+pub use group::{Group, Minted};
+pub use join::{Joined, Learned};
+pub use lattice::NotMergeable;
+pub(crate) use log::StatusLog;
+pub(crate) use records::Records;
+
+/// Accounted bytes of a live item besides its key, path and payload: what the indexes hold for it.
+pub const ITEM_OVERHEAD_BYTES: u64 = 96;
+
+/// A cell's place in the slab. Reused after the cell is gone.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct CellIx(u32);
+
+#[derive(Clone, Debug)]
+struct CellSlot {
+    id: CellId,
+    /// Live items, ascending by dot; never empty while the cell exists.
+    items: Vec<Item>,
+    /// Where the trie holds it; `None` until the trie is settled.
+    address: Option<Address>,
+    /// True while it waits in the dirty list.
+    dirty: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Object {
+    cells: BTreeMap<Path, CellIx>,
+    /// Cells that make the object present; see [`TypeTag::is_presence`].
+    present: u64,
+    bytes: u64,
+}
+
+/// What the tools show of one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// Key and type.
+    pub object: ObjectId,
+    /// Live cells.
+    pub cells: u64,
+    /// Live items: more than cells where concurrent writes stand side by side.
+    pub items: u64,
+    /// Accounted bytes.
+    pub bytes: u64,
+}
+
+/// The state of one namespace; see the module's documentation.
+#[derive(Clone, Debug)]
+pub struct Store {
+    namespace: NamespaceId,
+    limits: Limits,
+    context: CausalContext,
+    horizon: WallMillis,
+    objects: BTreeMap<Key, Vec<(TypeTag, Object)>>,
+    slots: Vec<Option<CellSlot>>,
+    free: Vec<CellIx>,
+    /// Every live dot and its cell.
+    live: BTreeMap<Dot, CellIx>,
+    /// Live items that expire, by when.
+    expiring: BTreeSet<(WallMillis, Dot)>,
+    records: Records,
+    log: StatusLog,
+    trie: Trie<CellIx>,
+    /// Cells whose items changed since the trie was settled, at most about two entries a cell.
+    dirty: Vec<CellIx>,
+    /// Cells gone since then that the trie still holds. At most one entry a cell of the trie.
+    gone: Vec<(Address, CellIx)>,
+    crdts: u64,
+    bytes: u64,
+}
+
+impl Store {
+    /// An empty store.
+    pub fn new(namespace: NamespaceId, limits: Limits) -> Self {
+        Self {
+            namespace,
+            limits,
+            context: CausalContext::default(),
+            horizon: WallMillis::default(),
+            objects: BTreeMap::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            live: BTreeMap::new(),
+            expiring: BTreeSet::new(),
+            records: Records::default(),
+            log: StatusLog::default(),
+            trie: Trie::default(),
+            dirty: Vec::new(),
+            gone: Vec::new(),
+            crdts: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Which causal domain this is.
+    pub fn namespace(&self) -> NamespaceId {
+        self.namespace
+    }
+
+    /// All events known here.
+    pub fn context(&self) -> &CausalContext {
+        &self.context
+    }
+
+    /// The expiry horizon: what expires at or before it is dead.
+    pub fn horizon(&self) -> WallMillis {
+        self.horizon
+    }
+
+    /// CRDTs present. A counter of which only floors are left is not.
+    pub fn crdt_count(&self) -> u64 {
+        self.crdts
+    }
+
+    /// Live items.
+    pub fn item_count(&self) -> u64 {
+        self.live.len() as u64
+    }
+
+    /// Accounted bytes: keys, paths, payloads and [`ITEM_OVERHEAD_BYTES`] for each live item.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Records kept.
+    pub fn record_count(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Position behind the newest entry of the status log.
+    pub fn log_head(&self) -> u64 {
+        self.log.head()
+    }
+
+    /// Per column, the highest sequence whose record may be lacking here.
+    pub fn floors(&self) -> impl Iterator<Item = (crate::id::ReplicaId, u64)> + '_ {
+        self.records.floors()
+    }
+
+    /// Begins a new, empty log: this state goes into another life.
+    pub(crate) fn forget_log(&mut self) {
+        self.log = StatusLog::default();
+    }
+
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// Every record kept, ascending by dot.
+    pub fn records(&self) -> impl Iterator<Item = (Dot, &crate::fragment::Record)> {
+        self.records.iter()
+    }
+
+    pub(crate) fn log(&self) -> &StatusLog {
+        &self.log
+    }
+
+    /// True if `dot` is live.
+    pub fn is_live(&self, dot: Dot) -> bool {
+        self.live.contains_key(&dot)
+    }
+
+    /// Every live dot, ascending.
+    pub fn live_dots(&self) -> impl Iterator<Item = Dot> + '_ {
+        self.live.keys().copied()
+    }
+
+    /// The live item of `dot` and its cell; `None` if it is dead or unknown.
+    pub fn item(&self, dot: Dot) -> Option<(&CellId, &Item)> {
+        let slot = self.slot(*self.live.get(&dot)?);
+        let item = slot.items.iter().find(|item| item.dot == dot).expect("a live dot has an item in its cell");
+        Some((&slot.id, item))
+    }
+
+    /// The objects that hold a cell, with keys that start with `prefix`, ascending by key and type.
+    pub fn objects<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = ObjectInfo> + 'a {
+        self.objects
+            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
+            .take_while(move |(key, _)| key.as_str().starts_with(prefix))
+            .flat_map(|(key, types)| types.iter().map(move |(ty, object)| (key, *ty, object)))
+            .map(|(key, ty, object)| ObjectInfo {
+                object: ObjectId { key: key.clone(), ty },
+                cells: object.cells.len() as u64,
+                items: object.cells.values().map(|ix| self.slot(*ix).items.len() as u64).sum(),
+                bytes: object.bytes,
+            })
+    }
+
+    /// True if the CRDT is present here.
+    pub fn is_present(&self, key: &str, ty: TypeTag) -> bool {
+        self.object(key, ty).is_some_and(|object| object.present > 0)
+    }
+
+    /// The cells of one object in path order, each with its live items by dot.
+    pub fn cells<'a>(&'a self, key: &str, ty: TypeTag) -> impl Iterator<Item = (&'a Path, &'a [Item])> + 'a {
+        let cells = self.object(key, ty).map(|object| object.cells.iter());
+        cells.into_iter().flatten().map(|(path, ix)| (path, self.slot(*ix).items.as_slice()))
+    }
+
+    /// Number of cells of one object.
+    pub fn cell_count(&self, key: &str, ty: TypeTag) -> u64 {
+        self.object(key, ty).map_or(0, |object| object.cells.len() as u64)
+    }
+
+    /// The live items of one cell, by dot; empty if there are none.
+    pub fn items(&self, key: &str, ty: TypeTag, path: &[u8]) -> &[Item] {
+        let ix = self.object(key, ty).and_then(|object| object.cells.get(path));
+        ix.map_or(&[], |ix| self.slot(*ix).items.as_slice())
+    }
+
+    /// The live items of one cell, by dot; empty if there are none.
+    pub fn items_of(&self, cell: &CellId) -> &[Item] {
+        self.items(cell.object.key.as_str(), cell.object.ty, cell.path.as_bytes())
+    }
+
+    /// The cells of `range` in path order, each with its live items.
+    pub(crate) fn cells_in<'a>(&'a self, range: &PathRange) -> impl Iterator<Item = (&'a Path, &'a [Item])> + 'a {
+        let from = Bound::Included(range.from.clone());
+        let until = range.until.clone().map_or(Bound::Unbounded, Bound::Excluded);
+        let ordered = range.until.as_ref().is_none_or(|until| range.from < *until);
+        let object = self.object(range.object.key.as_str(), range.object.ty).filter(|_| ordered);
+        let cells = object.map(|object| object.cells.range((from, until)));
+        cells.into_iter().flatten().map(|(path, ix)| (path, self.slot(*ix).items.as_slice()))
+    }
+
+    /// The live dots among `dots`, ascending, with their cells. Costs what it finds, not what is named.
+    fn live_in<'a>(&'a self, dots: &'a DotSet) -> impl Iterator<Item = (Dot, CellIx)> + 'a {
+        dots.intervals().flat_map(|(replica, Interval { first, last })| {
+            let range = Dot::new(replica, first)..=Dot::new(replica, last);
+            self.live.range(range).map(|(dot, ix)| (*dot, *ix))
+        })
+    }
+
+    fn object(&self, key: &str, ty: TypeTag) -> Option<&Object> {
+        let types = self.objects.get(key)?;
+        types.iter().find(|(tag, _)| *tag == ty).map(|(_, object)| object)
+    }
+
+    fn slot(&self, ix: CellIx) -> &CellSlot {
+        self.slots[ix.0 as usize].as_ref().expect("an index into the slab is dropped with its cell")
+    }
+
+    fn slot_mut(&mut self, ix: CellIx) -> &mut CellSlot {
+        self.slots[ix.0 as usize].as_mut().expect("an index into the slab is dropped with its cell")
+    }
+
+    fn item_bytes(cell: &CellId, item: &Item) -> u64 {
+        let names = cell.object.key.as_str().len() + cell.path.as_bytes().len();
+        (names + item.payload.len()) as u64 + ITEM_OVERHEAD_BYTES
+    }
+
+    fn object_mut(&mut self, id: &ObjectId) -> &mut Object {
+        let types = self.objects.entry(id.key.clone()).or_default();
+        let at = types.iter().position(|(tag, _)| *tag >= id.ty).unwrap_or(types.len());
+        if types.get(at).is_none_or(|(tag, _)| *tag != id.ty) {
+            types.insert(at, (id.ty, Object::default()));
+        }
+        &mut types[at].1
+    }
+
+    /// Makes `item` live in `cell`. Its dot must not be live.
+    fn put(&mut self, cell: &CellId, item: Item) {
+        let bytes = Self::item_bytes(cell, &item);
+        let ix = match self.object(cell.object.key.as_str(), cell.object.ty) {
+            Some(object) => object.cells.get(&cell.path).copied(),
+            None => None,
+        };
+        let ix = ix.unwrap_or_else(|| self.new_cell(cell));
+        let was_live = self.live.insert(item.dot, ix);
+        debug_assert!(was_live.is_none(), "a dot lives in exactly one cell");
+        if item.expires.0 != 0 {
+            self.expiring.insert((item.expires, item.dot));
+        }
+        let slot = self.slot_mut(ix);
+        let at = slot.items.partition_point(|held| held.dot < item.dot);
+        slot.items.insert(at, item);
+        self.mark_dirty(ix);
+        self.object_mut(&cell.object).bytes += bytes;
+        self.bytes += bytes;
+    }
+
+    fn new_cell(&mut self, cell: &CellId) -> CellIx {
+        let slot = CellSlot { id: cell.clone(), items: Vec::new(), address: None, dirty: false };
+        let ix = match self.free.pop() {
+            Some(ix) => {
+                self.slots[ix.0 as usize] = Some(slot);
+                ix
+            }
+            None => {
+                self.slots.push(Some(slot));
+                CellIx(u32::try_from(self.slots.len() - 1).expect("2^32 cells exceed every byte limit"))
+            }
+        };
+        let object = self.object_mut(&cell.object);
+        object.cells.insert(cell.path.clone(), ix);
+        if cell.object.ty.is_presence(cell.path.as_bytes()) {
+            object.present += 1;
+            if object.present == 1 {
+                self.crdts += 1;
+            }
+        }
+        ix
+    }
+
+    /// Makes `dot` dead; gives back its cell and item, or `None` if it was not live.
+    fn kill(&mut self, dot: Dot) -> Option<(CellId, Item)> {
+        let ix = self.live.remove(&dot)?;
+        let slot = self.slot_mut(ix);
+        let at = slot.items.iter().position(|item| item.dot == dot);
+        let item = slot.items.remove(at.expect("a live dot has an item in its cell"));
+        let (cell, empty) = (slot.id.clone(), slot.items.is_empty());
+        if item.expires.0 != 0 {
+            self.expiring.remove(&(item.expires, dot));
+        }
+        let bytes = Self::item_bytes(&cell, &item);
+        self.object_mut(&cell.object).bytes -= bytes;
+        self.bytes -= bytes;
+        if empty {
+            self.drop_cell(ix, &cell);
+        } else {
+            self.mark_dirty(ix);
+        }
+        Some((cell, item))
+    }
+
+    fn drop_cell(&mut self, ix: CellIx, cell: &CellId) {
+        let slot = self.slots[ix.0 as usize].take().expect("an index into the slab is dropped with its cell");
+        if let Some(address) = slot.address {
+            self.gone.push((address, ix));
+        }
+        self.free.push(ix);
+        let object = self.object_mut(&cell.object);
+        object.cells.remove(&cell.path);
+        let mut present = true;
+        if cell.object.ty.is_presence(cell.path.as_bytes()) {
+            object.present -= 1;
+            present = object.present > 0;
+        }
+        let empty = object.cells.is_empty();
+        if !present {
+            self.crdts -= 1;
+        }
+        if empty {
+            let types = self.objects.get_mut(cell.object.key.as_str()).expect("the object was just there");
+            types.retain(|(ty, _)| *ty != cell.object.ty);
+            if types.is_empty() {
+                self.objects.remove(cell.object.key.as_str());
+            }
+        }
+    }
+
+    fn mark_dirty(&mut self, ix: CellIx) {
+        let slot = self.slot_mut(ix);
+        if slot.dirty {
+            return;
+        }
+        slot.dirty = true;
+        self.dirty.push(ix);
+        if self.dirty.len() > 2 * self.slots.len() + 64 {
+            self.compact_dirty();
+        }
+    }
+
+    /// A cell that is dropped leaves its entry in the dirty list, and its place in the slab may be taken
+    /// by another cell with an entry of its own: such entries go when they outnumber the cells.
+    fn compact_dirty(&mut self) {
+        self.dirty.sort_unstable();
+        self.dirty.dedup();
+        let slots = &self.slots;
+        self.dirty.retain(|ix| slots[ix.0 as usize].as_ref().is_some_and(|slot| slot.dirty));
+    }
+}

@@ -1,0 +1,129 @@
+//! Building fragments: what a push, a session's answer and a fallback say of this store.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Store;
+use crate::causal::{CausalContext, DotSet};
+use crate::cell::{CellId, Item, PathRange};
+use crate::fragment::{CellPart, Claims, Fragment, Record};
+use crate::id::{Dot, ReplicaId};
+
+impl Store {
+    /// The fragment of `dots` for a push: what is live of them, the records of their events, floors.
+    ///
+    /// A push carries records like every other fragment. Without them the receiver could not serve a
+    /// session to a third replica that missed these events (checked: 2,197 of 6,000 runs break).
+    pub fn push_fragment(&self, dots: DotSet) -> Fragment {
+        let records = self.records.of(&dots).map(|(dot, record)| (dot, record.clone())).collect();
+        Fragment {
+            cells: self.parts_of(&dots),
+            claims: Claims::None,
+            records,
+            floors: self.floors_of(&dots),
+            horizon: self.horizon,
+            dots,
+        }
+    }
+
+    /// What a replica lacks that knows `theirs`: by claims if every record is at hand, else the fallback.
+    pub fn answer(&self, theirs: &CausalContext) -> Fragment {
+        let dots = self.context.minus(theirs);
+        if self.needs_fallback(&dots, theirs) { self.fallback(dots) } else { self.closed(dots) }
+    }
+
+    /// True if the record of some event in `dots` that `theirs` lacks may be missing here.
+    fn needs_fallback(&self, dots: &DotSet, theirs: &CausalContext) -> bool {
+        dots.columns().any(|(replica, _)| theirs.get(replica) < self.records.floor(replica))
+    }
+
+    /// T6: the dots, and a claim for every cell touched by a live item of them or by a record.
+    fn closed(&self, dots: DotSet) -> Fragment {
+        let mut parts: BTreeMap<CellId, CellPart> =
+            self.parts_of(&dots).into_iter().map(|part| (part.cell.clone(), part)).collect();
+        let mut ranges: BTreeSet<&PathRange> = BTreeSet::new();
+        let mut records = Vec::new();
+        for (dot, record) in self.records.of(&dots) {
+            match record {
+                Record::Cells(cells) => {
+                    for cell in cells {
+                        parts.entry(cell.clone()).or_insert_with(|| CellPart {
+                            cell: cell.clone(),
+                            items: Vec::new(),
+                            others: Vec::new(),
+                        });
+                    }
+                }
+                Record::Range(range) => {
+                    ranges.insert(range);
+                }
+            }
+            records.push((dot, record.clone()));
+        }
+        for part in parts.values_mut() {
+            let live = self.items_of(&part.cell).iter().map(|item| item.dot);
+            part.others = live.filter(|dot| !dots.contains(*dot)).collect();
+        }
+        let ranges = ranges.into_iter().map(|range| (range.clone(), self.live_in_range(range))).collect();
+        Fragment {
+            cells: parts.into_values().collect(),
+            claims: Claims::Cells { context: self.context.clone(), ranges },
+            records,
+            floors: self.floors_of(&dots),
+            horizon: self.horizon,
+            dots,
+        }
+    }
+
+    /// T7: the dots, and all that is live here. A dot live only at the receiver is dead if this context
+    /// holds it; of a dot live only here the receiver needs the payload only if it lacks the dot. So the
+    /// effect is that of the full state, for the bytes of the difference and of the live intervals.
+    fn fallback(&self, dots: DotSet) -> Fragment {
+        Fragment {
+            cells: self.parts_of(&dots),
+            claims: Claims::Whole {
+                context: self.context.clone(),
+                live: self.live_dots().collect(),
+            },
+            records: Vec::new(),
+            floors: Vec::new(),
+            horizon: self.horizon,
+            dots,
+        }
+    }
+
+    fn parts_of(&self, dots: &DotSet) -> Vec<CellPart> {
+        let mut parts: BTreeMap<&CellId, Vec<Item>> = BTreeMap::new();
+        for (dot, ix) in self.live_in(dots) {
+            let slot = self.slot(ix);
+            let item = slot.items.iter().find(|item| item.dot == dot);
+            let item = item.expect("a live dot has an item in its cell").clone();
+            parts.entry(&slot.id).or_default().push(item);
+        }
+        let part = |(cell, items): (&CellId, _)| CellPart { cell: cell.clone(), items, others: Vec::new() };
+        parts.into_iter().map(part).collect()
+    }
+
+    fn live_in_range(&self, range: &PathRange) -> DotSet {
+        self.cells_in(range).flat_map(|(_, items)| items.iter().map(|item| item.dot)).collect()
+    }
+
+    /// Per column of `dots`, the floor that their learner inherits.
+    fn floors_of(&self, dots: &DotSet) -> Vec<(ReplicaId, u64)> {
+        let floor = |(replica, _)| Some((replica, self.records.floor(replica))).filter(|(_, seq)| *seq > 0);
+        dots.columns().filter_map(floor).collect()
+    }
+
+    /// The dots of `dots` that a push to a replica known to hold `known` must name.
+    ///
+    /// A dot that the receiver holds *and that is live here* may be left out; a dot dead here stays in,
+    /// or the receiver would keep it (checked: leaving out all known dots breaks 3,758 of 6,000 runs).
+    pub(crate) fn needed_by(&self, dots: DotSet, known: &CausalContext) -> DotSet {
+        let spared: Vec<Dot> =
+            self.live_in(&dots).map(|(dot, _)| dot).filter(|dot| known.contains(*dot)).collect();
+        let mut needed = dots;
+        for dot in spared {
+            needed.remove(dot);
+        }
+        needed
+    }
+}

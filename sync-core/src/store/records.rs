@@ -1,0 +1,88 @@
+//! Records: which cells an event touched by killing, for the sessions of those who missed it.
+//!
+//! Kept only for removes, for writes that kill dots of another cell, and for expiring writes; for any
+//! other write its own cell tells (DESIGN section 3, T6). Bounded: when the oldest goes, the *floor* of
+//! its column rises to it, and a peer that needs a record at or below a floor comes by the fallback.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::causal::{DotSet, Interval};
+use crate::fragment::Record;
+use crate::id::{Dot, ReplicaId};
+use crate::limits::Limits;
+
+/// See the module's documentation.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Records {
+    by_dot: BTreeMap<Dot, Record>,
+    /// Dots in the order in which their records came, oldest first.
+    order: VecDeque<Dot>,
+    bytes: usize,
+    /// Per column, the highest sequence whose record may be lacking here.
+    floors: BTreeMap<ReplicaId, u64>,
+}
+
+impl Records {
+    /// Keeps the record of `dot`, dropping the oldest beyond the limits.
+    pub(crate) fn insert(&mut self, dot: Dot, record: Record, limits: &Limits) {
+        self.bytes += record.bytes();
+        if let Some(old) = self.by_dot.insert(dot, record) {
+            self.bytes -= old.bytes();
+        } else {
+            self.order.push_back(dot);
+        }
+        while self.by_dot.len() > limits.records_max || self.bytes > limits.records_bytes_max {
+            let Some(oldest) = self.order.pop_front() else { break };
+            self.forget(oldest);
+            self.raise_floor(oldest.replica, oldest.seq);
+        }
+    }
+
+    /// Takes back the newest record: its event was rolled back.
+    pub(crate) fn take_back(&mut self, dot: Dot) {
+        if self.order.back() == Some(&dot) {
+            self.order.pop_back();
+        }
+        self.forget(dot);
+    }
+
+    fn forget(&mut self, dot: Dot) {
+        if let Some(record) = self.by_dot.remove(&dot) {
+            self.bytes -= record.bytes();
+        }
+    }
+
+    /// Records up to `seq` of `replica` may be lacking here.
+    pub(crate) fn raise_floor(&mut self, replica: ReplicaId, seq: u64) {
+        let floor = self.floors.entry(replica).or_default();
+        *floor = seq.max(*floor);
+    }
+
+    /// The floor of `replica`; 0 if no record of it is lacking.
+    pub(crate) fn floor(&self, replica: ReplicaId) -> u64 {
+        self.floors.get(&replica).copied().unwrap_or(0)
+    }
+
+    /// All floors, ascending by replica.
+    pub(crate) fn floors(&self) -> impl Iterator<Item = (ReplicaId, u64)> + '_ {
+        self.floors.iter().map(|(replica, seq)| (*replica, *seq))
+    }
+
+    /// The records of the events in `dots`, ascending by dot.
+    pub(crate) fn of(&self, dots: &DotSet) -> impl Iterator<Item = (Dot, &Record)> {
+        dots.intervals().flat_map(|(replica, Interval { first, last })| {
+            let range = Dot::new(replica, first)..=Dot::new(replica, last);
+            self.by_dot.range(range).map(|(dot, record)| (*dot, record))
+        })
+    }
+
+    /// Every record kept, ascending by dot.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Dot, &Record)> {
+        self.by_dot.iter().map(|(dot, record)| (*dot, record))
+    }
+
+    /// Number of records kept.
+    pub(crate) fn len(&self) -> usize {
+        self.by_dot.len()
+    }
+}
