@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::id::Dot;
+use crate::mutant::{self, Mutant};
 use crate::time::WallMillis;
 
 /// A key of the store: UTF-8 text, ordered by its bytes, cheap to clone.
@@ -225,6 +226,9 @@ impl Hlc {
     /// The reading for a local write at `wall`: after this one, and not before the wall clock.
     #[must_use]
     pub fn tick(self, wall: WallMillis) -> Self {
+        if mutant::is(Mutant::ClockStepsBack) {
+            return Self::from_wall(wall);
+        }
         Self(self.0.saturating_add(1).max(Self::from_wall(wall).0))
     }
 
@@ -234,6 +238,9 @@ impl Hlc {
     /// since every write that saw it supersedes it (DESIGN section 4).
     #[must_use]
     pub fn observe(self, remote: Self, wall: WallMillis, drift_ms: u64) -> Self {
+        if mutant::is(Mutant::ClockUnbounded) {
+            return self.max(remote);
+        }
         let bound = Self::from_wall(WallMillis(wall.0.saturating_add(drift_ms)));
         self.max(remote.min(bound))
     }

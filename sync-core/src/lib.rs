@@ -27,6 +27,7 @@
 pub mod time;
 pub mod id;
 pub mod limits;
+pub mod mutant;
 pub mod error;
 pub mod codec;
 pub mod causal;

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use crate::causal::{CausalContext, DotSet};
 use crate::id::ReplicaId;
 use crate::limits::{Limits, Timing};
+use crate::mutant::{self, Mutant};
 use crate::store::Store;
 use crate::time::Timestamp;
 
@@ -28,6 +29,8 @@ pub struct Cursor {
     overdue_at: Option<Timestamp>,
     /// When what was learned from others is relayed.
     relay_at: Option<Timestamp>,
+    /// That time has come.
+    relay_due: bool,
 }
 
 /// What the cursor wants done now.
@@ -59,6 +62,20 @@ impl Cursor {
         [self.overdue_at, self.relay_at].into_iter().flatten().min()
     }
 
+    /// Turns deadlines that have passed into what is due, so that none stays in the past.
+    pub fn wake(&mut self, now: Timestamp) {
+        if self.overdue_at.is_some_and(|at| at <= now) {
+            if mutant::is(Mutant::PushNotRepeated) {
+                self.overdue_at = None;
+            } else {
+                self.fall_back();
+            }
+        }
+        if self.relay_at.is_some_and(|at| at <= now) {
+            (self.relay_at, self.relay_due) = (None, true);
+        }
+    }
+
     /// Decides the next push to incarnation `peer`, which is known to hold `known`.
     ///
     /// Local entries go at once; entries learned from others wait [`Timing::relay_delay`], since most of
@@ -72,38 +89,47 @@ impl Cursor {
         (timing, limits): (&Timing, &Limits),
     ) -> Step {
         let Some(acked) = self.acked else { return Step::Wait };
-        if self.overdue_at.is_some_and(|at| at <= now) {
-            self.fall_back();
-        }
-        let head = store.log_head();
+        let mut head = store.log_head();
         if self.in_flight.len() as u64 >= limits.pushes_in_flight_max || self.sent.max(self.scanned) >= head {
             return Step::Wait;
         }
-        let Some(entries) = store.log().since(self.sent.max(self.scanned)) else {
+        let mut from = self.sent.max(self.scanned);
+        let fallen = acked < store.log().base() && !mutant::is(Mutant::LogTruncationIgnored);
+        if mutant::is(Mutant::LogTruncationIgnored) {
+            from = from.max(store.log().base());
+        }
+        if mutant::is(Mutant::PushCutBeforeHead) {
+            head = from + 1;
+        }
+        let Some(entries) = store.log().since(from) else {
             return self.fall_off();
         };
-        if acked < store.log().base() {
+        if fallen {
             return self.fall_off();
         }
         let (mut dots, mut local) = (DotSet::default(), false);
-        for (_, entry) in entries.filter(|(_, entry)| entry.from != Some(peer)) {
+        for (_, entry) in entries.filter(|(end, entry)| *end <= head && entry.from != Some(peer)) {
             local |= entry.from.is_none();
             dots.union(&entry.dots);
         }
         let dots = store.needed_by(dots, known);
         if dots.is_empty() {
             self.scanned = head;
-            self.relay_at = None;
+            (self.relay_at, self.relay_due) = (None, false);
             if head - self.sent <= limits.skipped_entries_max {
                 return Step::Wait;
             }
-        } else if !local && *self.relay_at.get_or_insert(now + timing.relay_delay) > now {
+        } else if !local && !self.relay_due && !mutant::is(Mutant::RelayedAtOnce) {
+            self.relay_at.get_or_insert(now + timing.relay_delay);
             return Step::Wait;
         }
         let lo = self.sent;
         self.sent = head;
         self.scanned = head;
-        self.relay_at = None;
+        (self.relay_at, self.relay_due) = (None, false);
+        if mutant::is(Mutant::CursorMovedAtSend) {
+            self.acked = Some(head);
+        }
         self.in_flight.push_back(head);
         self.overdue_at.get_or_insert(now + timing.sync_timeout);
         Step::Push { lo, hi: head, dots }
@@ -132,6 +158,7 @@ impl Cursor {
     pub(crate) fn key(&self, sink: &mut dyn FnMut(Option<u64>)) {
         [self.acked, Some(self.sent), Some(self.scanned)].into_iter().for_each(&mut *sink);
         self.in_flight.iter().for_each(|end| sink(Some(*end)));
+        sink(self.relay_due.then_some(0));
     }
 
     /// Takes back what was sent and not confirmed: the connection broke, or the peer does not answer.
@@ -140,5 +167,6 @@ impl Cursor {
         self.scanned = self.sent;
         self.in_flight.clear();
         self.overdue_at = None;
+        (self.relay_at, self.relay_due) = (None, false);
     }
 }

@@ -13,6 +13,7 @@
 use crate::causal::CausalContext;
 use crate::limits::Limits;
 use crate::message::Part;
+use crate::mutant::{self, Mutant};
 use crate::time::{Span, Timestamp};
 
 /// See the module's documentation.
@@ -129,7 +130,7 @@ impl Session {
     pub fn wake(&mut self, now: Timestamp) {
         if self.pull_until.is_some_and(|until| until <= now) {
             self.pull_until = None;
-            self.pull_due = true;
+            self.pull_due = !mutant::is(Mutant::PullNotRepeated);
         }
         if self.root_at.is_some_and(|at| at <= now) {
             self.root_at = None;
@@ -169,7 +170,7 @@ impl Staging {
 
     /// True if `part` is the next one of the answer staged.
     pub fn continues(&self, part: &Part) -> bool {
-        part.answer == self.answer && part.at == self.bytes.len() as u64
+        (part.answer == self.answer || mutant::is(Mutant::PartsMixed)) && part.at == self.bytes.len() as u64
     }
 
     /// True if `part` belongs to the answer staged and was staged before.

@@ -6,6 +6,7 @@ use crate::error::FrameError;
 use crate::fragment::{Claims, Fragment};
 use crate::id::{NamespaceId, NodeId, ReplicaId};
 use crate::message::{Ack, Frame, Give, Hello, Part, Pull, Push, Root, Route};
+use crate::mutant::{self, Mutant};
 use crate::session::{Staged, Staging};
 use crate::store::{Joined, Learned};
 use crate::time::{Now, WallMillis};
@@ -103,7 +104,7 @@ impl Node {
         let for_us = route.to == self.replica;
         let state = self.peer_mut(peer);
         let known_sender = state.incarnation == Some(route.from);
-        if !for_us || !known_sender {
+        if (!for_us || !known_sender) && !mutant::is(Mutant::OtherLivesAccepted) {
             state.stats.frames_stale += 1;
             state.hello_due = Some(state.hello_due.unwrap_or(false) || !known_sender);
             return Ok(());
@@ -151,6 +152,8 @@ impl Node {
         state.introduced = true;
         if reborn {
             state.incarnation = Some(incarnation);
+        }
+        if reborn && !mutant::is(Mutant::RebirthIgnored) {
             state.links.values_mut().for_each(|link| *link = Link::default());
         }
         if fresh || reborn {
@@ -187,7 +190,7 @@ impl Node {
             link.session.roots_equal = Some(true);
             link.session.pull_done();
             link.session.root_at = Some(next);
-            if root.wants_reply {
+            if root.wants_reply || mutant::is(Mutant::RootsAnswerRoots) {
                 link.session.want_root(false, false);
             }
             self.exchanged(peer, route.namespace);
@@ -195,6 +198,9 @@ impl Node {
                 self.step_on();
             }
         } else {
+            if mutant::is(Mutant::UnequalRootMovesCursor) {
+                space.raise_inbound(peer, route.from, root.head);
+            }
             let session = &mut self.link_mut(peer, route.namespace).session;
             session.roots_equal = Some(false);
             session.want_pull();
@@ -209,10 +215,17 @@ impl Node {
                 self.link_mut(peer, route.namespace).ack_due = true;
                 Ok(())
             }
-            Some(held) if push.lo <= held => {
+            Some(held)
+                if push.lo <= held
+                    || mutant::is(Mutant::LoUnchecked)
+                    || mutant::is(Mutant::DeltasInAnyOrder) =>
+            {
                 let joined = self.join(now, peer, route, &push.fragment);
                 if matches!(joined, Err(FrameError::Gap { .. })) {
                     self.link_mut(peer, route.namespace).session.want_pull();
+                }
+                if mutant::is(Mutant::RefusedPushAcked) {
+                    self.hold_up_to(peer, route, push.hi);
                 }
                 joined?;
                 self.hold_up_to(peer, route, push.hi);

@@ -9,6 +9,7 @@ use crate::causal::CausalContext;
 use crate::id::{NamespaceId, NodeId};
 use crate::limits::{Limits, Timing};
 use crate::message::{Ack, Frame, Give, Hello, PART_OVERHEAD, Pull, Push, Root, Route};
+use crate::mutant::{self, Mutant};
 use crate::push;
 use crate::session::Giving;
 use crate::time::Now;
@@ -38,7 +39,7 @@ impl Node {
     }
 
     fn has_room(&self, peer: NodeId) -> bool {
-        self.peers.get(&peer).is_some_and(|peer| peer.outbox.has_room(&self.config.limits))
+        mutant::is(Mutant::OutboxUnbounded) || self.peers.get(&peer).is_some_and(|peer| peer.outbox.has_room(&self.config.limits))
     }
 
     /// Turns deadlines that have passed into what is due.
@@ -52,6 +53,7 @@ impl Node {
         }
         for (namespace, link) in &mut state.links {
             link.session.wake(now.mono);
+            link.cursor.wake(now.mono);
             let context = spaces[namespace].store.context();
             let news = context.columns().any(|(id, seq)| seq > link.told.get(id) && seq > link.known.get(id));
             if !news {
@@ -178,7 +180,10 @@ impl Node {
         let link = self.link(peer, namespace);
         let Some(theirs) = link.session.give_due.take() else { return false };
         let store = &self.spaces[&namespace].store;
-        let (fragment, head) = (store.answer(&theirs), store.log_head());
+        let (fragment, mut head) = (store.answer(&theirs), store.log_head());
+        if mutant::is(Mutant::GiveHeadAhead) {
+            head += 1;
+        }
         let (items, context) = (fragment.item_count() as u64, store.context().clone());
         let frame = Frame::Give(route, Give { head, fragment });
         let bytes = frame.encode();
@@ -228,6 +233,9 @@ impl Node {
                 let items = fragment.item_count() as u64;
                 for (replica, seq) in fragment.dots.tops() {
                     link.told.advance(replica, seq);
+                    if mutant::is(Mutant::KnownRaisedAtSend) {
+                        link.known.advance(replica, seq);
+                    }
                 }
                 let frame = Frame::Push(self.route(peer, namespace), Push { lo, hi, fragment });
                 let bytes = frame.encode();
@@ -258,7 +266,7 @@ impl Node {
         state.stats.frames_sent += 1;
         state.stats.bytes_sent += bytes.len() as u64;
         let ready: PersistStep = if shows == Shows::State { self.step } else { PersistStep::default() };
-        if ready <= self.persisted {
+        if ready <= self.persisted || mutant::is(Mutant::FramesNotHeld) {
             self.outputs.push_back(Output::Send { to: peer, bytes });
         } else {
             self.held.push(ready, peer, bytes);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::space::Space;
 use super::{Config, Node, PersistStep};
 use crate::id::{NamespaceId, OwnerId};
+use crate::mutant::{self, Mutant};
 use crate::time::Now;
 
 /// The durable part of a node at one persist step: `(C, L, H, HLC, records, floors, inbound cursors,
@@ -34,6 +35,17 @@ impl Node {
     /// The state as it is now, for the driver that was asked to make step [`Image::step`] durable.
     pub fn image(&self) -> Image {
         let mut spaces = self.spaces.clone();
+        for space in spaces.values_mut() {
+            if mutant::is(Mutant::ContextDurableBeforeItems) {
+                space.store.mutant_lose_newest();
+            }
+            if mutant::is(Mutant::ClockNotPersisted) {
+                space.hlc = crate::cell::Hlc::default();
+            }
+            if mutant::is(Mutant::InboundAheadOfState) {
+                space.inbound.values_mut().for_each(|(_, position)| *position += 1);
+            }
+        }
         spaces.values_mut().for_each(|space| space.store.forget_log());
         Image { step: self.step, owner: self.owner, spaces }
     }
@@ -46,7 +58,8 @@ impl Node {
         let mut spaces = image.spaces;
         for space in spaces.values_mut() {
             let minted = space.store.context().get(config.replica);
-            assert_eq!(minted, 0, "every start mints a new replica id");
+            let twin = mutant::is(Mutant::RestartKeepsReplica) || mutant::is(Mutant::RestoreKeepsReplica);
+            assert!(minted == 0 || twin, "every start mints a new replica id");
             space.store.forget_log();
             space.store.set_limits(config.limits.clone());
         }

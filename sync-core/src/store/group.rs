@@ -13,6 +13,7 @@ use crate::error::WriteError;
 use crate::fragment::Record;
 use crate::id::{Dot, OwnerId, ReplicaId};
 use crate::limits::Limits;
+use crate::mutant::{self, Mutant};
 use crate::time::WallMillis;
 
 /// A group of events in the making. The data types in [`crate::types`] fill it.
@@ -93,12 +94,15 @@ impl Group<'_> {
     /// A limit or the sequence range; nothing of this event has happened then.
     pub fn write(&mut self, cell: CellId, payload: Payload, kills: &[Dot]) -> Result<Dot, WriteError> {
         self.check_lengths(&cell, &payload)?;
+        if mutant::is(Mutant::OneDotTwoCells) && self.next > self.first {
+            self.next -= 1;
+        }
         let dot = self.next_dot();
         let item = Item { dot, hlc: self.hlc, expires: WallMillis::default(), payload };
         self.admit(&cell, &item, kills)?;
         self.count_bytes(cell.object.key.as_str().len() + cell.path.as_bytes().len() + item.payload.len())?;
         let killed = self.mint(kills)?;
-        if killed.iter().any(|other| *other != cell) {
+        if killed.iter().any(|other| *other != cell) && !mutant::is(Mutant::CrossCellUnrecorded) {
             self.record(dot, Record::Cells(killed.into_iter().collect()));
         }
         self.cells.insert((cell.object.clone(), cell.path.clone()));
@@ -117,7 +121,13 @@ impl Group<'_> {
         self.count_bytes(bytes)?;
         let dot = self.next_dot();
         let cells = self.mint(kills)?;
-        self.record(dot, Record::Cells(cells.into_iter().collect()));
+        if mutant::is(Mutant::RemoveMintsNothing) {
+            self.next -= 1;
+            return Ok(dot);
+        }
+        if !mutant::is(Mutant::RemovesUnrecorded) {
+            self.record(dot, Record::Cells(cells.into_iter().collect()));
+        }
         Ok(dot)
     }
 
@@ -152,7 +162,9 @@ impl Group<'_> {
         let mut cells = BTreeSet::new();
         for dot in kills {
             let (cell, item) = self.store.kill(*dot).expect("a type kills only dots it saw live");
-            self.changed.insert(*dot);
+            if !mutant::is(Mutant::KillsNotLogged) {
+                self.changed.insert(*dot);
+            }
             self.cells.insert((cell.object.clone(), cell.path.clone()));
             self.undo.push(Undo::Killed(cell.clone(), item));
             cells.insert(cell);
@@ -186,7 +198,8 @@ impl Group<'_> {
         let (store, max) = (&*self.store, self.store.limits.crdts_max);
         let presence = cell.object.ty.is_presence(cell.path.as_bytes());
         let key = cell.object.key.as_str();
-        if presence && store.crdts >= max && !store.is_present(key, cell.object.ty) {
+        let full = store.crdts >= max && !mutant::is(Mutant::SoftLimitUnchecked);
+        if presence && full && !store.is_present(key, cell.object.ty) {
             return Err(WriteError::Full { count: store.crdts, max });
         }
         let freed: u64 =
@@ -210,7 +223,7 @@ impl Group<'_> {
     }
 
     /// Makes the group's events known and logs them as one step.
-    pub(crate) fn commit(self) -> Minted {
+    pub fn commit(self) -> Minted {
         let Self { store, replica, first, next, changed, cells, .. } = self;
         if next == first {
             return Minted::default();
@@ -227,10 +240,12 @@ impl Group<'_> {
     ///
     /// A record that was dropped to make room for the group's own stays dropped: its floor says so, and
     /// a floor may only rise.
-    pub(crate) fn roll_back(self) {
+    pub fn roll_back(self) {
         let Self { store, undo, .. } = self;
         for step in undo.into_iter().rev() {
             match step {
+                Undo::Wrote(_) if mutant::is(Mutant::RollBackLeavesWrites) => {}
+                Undo::Killed(..) if mutant::is(Mutant::RollBackLeavesKills) => {}
                 Undo::Wrote(dot) => {
                     store.kill(dot).expect("what the group wrote and did not kill is live");
                 }

@@ -8,10 +8,11 @@ use std::collections::BTreeSet;
 
 use super::Store;
 use crate::causal::{CausalContext, DotSet};
-use crate::cell::{CellId, Item, ObjectId, Path};
+use crate::cell::{CellId, Item, ObjectId, Path, TypeTag};
 use crate::error::FrameError;
-use crate::fragment::{CellPart, Claims, Fragment};
+use crate::fragment::{CellPart, Claims, Fragment, Record};
 use crate::id::{Dot, ReplicaId};
+use crate::mutant::{self, Mutant};
 use crate::time::WallMillis;
 
 /// What a join changed.
@@ -56,8 +57,11 @@ impl Store {
     /// [`FrameError::OwnDots`], [`FrameError::Gap`] or [`FrameError::Ceiling`]; the state is unchanged.
     pub fn join(&mut self, fragment: &Fragment, learned: Learned) -> Result<Joined, FrameError> {
         self.guard(fragment, learned)?;
-        let plan = self.plan(fragment);
-        self.check_ceiling(&plan)?;
+        let mut plan = self.plan(fragment);
+        match self.check_ceiling(&plan) {
+            Err(_) if mutant::is(Mutant::CeilingDropsItems) => plan.fresh.clear(),
+            checked => checked?,
+        }
         Ok(self.apply(fragment, plan, learned.from))
     }
 
@@ -71,7 +75,7 @@ impl Store {
         for (replica, intervals) in fragment.dots.columns() {
             let mut known = self.context.get(replica);
             for interval in intervals {
-                if interval.first > known + 1 {
+                if interval.first > known + 1 && !mutant::is(Mutant::DeltasInAnyOrder) {
                     return Err(FrameError::Gap { replica, first: interval.first, known });
                 }
                 known = known.max(interval.last);
@@ -85,9 +89,21 @@ impl Store {
         let mut dead: BTreeSet<Dot> = self.expired(horizon).collect();
         let items = || fragment.cells.iter().flat_map(|part| part.items.iter().map(move |item| (part, item)));
         let named: BTreeSet<Dot> = items().map(|(_, item)| item.dot).collect();
-        dead.extend(self.live_in(&fragment.dots).map(|(dot, _)| dot).filter(|dot| !named.contains(dot)));
+        if !mutant::is(Mutant::NamedDeadStayLive) {
+            dead.extend(self.live_in(&fragment.dots).map(|(dot, _)| dot).filter(|dot| !named.contains(dot)));
+        }
+        if mutant::is(Mutant::RemovesKillConcurrent) {
+            for (_, record) in &fragment.records {
+                match record {
+                    Record::Cells(cells) => dead.extend(cells.iter().flat_map(|cell| self.items_of(cell)).map(|i| i.dot)),
+                    Record::Range(range) => dead.extend(self.cells_in(range).flat_map(|(_, items)| items).map(|i| i.dot)),
+                }
+            }
+            dead.retain(|dot| !named.contains(dot));
+        }
         match &fragment.claims {
             Claims::None => {}
+            Claims::Cells { .. } if mutant::is(Mutant::CellClaimsIgnored) => {}
             Claims::Cells { context, ranges } => {
                 for part in &fragment.cells {
                     dead.extend(self.dead_in_cell(part, context));
@@ -98,14 +114,17 @@ impl Store {
                 }
             }
             Claims::Whole { context, live } => {
-                let known = context.to_dots();
+                let judge = if mutant::is(Mutant::FallbackJudgedByReceiver) { &self.context } else { context };
+                let known = judge.to_dots();
                 dead.extend(self.live_in(&known).map(|(dot, _)| dot).filter(|dot| !live.contains(*dot)));
             }
         }
         let (mut fresh, mut items_known) = (Vec::new(), 0);
         for (part, item) in items() {
-            if self.context.contains(item.dot) {
+            let revived = mutant::is(Mutant::DeadRevived) && !self.is_live(item.dot);
+            if self.context.contains(item.dot) && !revived {
                 items_known += 1;
+            } else if self.mutant_drops(&part.cell, item) {
             } else if !item.is_expired(horizon) {
                 fresh.push((&part.cell, item));
             }
@@ -123,7 +142,21 @@ impl Store {
             part.items.binary_search_by_key(&dot, |item| item.dot).is_ok() || part.others.binary_search(&dot).is_ok()
         };
         let live = self.items_of(&part.cell).iter().map(|item| item.dot);
-        live.filter(move |dot| context.contains(*dot) && !listed(*dot))
+        let judged = |dot: Dot| context.contains(dot) || mutant::is(Mutant::ClaimsJudgedByReceiver);
+        live.filter(move |dot| judged(*dot) && !listed(*dot))
+    }
+
+    /// For mutants that refuse single items inside a join.
+    fn mutant_drops(&self, cell: &CellId, item: &Item) -> bool {
+        let newer = |held: &Item| (held.hlc, held.dot) > (item.hlc, item.dot);
+        let loses = || cell.object.ty == TypeTag::LWW_MAP && self.items_of(cell).iter().any(newer);
+        (mutant::is(Mutant::LwwLoserDropped) && loses())
+            || (mutant::is(Mutant::CapDropsItems) && self.is_beyond_cap(cell))
+    }
+
+    /// For mutants: the cell's object is not here and there is no room for it.
+    fn is_beyond_cap(&self, cell: &CellId) -> bool {
+        self.crdts >= self.limits.crdts_max && !self.is_present(cell.object.key.as_str(), cell.object.ty)
     }
 
     fn expired(&self, horizon: WallMillis) -> impl Iterator<Item = Dot> + '_ {
@@ -141,7 +174,10 @@ impl Store {
             .sum();
         let after = self.bytes + grows - shrinks;
         let max = self.limits.store_bytes_ceiling;
-        if after > max && after > self.bytes {
+        if mutant::is(Mutant::CapRefusesJoins) && plan.fresh.iter().any(|(cell, _)| self.is_beyond_cap(cell)) {
+            return Err(FrameError::Ceiling { bytes: self.bytes, after, max });
+        }
+        if after > max && after > self.bytes && !mutant::is(Mutant::CeilingUnchecked) {
             return Err(FrameError::Ceiling { bytes: self.bytes, after, max });
         }
         Ok(())
@@ -157,18 +193,29 @@ impl Store {
         for dot in dead {
             let (cell, item) = self.kill(dot).expect("the plan names live dots only");
             // What the horizon kills needs no log entry: every fragment carries the horizon.
-            if !(item.is_expired(horizon) && !item.is_expired(expired_before)) {
+            let by_horizon = item.is_expired(horizon) && !item.is_expired(expired_before);
+            if !by_horizon && !mutant::is(Mutant::JoinedKillsNotLogged) {
                 changed.insert(dot);
             }
             cells.insert((cell.object, cell.path));
         }
-        for (cell, item) in fresh {
+        let whole = !mutant::is(Mutant::ContextBeforeCells) || matches!(fragment.claims, Claims::None);
+        let apply = if whole { fresh.len() } else { fresh.len() / 2 };
+        for (cell, item) in fresh.into_iter().take(apply) {
             self.put(cell, item.clone());
             cells.insert((cell.object.clone(), cell.path.clone()));
         }
         self.horizon = horizon;
         self.inherit(fragment);
-        for (replica, top) in fragment.dots.tops() {
+        for (replica, mut top) in fragment.dots.tops() {
+            if mutant::is(Mutant::DeadDotsNotLearned) {
+                let items = fragment.cells.iter().flat_map(|part| &part.items);
+                top = items.filter(|i| i.dot.replica == replica).map(|i| i.dot.seq).max().unwrap_or(0);
+            }
+            let session = !matches!(fragment.claims, Claims::None);
+            if mutant::is(Mutant::CellsBeforeContext) && session && fragment.dots.tops().last() == Some((replica, top)) {
+                continue;
+            }
             self.context.advance(replica, top);
         }
         self.log.append(changed.clone(), from, &self.limits);
@@ -183,7 +230,7 @@ impl Store {
     /// carries no records, so its floor is the highest dot learned (DESIGN section 3, rules of transport).
     fn inherit(&mut self, fragment: &Fragment) {
         for (dot, record) in &fragment.records {
-            if !self.context.contains(*dot) {
+            if !self.context.contains(*dot) && !mutant::is(Mutant::RecordsNotInherited) {
                 self.records.insert(*dot, record.clone(), &self.limits);
             }
         }
@@ -193,6 +240,8 @@ impl Store {
                 continue;
             }
             let sender = fragment.floors.iter().find(|(column, _)| *column == replica).map_or(0, |f| f.1);
+            let whole = whole && !mutant::is(Mutant::FallbackRaisesNoFloor);
+            let sender = if mutant::is(Mutant::FloorsNotInherited) { 0 } else { sender };
             let floor = if whole { top } else { sender.min(top) };
             if floor > 0 {
                 self.records.raise_floor(replica, floor);

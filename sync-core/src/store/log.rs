@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use crate::causal::DotSet;
 use crate::id::ReplicaId;
 use crate::limits::Limits;
+use crate::mutant::{self, Mutant};
 
 /// One step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +46,10 @@ impl StatusLog {
     pub(crate) fn append(&mut self, dots: DotSet, from: Option<ReplicaId>, limits: &Limits) {
         if dots.is_empty() {
             return;
+        }
+        if mutant::is(Mutant::LogClearedByJoin) && from.is_some() {
+            self.entries.iter_mut().for_each(|entry| entry.dots = DotSet::default());
+            self.intervals = 0;
         }
         self.intervals += dots.intervals().count();
         self.entries.push_back(LogEntry { dots, from });

@@ -25,6 +25,7 @@ use crate::cell::{CellId, Item, Key, ObjectId, Path, PathRange, TypeTag};
 use crate::id::{Dot, NamespaceId};
 use crate::limits::Limits;
 use crate::merkle::{Address, Trie};
+use crate::mutant::{self, Mutant};
 use crate::time::WallMillis;
 
 pub use group::{Group, Minted};
@@ -168,10 +169,36 @@ impl Store {
     /// Begins a new, empty log: this state goes into another life.
     pub(crate) fn forget_log(&mut self) {
         self.log = StatusLog::default();
+        self.mutate_image();
     }
 
     pub(crate) fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
+        if mutant::is(Mutant::DeadColumnsPruned) {
+            let alive: BTreeSet<_> = self.live.keys().map(|dot| dot.replica).collect();
+            self.context = self.context.columns().filter(|(replica, _)| alive.contains(replica)).collect();
+        }
+        if mutant::is(Mutant::DamagedCellDropped) {
+            let damaged = self.live.keys().next().copied();
+            damaged.into_iter().for_each(|dot| drop(self.kill(dot)));
+        }
+    }
+
+    /// For mutants: the items of the newest step are not in the image.
+    pub(crate) fn mutant_lose_newest(&mut self) {
+        let newest = self.log.entries().last().map(|entry| entry.dots.clone()).unwrap_or_default();
+        newest.dots().for_each(|dot| drop(self.kill(dot)));
+    }
+
+    /// For mutants: what a durable image loses.
+    fn mutate_image(&mut self) {
+        if mutant::is(Mutant::RecordsNotPersisted) {
+            self.records = Records::default();
+        }
+        if mutant::is(Mutant::FloorsNotPersisted) {
+            let kept = std::mem::take(&mut self.records);
+            kept.iter().for_each(|(dot, record)| self.records.insert(dot, record.clone(), &self.limits));
+        }
     }
 
     /// Every record kept, ascending by dot.

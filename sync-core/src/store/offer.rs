@@ -7,6 +7,7 @@ use crate::causal::{CausalContext, DotSet};
 use crate::cell::{CellId, Item, PathRange};
 use crate::fragment::{CellPart, Claims, Fragment, Record};
 use crate::id::{Dot, ReplicaId};
+use crate::mutant::{self, Mutant};
 
 impl Store {
     /// The fragment of `dots` for a push: what is live of them, the records of their events, floors.
@@ -14,38 +15,48 @@ impl Store {
     /// A push carries records like every other fragment. Without them the receiver could not serve a
     /// session to a third replica that missed these events (checked: 2,197 of 6,000 runs break).
     pub fn push_fragment(&self, dots: DotSet) -> Fragment {
-        let records = self.records.of(&dots).map(|(dot, record)| (dot, record.clone())).collect();
+        let records = self.records.of(&dots).filter(|_| !mutant::is(Mutant::PushWithoutRecords));
+        let records = records.map(|(dot, record)| (dot, record.clone())).collect();
+        if mutant::is(Mutant::ContextNewerThanCells) {
+            let cells = self.parts_of(&self.before_newest(&dots));
+            return Fragment { cells, records, dots, horizon: self.horizon, ..Fragment::default() };
+        }
         Fragment {
             cells: self.parts_of(&dots),
             claims: Claims::None,
             records,
             floors: self.floors_of(&dots),
             horizon: self.horizon,
-            dots,
+            dots: if mutant::is(Mutant::PushNamesWholeContext) { self.context.to_dots() } else { dots },
         }
     }
 
     /// What a replica lacks that knows `theirs`: by claims if every record is at hand, else the fallback.
     pub fn answer(&self, theirs: &CausalContext) -> Fragment {
-        let dots = self.context.minus(theirs);
+        let mut dots = self.context.minus(theirs);
+        if mutant::is(Mutant::AnswerReadsCellsLive) {
+            dots = self.before_newest(&dots);
+        }
         if self.needs_fallback(&dots, theirs) { self.fallback(dots) } else { self.closed(dots) }
     }
 
     /// True if the record of some event in `dots` that `theirs` lacks may be missing here.
     fn needs_fallback(&self, dots: &DotSet, theirs: &CausalContext) -> bool {
-        dots.columns().any(|(replica, _)| theirs.get(replica) < self.records.floor(replica))
+        !mutant::is(Mutant::FloorsIgnored)
+            && dots.columns().any(|(replica, _)| theirs.get(replica) < self.records.floor(replica))
     }
 
     /// T6: the dots, and a claim for every cell touched by a live item of them or by a record.
     fn closed(&self, dots: DotSet) -> Fragment {
         let mut parts: BTreeMap<CellId, CellPart> =
             self.parts_of(&dots).into_iter().map(|part| (part.cell.clone(), part)).collect();
+        let dots = if mutant::is(Mutant::AnswerNamesWholeContext) { self.context.to_dots() } else { dots };
         let mut ranges: BTreeSet<&PathRange> = BTreeSet::new();
         let mut records = Vec::new();
         for (dot, record) in self.records.of(&dots) {
             match record {
                 Record::Cells(cells) => {
-                    for cell in cells {
+                    for cell in cells.iter().filter(|_| !mutant::is(Mutant::RecordCellsNotClaimed)) {
                         parts.entry(cell.clone()).or_insert_with(|| CellPart {
                             cell: cell.clone(),
                             items: Vec::new(),
@@ -53,6 +64,7 @@ impl Store {
                         });
                     }
                 }
+                Record::Range(_) if mutant::is(Mutant::RecordRangesNotClaimed) => {}
                 Record::Range(range) => {
                     ranges.insert(range);
                 }
@@ -61,7 +73,8 @@ impl Store {
         }
         for part in parts.values_mut() {
             let live = self.items_of(&part.cell).iter().map(|item| item.dot);
-            part.others = live.filter(|dot| !dots.contains(*dot)).collect();
+            part.others =
+                live.filter(|dot| !dots.contains(*dot) && !mutant::is(Mutant::ClaimsOmitOthers)).collect();
         }
         let ranges = ranges.into_iter().map(|range| (range.clone(), self.live_in_range(range))).collect();
         Fragment {
@@ -103,6 +116,18 @@ impl Store {
         parts.into_iter().map(part).collect()
     }
 
+    /// For mutants: `dots` without the newest events of the last step.
+    fn before_newest(&self, dots: &DotSet) -> DotSet {
+        let mut older = dots.clone();
+        let newest = self.log.entries().last().into_iter().flat_map(|entry| entry.dots.intervals());
+        for (replica, interval) in newest.filter(|(replica, i)| i.last == self.context.get(*replica)) {
+            for seq in interval.first..=interval.last {
+                older.remove(Dot::new(replica, seq));
+            }
+        }
+        older
+    }
+
     fn live_in_range(&self, range: &PathRange) -> DotSet {
         self.cells_in(range).flat_map(|(_, items)| items.iter().map(|item| item.dot)).collect()
     }
@@ -118,6 +143,12 @@ impl Store {
     /// A dot that the receiver holds *and that is live here* may be left out; a dot dead here stays in,
     /// or the receiver would keep it (checked: leaving out all known dots breaks 3,758 of 6,000 runs).
     pub(crate) fn needed_by(&self, dots: DotSet, known: &CausalContext) -> DotSet {
+        if mutant::is(Mutant::KnownIsPushed) {
+            return dots;
+        }
+        if mutant::is(Mutant::KnownDeadLeftOut) {
+            return dots.minus_context(known);
+        }
         let spared: Vec<Dot> =
             self.live_in(&dots).map(|(dot, _)| dot).filter(|dot| known.contains(*dot)).collect();
         let mut needed = dots;

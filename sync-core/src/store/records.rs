@@ -10,6 +10,7 @@ use crate::causal::{DotSet, Interval};
 use crate::fragment::Record;
 use crate::id::{Dot, ReplicaId};
 use crate::limits::Limits;
+use crate::mutant::{self, Mutant};
 
 /// See the module's documentation.
 #[derive(Clone, Debug, Default)]
@@ -31,10 +32,14 @@ impl Records {
         } else {
             self.order.push_back(dot);
         }
-        while self.by_dot.len() > limits.records_max || self.bytes > limits.records_bytes_max {
+        while !mutant::is(Mutant::RecordsUnbounded)
+            && (self.by_dot.len() > limits.records_max || self.bytes > limits.records_bytes_max)
+        {
             let Some(oldest) = self.order.pop_front() else { break };
             self.forget(oldest);
-            self.raise_floor(oldest.replica, oldest.seq);
+            if !mutant::is(Mutant::TruncationIgnored) {
+                self.raise_floor(oldest.replica, oldest.seq);
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use crate::causal::CausalContext;
 use crate::cell::CellId;
 use crate::id::StateId;
 use crate::merkle::{Address, Fingerprint};
+use crate::mutant::{self, Mutant};
 
 const DOMAIN_CELL: u8 = 3;
 const DOMAIN_STATE: u8 = 4;
@@ -25,6 +26,7 @@ impl Store {
             let Some(slot) = self.slots[ix.0 as usize].as_mut().filter(|slot| slot.dirty) else { continue };
             slot.dirty = false;
             match slot.address {
+                Some(_) if mutant::is(Mutant::RootNotRehashed) => {}
                 Some(address) => self.trie.mark(address),
                 None => {
                     let address = address_of(&slot.id);
@@ -45,7 +47,10 @@ impl Store {
         let root = self.root();
         let mut hasher = blake3::Hasher::new();
         hasher.update(&[DOMAIN_STATE]).update(&self.namespace.0).update(&self.horizon.0.to_le_bytes());
-        hasher.update(context_digest(&self.context).as_bytes()).update(&root.0);
+        if !mutant::is(Mutant::StateIdIgnoresContext) {
+            hasher.update(context_digest(&self.context).as_bytes());
+        }
+        hasher.update(&root.0);
         StateId(*hasher.finalize().as_bytes())
     }
 }

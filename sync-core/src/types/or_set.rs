@@ -7,6 +7,7 @@
 use super::dots_of;
 use crate::cell::{CellId, ObjectId, PathRange, Payload, TypeTag};
 use crate::error::WriteError;
+use crate::mutant::{self, Mutant};
 use crate::store::{Group, Store};
 
 const TYPE: TypeTag = TypeTag::OR_SET;
@@ -21,6 +22,9 @@ fn cell(key: &str, element: &[u8]) -> CellId {
 /// A limit was reached or a length is too large; nothing changed then.
 pub fn add(group: &mut Group<'_>, key: &str, element: &[u8]) -> Result<(), WriteError> {
     let seen = dots_of(group.store().items(key, TYPE, element));
+    if mutant::is(Mutant::PresentNotRenewed) && !seen.is_empty() {
+        return Ok(());
+    }
     group.write(cell(key, element), Payload::default(), &seen).map(drop)
 }
 

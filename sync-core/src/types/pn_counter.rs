@@ -14,6 +14,7 @@ use crate::cell::{CellId, Item, ObjectId, Payload, TypeTag};
 use crate::codec::{Reader, Writer, read_seq};
 use crate::error::{FrameError, WriteError};
 use crate::id::{Dot, OwnerId, ReplicaId};
+use crate::mutant::{self, Mutant};
 use crate::store::{Group, Store};
 
 const TYPE: TypeTag = TypeTag::PN_COUNTER;
@@ -170,15 +171,25 @@ pub fn add(group: &mut Group<'_>, key: &str, by: i64) -> Result<(), WriteError> 
     let held = row.contributions.iter().max_by_key(|(dot, _)| *dot).map(|(_, contribution)| *contribution);
     let mut next = match held {
         Some(held) => {
-            let (fp, fn_) = row.floor_of(held.gen_dot);
+            let (mut fp, mut fn_) = row.floor_of(held.gen_dot);
+            if mutant::is(Mutant::FloorNotEmbedded) {
+                (fp, fn_) = (0, 0);
+            }
             Contribution { fp: held.fp.max(fp), fn_: held.fn_.max(fn_), ..held }
+        }
+        None if mutant::is(Mutant::GenerationReused) && !row.floors.is_empty() => {
+            Contribution { gen_dot: row.floors[0].1.gen_dot, p: 0, n: 0, fp: 0, fn_: 0 }
         }
         None => Contribution { gen_dot: group.next_dot(), p: 0, n: 0, fp: 0, fn_: 0 },
     };
     for (_, twin) in row.contributions.iter().filter(|(_, twin)| twin.gen_dot == next.gen_dot) {
         (next.p, next.n) = (next.p.max(twin.p), next.n.max(twin.n));
     }
-    let grown = |from: u64, by: u64| from.checked_add(by).ok_or(WriteError::CounterRange { from, by });
+    let added = |from: u64, by: u64| match from.checked_add(by) {
+        None if mutant::is(Mutant::CounterWraps) => Some(from.wrapping_add(by)),
+        sum => sum,
+    };
+    let grown = |from: u64, by: u64| added(from, by).ok_or(WriteError::CounterRange { from, by });
     (next.p, next.n) = (grown(next.p, p)?, grown(next.n, n)?);
     let mut seen = dots_of(group.store().items(key, TYPE, &row_path(owner)));
     seen.extend(dots_of(group.store().items(key, TYPE, &floor_path(owner))));
@@ -194,6 +205,10 @@ pub fn reset(group: &mut Group<'_>, key: &str) -> Result<bool, WriteError> {
     let paths: Vec<Vec<u8>> = group.store().cells(key, TYPE).map(|(path, _)| path.as_bytes().to_vec()).collect();
     let owners: BTreeSet<OwnerId> =
         paths.iter().filter_map(|path| <[u8; 16]>::try_from(path.as_slice()).ok()).map(OwnerId).collect();
+    if mutant::is(Mutant::ResetKillsLikeCells) {
+        let range = crate::cell::PathRange::whole(ObjectId::new(key, TYPE));
+        return group.remove_range(range).map(|dot| dot.is_some());
+    }
     let mut reset = false;
     for owner in owners {
         let row = Row::read(group.store(), key, owner);
@@ -218,7 +233,7 @@ fn reset_one(
         row.floors.iter().copied().filter(|(_, floor)| floor.gen_dot == seen.gen_dot).collect();
     let mut kills = vec![dot];
     kills.extend(same.iter().map(|(dot, _)| *dot));
-    if (seen.p, seen.n) == (seen.fp, seen.fn_) {
+    if (seen.p, seen.n) == (seen.fp, seen.fn_) || mutant::is(Mutant::ResetWritesNoFloor) {
         return group.remove(&kills).map(drop);
     }
     let (p, n) = row.floor_of(seen.gen_dot);
@@ -236,7 +251,8 @@ pub fn collect_floors(group: &mut Group<'_>, key: &str) -> Result<u64, WriteErro
     let owner = group.owner();
     let row = Row::read(group.store(), key, owner);
     let current: BTreeSet<Dot> = row.contributions.iter().map(|(_, row)| row.gen_dot).collect();
-    let stale = row.floors.iter().filter(|(_, floor)| !current.contains(&floor.gen_dot));
+    let met = |floor: &Floor| current.contains(&floor.gen_dot) && !mutant::is(Mutant::CleanupEndsLiveFloors);
+    let stale = row.floors.iter().filter(|(_, floor)| !met(floor));
     let stale: Vec<Dot> = stale.map(|(dot, _)| *dot).collect();
     if !stale.is_empty() {
         group.remove(&stale)?;
@@ -249,7 +265,8 @@ pub fn keys_with_stale_floors(store: &Store, owner: OwnerId) -> Vec<String> {
     let stale = |key: &str| {
         let row = Row::read(store, key, owner);
         let current: BTreeSet<Dot> = row.contributions.iter().map(|(_, row)| row.gen_dot).collect();
-        row.floors.iter().any(|(_, floor)| !current.contains(&floor.gen_dot))
+        let met = |floor: &Floor| current.contains(&floor.gen_dot) && !mutant::is(Mutant::CleanupEndsLiveFloors);
+        row.floors.iter().any(|(_, floor)| !met(floor))
     };
     let counters = store.objects("").filter(|info| info.object.ty == TYPE);
     counters.map(|info| info.object.key.as_str().to_owned()).filter(|key| stale(key)).collect()

@@ -1,0 +1,240 @@
+//! Planted protocol bugs: what the simulator must notice to be worth believing.
+//!
+//! Each [`Mutant`] breaks one rule at the place where the rule lives, behind `mutant::is(..)`. Without the
+//! cargo feature `mutants` that is a constant `false` and the switch vanishes; with it, it is a comparison
+//! with a thread-local that only [`with`] sets. No production crate enables the feature, and a build that
+//! has it by accident behaves like one that has not. `simulations` runs every mutant (its command
+//! `mutants`) and demands that a checker kills it.
+
+macro_rules! mutants {
+    ($($(#[doc = $doc:literal])+ $name:ident = $row:literal,)+) => {
+        /// A planted bug. The text of each says what the mutant does instead of the rule.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Mutant {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Mutant {
+            /// Every mutant.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// Its name.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)+ }
+            }
+
+            /// What it does instead of the rule.
+            pub const fn what(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),+).trim_ascii(),)+ }
+            }
+
+            /// The rule that it breaks: a row of the design's table of refuted shortcuts, a rule of one of
+            /// its sections, or a row of the fault catalogue.
+            pub const fn row(self) -> &'static str {
+                match self { $(Self::$name => $row,)+ }
+            }
+        }
+    };
+}
+
+mutants! {
+    /// A push names every dot of the context and carries the items of the log entries only.
+    PushNamesWholeContext = "table: fragment with the whole context",
+    /// A session's answer names every dot of the context and carries the items of the difference only.
+    AnswerNamesWholeContext = "table: fragment with the whole context",
+    /// A push names the newest step's dots, but its cells were read before that step.
+    ContextNewerThanCells = "table: context newer than the cells read",
+    /// A session's answer applies half of its items, with its whole context.
+    ContextBeforeCells = "table: context adopted before all cells came",
+    /// A session's answer applies its items and leaves a column of its context for later.
+    CellsBeforeContext = "table: context adopted at the end; aborted streaming session",
+    /// A later write of a group takes the dot of the one before it.
+    OneDotTwoCells = "table: one dot on two cells",
+    /// A remove kills and mints no dot.
+    RemoveMintsNothing = "table: a remove mints no dot",
+    /// A receiver learns the dots that came with items and not those of removes.
+    DeadDotsNotLearned = "table: a remove mints no dot",
+    /// Pushes are joined in any order: neither their start nor gaps in a column are checked.
+    DeltasInAnyOrder = "table: deltas in any order",
+    /// An answer's dots are of the snapshot before the newest step, its cells and claims are live.
+    AnswerReadsCellsLive = "table: cells read live instead of from the snapshot of the context",
+    /// A concurrent write that loses by clock is dropped as it is joined.
+    LwwLoserDropped = "table: LWW loser dropped at join",
+    /// A restart after a crash lives on under the old replica id. Planted in the simulated driver.
+    RestartKeepsReplica = "table: crash loses the tail, same replica id; a restart keeps its id but starts its log again",
+    /// A restore from a backup lives on under the replica id of the life that made it. Planted in the
+    /// simulated driver.
+    RestoreKeepsReplica = "faults 3.1: restore from backup; cloned disk",
+    /// The durable image holds the context of the newest step and the items of the one before.
+    ContextDurableBeforeItems = "table: context durable before its items",
+    /// A join at the cap learns the dot of an item that would create an object and drops the item.
+    CapDropsItems = "table: cap refuses at join (learning the dot)",
+    /// A join at the cap is refused if an item in it would create an object.
+    CapRefusesJoins = "table: cap refuses at join (not learning the dot)",
+    /// A restart prunes the columns of the context of which nothing is live.
+    DeadColumnsPruned = "table: a departed replica's entry pruned from C",
+    /// A reset kills contributions and writes no floor.
+    ResetWritesNoFloor = "table: counter delete kills the cumulative cell",
+    /// A reset kills contributions and floors by one path range.
+    ResetKillsLikeCells = "table: a key or prefix remove kills counters and floors like other cells",
+    /// The receiver does not check where a push begins.
+    LoUnchecked = "table: cursor moved at send and lo not checked",
+    /// The sender moves its cursor when it sends.
+    CursorMovedAtSend = "table: cursor moved at send and lo not checked",
+    /// Frames of and for another life are taken in.
+    OtherLivesAccepted = "table: session or push accepted across a crash",
+    /// What is known of a peer, and its cursor, survive its rebirth.
+    RebirthIgnored = "rules of transport: cursors are kept per incarnation, never per node",
+    /// Pushes carry no records.
+    PushWithoutRecords = "table: no records in pushes",
+    /// A record that is dropped for lack of room raises no floor.
+    TruncationIgnored = "table: truncation ignored",
+    /// A session is answered by claims although records may be lacking.
+    FloorsIgnored = "table: truncation ignored",
+    /// Who learns dots does not take over the sender's floors.
+    FloorsNotInherited = "table: floors not inherited",
+    /// Who learns dots does not take over their records.
+    RecordsNotInherited = "rules of transport: who learns dots inherits records and floors",
+    /// A fallback, which carries no records, raises no floor.
+    FallbackRaisesNoFloor = "rules of transport: after a fallback, the highest dot learned",
+    /// A restart knows its records and has forgotten its floors.
+    FloorsNotPersisted = "table: floors not persisted",
+    /// A restart has forgotten its records; its floors do not say so.
+    RecordsNotPersisted = "incarnations: one atomic unit persists",
+    /// A write that kills a dot of another cell leaves no record.
+    CrossCellUnrecorded = "table: no record for cross-cell writes",
+    /// A restart drops a live cell; its dots stay in the context.
+    DamagedCellDropped = "table: a damaged cell dropped while its dots stay in the context",
+    /// A restore from a backup keeps the counter owner. Planted in the simulated driver.
+    RestoreKeepsOwner = "table: a counter's owner kept over a crash that lost sent writes",
+    /// A push names what the peer is known to hold.
+    KnownIsPushed = "table: push to random peers on stale knowledge",
+    /// What was learned from one peer is relayed to the others at once.
+    RelayedAtOnce = "table: push to random peers on stale knowledge",
+    /// A push leaves out every dot that the peer is known to hold, dead ones too.
+    KnownDeadLeftOut = "rules of transport: a dot dead here stays in",
+    /// A push covers one log entry, resolved against the state of the head.
+    PushCutBeforeHead = "T4: up to the head, resolved against current state",
+    /// The log entry of a local step names what it minted and not what it killed.
+    KillsNotLogged = "T4: the dots whose status changed, learned or killed",
+    /// The log entry of a join names what it learned and not what it killed.
+    JoinedKillsNotLogged = "T4: the dots whose status changed, learned or killed",
+    /// A cursor that fell off the log goes on at its oldest entry.
+    LogTruncationIgnored = "faults 3.2: delta log truncated before slow peer acks",
+    /// A join empties the entries that are in the log.
+    LogClearedByJoin = "faults 3.2: delta cleared after merging others' deltas",
+    /// A dot named without an item does not kill the item here.
+    NamedDeadStayLive = "T1: every dot named is judged",
+    /// A claimed cell lists the items that the fragment carries and not its other live dots.
+    ClaimsOmitOthers = "T6: a claim is that cell's live dots, all of them",
+    /// Cells that a record names are not claimed.
+    RecordCellsNotClaimed = "T6: a claim for every cell touched by a record",
+    /// Ranges that a record names are not claimed.
+    RecordRangesNotClaimed = "T6: a claim for every range a record names",
+    /// Claims about cells are not read.
+    CellClaimsIgnored = "T6: a claim for every cell touched by a live item",
+    /// A claimed cell is judged by what the receiver knows.
+    ClaimsJudgedByReceiver = "T6: judged by the context of the same snapshot",
+    /// A fallback is judged by what the receiver knows.
+    FallbackJudgedByReceiver = "T7: a dot live only here is dead if the other context holds it",
+    /// A remove kills every item of the cells that its record names, at each receiver.
+    RemovesKillConcurrent = "data model: a remove kills what it saw",
+    /// An item whose dot is known and dead comes back when it is received again.
+    DeadRevived = "formal core: a dot in C that is not live is dead, for ever",
+    /// A remove leaves no record.
+    RemovesUnrecorded = "T6: records are kept for removes",
+    /// A group that fails leaves its writes in the store.
+    RollBackLeavesWrites = "bounds: a group is admitted whole or not at all",
+    /// A group that fails leaves dead what it killed.
+    RollBackLeavesKills = "bounds: a group is admitted whole or not at all",
+    /// The soft limit on objects is not checked.
+    SoftLimitUnchecked = "bounds: soft limits refuse local creation",
+    /// The ceiling is not checked.
+    CeilingUnchecked = "bounds: a fragment above the ceiling is refused whole",
+    /// Of a fragment above the ceiling the dots are learned and the items dropped.
+    CeilingDropsItems = "bounds: refused whole, never in part",
+    /// Records are kept without a limit.
+    RecordsUnbounded = "bounds: records are bounded",
+    /// Frames are built for a peer that does not read.
+    OutboxUnbounded = "protocol: frames built and not yet written are bounded",
+    /// The state id leaves the context out.
+    StateIdIgnoresContext = "faults 3.2: Merkle root equal, contexts differ",
+    /// A cell that changes keeps its old fingerprint.
+    RootNotRehashed = "faults 3.2: root equal exactly when state is equal",
+    /// A push that is refused is acknowledged.
+    RefusedPushAcked = "rules of transport: join, then acknowledge",
+    /// Unequal roots move the inbound cursor to the sender's head.
+    UnequalRootMovesCursor = "rules of transport: a root confirms the log only when states are equal",
+    /// An answer's head is one step ahead of its fragment.
+    GiveHeadAhead = "rules of transport: head and fragment are of one snapshot",
+    /// The peer counts as knowing a push when it is sent.
+    KnownRaisedAtSend = "rules of transport: the receiver's last known context",
+    /// Frames leave before the state that they show is durable.
+    FramesNotHeld = "rules of transport: held frames",
+    /// An unacknowledged push is not sent again.
+    PushNotRepeated = "rules of transport: sent falls back when an ack is overdue",
+    /// An unanswered pull is not asked again.
+    PullNotRepeated = "rules of transport: every frame may be lost",
+    /// A root that needs no answer is answered.
+    RootsAnswerRoots = "silence at rest: one root round a peer per interval",
+    /// Slices of two answers are staged together.
+    PartsMixed = "rules of transport: all parts of one snapshot",
+    /// The durable inbound cursor is one step ahead of the durable state.
+    InboundAheadOfState = "incarnations: one atomic unit persists",
+    /// A restart has forgotten its hybrid clock.
+    ClockNotPersisted = "faults 3.1: HLC monotone, persisted high-water",
+    /// A local write takes the wall clock's reading, whatever was seen before.
+    ClockStepsBack = "faults 3.1: clock skew, step back",
+    /// A remote clock pulls the own one as far as it likes.
+    ClockUnbounded = "faults 3.1: HLC poisoning",
+    /// An increment forgets the floors that it ends.
+    FloorNotEmbedded = "counters: an increment takes over f := F",
+    /// An increment after a full reset goes on with the generation of the floor.
+    GenerationReused = "counters: a fresh row has a fresh gen",
+    /// Counts wrap at 64 bits.
+    CounterWraps = "faults 3.2: integer overflow of counters",
+    /// The cleanup ends floors that a live contribution still meets.
+    CleanupEndsLiveFloors = "counters: an owner kills a floor whose gen is not its current one",
+    /// Adding a present element mints nothing.
+    PresentNotRenewed = "data model: adding a present element renews it",
+}
+
+/// True if the simulator has planted `mutant` on this thread.
+#[cfg(feature = "mutants")]
+#[inline]
+pub fn is(mutant: Mutant) -> bool {
+    planted::PLANTED.get() == Some(mutant)
+}
+
+/// False: this build has no mutants.
+#[cfg(not(feature = "mutants"))]
+#[inline(always)]
+pub const fn is(_mutant: Mutant) -> bool {
+    false
+}
+
+#[cfg(feature = "mutants")]
+mod planted {
+    use super::Mutant;
+    use std::cell::Cell;
+
+    thread_local! {
+        pub(super) static PLANTED: Cell<Option<Mutant>> = const { Cell::new(None) };
+    }
+
+    /// Takes the mutant out again, even if the run panics.
+    pub(super) struct Uproot(pub(super) Option<Mutant>);
+
+    impl Drop for Uproot {
+        fn drop(&mut self) {
+            PLANTED.set(self.0);
+        }
+    }
+}
+
+/// Runs `run` on this thread with `mutant` planted in every node of the thread.
+#[cfg(feature = "mutants")]
+pub fn with<T>(mutant: Option<Mutant>, run: impl FnOnce() -> T) -> T {
+    let _uproot = planted::Uproot(planted::PLANTED.replace(mutant));
+    run()
+}
