@@ -1,0 +1,140 @@
+//! What exchanges cost, by the node's own counters: bytes of frames and items carried, never wall time.
+
+use sync_core::limits::Limits;
+use sync_core::message::Frame;
+use sync_core::node::Input;
+use sync_core::time::Span;
+use sync_core::types::{lww_map, or_set};
+use sync_tests::{Cluster, node_id};
+
+const ENTRIES: u32 = 10_000;
+const DIFFERING: u32 = 100;
+
+/// Two nodes with 10,000 equal entries, cut off from each other.
+fn twins() -> Cluster {
+    let mut cluster = Cluster::new(2, &Limits { log_entries_max: 10, ..Limits::default() });
+    for index in 0..ENTRIES {
+        let key = format!("map/{}", index % 100);
+        cluster.write(0, |group| lww_map::put(group, &key, &index.to_le_bytes(), b"0123456789abcdef"));
+        if index % 100 == 99 {
+            cluster.advance(Span::from_millis(10));
+        }
+    }
+    cluster.advance(Span::from_secs(40));
+    assert!(cluster.is_converged());
+    cluster.disconnect(0, 1);
+    cluster
+}
+
+#[test]
+fn two_identical_replicas_settle_a_round_with_at_most_100_bytes_each_way() {
+    let mut cluster = twins();
+    cluster.connect(0, 1);
+    cluster.settle();
+    let before = [0, 1].map(|node| cluster.node(node).stats());
+    cluster.input(0, Input::SyncNow);
+    let asked = cluster.take(0, 1);
+    asked.iter().for_each(|bytes| cluster.deliver(0, 1, bytes));
+    cluster.settle();
+    for node in [0, 1u8] {
+        let (now, before) = (cluster.node(node).stats(), before[usize::from(node)]);
+        let (frames, bytes) = (now.frames_sent - before.frames_sent, now.bytes_sent - before.bytes_sent);
+        println!("node {node}: {frames} frame, {bytes} bytes");
+        assert_eq!(frames, 1);
+        assert!(bytes <= 100, "a round of identical replicas took {bytes} bytes");
+    }
+    assert!(matches!(Frame::decode(&asked[0], &Limits::default()), Ok(Frame::Root(..))));
+    let status = cluster.node(0).peers(sync_tests::namespace());
+    assert_eq!(status[0].roots_equal, Some(true));
+}
+
+#[test]
+fn a_hundred_differing_entries_in_ten_thousand_settle_in_one_session_that_carries_only_those() {
+    let mut cluster = twins();
+    let mut payload = 0;
+    for index in 0..DIFFERING {
+        let (key, field) = (format!("map/{}", index % 100), index.to_le_bytes());
+        payload += key.len() + field.len() + 16;
+        cluster.write(0, |group| lww_map::put(group, &key, &field, b"fedcba9876543210"));
+    }
+    let before = [0, 1].map(|node| cluster.node(node).stats());
+    cluster.connect(0, 1);
+    cluster.settle();
+    let [sender, receiver] = [0, 1].map(|node| cluster.node(node).stats());
+    assert!(cluster.is_converged());
+    assert_eq!(receiver.sessions - before[1].sessions, 1, "one session");
+    assert_eq!(sender.answers - before[0].answers, 1, "of one answer");
+    assert_eq!(sender.deltas_sent - before[0].deltas_sent, u64::from(DIFFERING), "carries only those");
+    assert_eq!(receiver.items_new - before[1].items_new, u64::from(DIFFERING));
+    assert_eq!(receiver.items_known, before[1].items_known);
+    assert_eq!(receiver.fallbacks, before[1].fallbacks);
+    let bytes = sender.bytes_sent - before[0].bytes_sent;
+    println!("{DIFFERING} of {ENTRIES} differ: {payload} bytes of keys, fields and values in {bytes} bytes of frames");
+    assert!(bytes < 2 * payload as u64);
+}
+
+#[test]
+fn at_rest_there_is_no_traffic_but_root_rounds() {
+    let mut cluster = Cluster::new(3, &Limits::default());
+    cluster.write(0, |group| or_set::add(group, "s", b"x"));
+    cluster.advance(Span::from_secs(100));
+    let before: Vec<_> = (0..3).map(|node| cluster.node(node).stats()).collect();
+    cluster.advance(Span::from_secs(300));
+    for (node, before) in (0..3u8).zip(before) {
+        let stats = cluster.node(node).stats();
+        let frames = stats.frames_sent - before.frames_sent;
+        let bytes = stats.bytes_sent - before.bytes_sent;
+        // Two peers, a round a peer in at least 30 s, at most a question and an answer each.
+        assert!(frames <= 2 * 2 * 10, "node {node} sent {frames} frames in 300 s of rest");
+        assert!(bytes <= frames * 100);
+        assert_eq!(stats.pushes_sent, before.pushes_sent);
+        assert_eq!(stats.answers, before.answers);
+    }
+}
+
+#[test]
+fn an_answer_longer_than_a_frame_travels_in_parts_and_is_joined_at_once() {
+    let limits = Limits { message_bytes_max: 2_000, ..Limits::default() };
+    let mut cluster = Cluster::new(2, &limits);
+    cluster.disconnect(0, 1);
+    for index in 0..1_000u32 {
+        cluster.write(0, |group| or_set::add(group, "s", &index.to_le_bytes()));
+    }
+    cluster.connect(0, 1);
+    let mut parts = 0;
+    for _ in 0..10_000 {
+        let seen = or_set::len(cluster.store(1), "s");
+        assert!(seen == 0 || seen == 1_000, "all at once: {seen}");
+        let frames = cluster.take(0, 1);
+        for bytes in &frames {
+            assert!(bytes.len() <= limits.message_bytes_max);
+            parts += u32::from(matches!(Frame::decode(bytes, &limits), Ok(Frame::Part(..))));
+            cluster.deliver(0, 1, bytes);
+        }
+        if !cluster.deliver_next(1, 0) && frames.is_empty() {
+            break;
+        }
+    }
+    assert!(parts > 5, "{parts} parts");
+    assert!(cluster.is_converged());
+}
+
+#[test]
+fn a_peer_that_does_not_read_stops_frames_from_being_built_and_loses_nothing() {
+    let limits = Limits { outbox_frames_max: 5, ..Limits::default() };
+    let mut config = sync_tests::config(0, 0);
+    config.limits = limits;
+    let mut node = sync_core::node::Node::new(config, sync_core::time::Now::default());
+    let now = sync_core::time::Now::default();
+    node.handle(now, Input::Connected { peer: node_id(1) });
+    let mut built = 0;
+    for index in 0..1_000u32 {
+        let written = node.write(now, sync_tests::namespace(), |group| or_set::add(group, "s", &index.to_le_bytes()));
+        written.expect("writing goes on");
+        node.handle(now, Input::SyncNow);
+        while let Some(output) = node.poll_output() {
+            built += u32::from(matches!(output, sync_core::node::Output::Send { .. }));
+        }
+    }
+    assert!(built <= 5, "{built} frames were built for a peer that takes none");
+}
