@@ -61,6 +61,7 @@ fn a_peer_whose_cursor_fell_off_the_log_is_behind_and_catches_up_by_a_session() 
     cluster.connect(0, 1);
     cluster.advance(Span::from_secs(10));
     assert_eq!(or_set::len(cluster.store(1), "s"), 3);
+    assert_eq!(cluster.node(1).stats().frames_refused, 0, "no push ran ahead of what node 1 held");
     assert!(cluster.is_converged());
 }
 
@@ -303,6 +304,14 @@ fn a_restarted_peer_is_not_pushed_from_the_cursor_of_its_former_life() {
     let now = cluster.now();
     cluster.replace(1, Node::restart(config(1, 1), image, now));
     cluster.write(0, |group| or_set::add(group, "s", b"c"));
+    while or_set::len(cluster.store(1), "s") == 0 {
+        while cluster.deliver_next(1, 0) {}
+        for bytes in cluster.take(0, 1) {
+            let push = matches!(Frame::decode(&bytes, &Limits::default()), Ok(Frame::Push(..)));
+            assert!(!push, "no cursor stands for this life, so nothing is pushed before a session");
+            cluster.deliver(0, 1, &bytes);
+        }
+    }
     cluster.settle();
     assert_eq!(or_set::len(cluster.store(1), "s"), 3);
     assert!(cluster.is_converged());
@@ -408,6 +417,20 @@ fn a_session_never_reaches_into_a_newer_state_than_its_context() {
     cluster.settle();
     cluster.advance(Span::from_secs(6));
     assert_eq!(lww_map::get(cluster.store(1), "m", b"f"), Some(&b"2"[..]));
+    assert_eq!(cluster.node(1).stats().frames_refused, 0);
+}
+
+#[test]
+fn an_answer_holds_everything_up_to_the_head_that_it_names() {
+    let mut cluster = Cluster::new(2, &short_log());
+    cluster.disconnect(0, 1);
+    cluster.write(0, |group| or_set::add(group, "s", b"x"));
+    cluster.write(0, |group| lww_map::put(group, "m", b"f", b"1"));
+    cluster.write(0, |group| lww_map::put(group, "m", b"f", b"2"));
+    cluster.connect(0, 1);
+    cluster.settle();
+    assert_eq!(cluster.store(1).context(), cluster.store(0).context());
+    assert!(cluster.is_converged());
 }
 
 // Events.
@@ -462,9 +485,10 @@ fn a_lww_write_that_lost_is_kept_until_the_next_write_so_no_path_decides() {
     cluster.write(0, |group| lww_map::put(group, "m", b"f", b"a"));
     cluster.sleep(Span::from_millis(5));
     cluster.write(1, |group| lww_map::put(group, "m", b"f", b"b"));
-    cluster.connect(0, 2);
-    cluster.settle();
+    // The winner comes first, the loser later: it is kept all the same.
     cluster.connect(1, 2);
+    cluster.settle();
+    cluster.connect(0, 2);
     cluster.settle();
     assert_eq!(cluster.store(2).items("m", TypeTag::LWW_MAP, b"f").len(), 2);
     assert_eq!(lww_map::get(cluster.store(2), "m", b"f"), Some(&b"b"[..]));
@@ -515,9 +539,10 @@ fn a_join_is_never_refused_for_the_soft_limits() {
     for key in ["a", "b", "c"] {
         cluster.write(0, |group| or_set::add(group, key, b"x"));
     }
+    cluster.write(1, |group| or_set::add(group, "d", b"x"));
     cluster.connect(0, 1);
     cluster.settle();
-    assert_eq!(cluster.store(1).crdt_count(), 3);
+    assert_eq!(cluster.store(1).crdt_count(), 4);
     assert!(cluster.is_converged());
 }
 
@@ -532,7 +557,8 @@ fn an_entry_of_a_departed_replica_is_never_pruned_so_its_dead_stay_dead() {
     cluster.disconnect(0, 1);
     cluster.write(0, |group| or_set::remove(group, "s", b"x"));
     assert_eq!(cluster.store(0).context().get(replica(2, 0)), 1);
-    let now = cluster.now();
+    let (now, image) = (cluster.now(), cluster.node(0).image());
+    cluster.replace(0, Node::restart(config(0, 1), image, now));
     cluster.replace(1, Node::restart(config(1, 1), absent, now));
     cluster.connect(0, 1);
     cluster.advance(Span::from_secs(10));
@@ -638,4 +664,71 @@ fn equal_contexts_with_unequal_roots_raise_one_alarm_and_no_loop() {
     let alarms = cluster.events().into_iter().filter(|(_, event)| matches!(event, Event::Diverged { .. }));
     assert_eq!(alarms.count(), 1);
     assert_eq!(pull.context.minus(&CausalContext::default()).len(), 1);
+}
+
+/// Breaks each rule and demands that its test turns red.
+#[cfg(feature = "mutants")]
+mod bite {
+    use std::panic::catch_unwind;
+
+    use super::*;
+    use sync_core::mutant::{Mutant, with};
+
+    type Story = fn();
+
+    macro_rules! broken {
+        ($($mutant:ident => $test:ident),+ $(,)?) => {
+            const TABLE: &[(Mutant, &str, Story)] = &[$((Mutant::$mutant, stringify!($test), $test as Story)),+];
+        };
+    }
+
+    broken! {
+        PushCutBeforeHead => a_push_is_resolved_up_to_the_head_so_an_overwrite_never_shows_as_a_removal,
+        LogTruncationIgnored => a_peer_whose_cursor_fell_off_the_log_is_behind_and_catches_up_by_a_session,
+        CellClaimsIgnored => an_overwrite_needs_no_record_because_its_cell_is_claimed,
+        RemovesUnrecorded => a_remove_of_an_element_reaches_a_peer_that_missed_it_by_its_record,
+        RecordCellsNotClaimed => a_remove_of_an_element_reaches_a_peer_that_missed_it_by_its_record,
+        RecordRangesNotClaimed => clearing_a_set_is_one_event_with_one_record_and_kills_only_what_it_saw,
+        ClaimsJudgedByReceiver => a_claim_judges_only_what_the_sender_knew,
+        CrossCellUnrecorded => a_counter_floor_leaves_a_record_because_it_kills_in_another_cell,
+        FloorsIgnored => a_peer_below_a_floor_heals_by_the_fallback_and_nothing_removed_comes_back,
+        TruncationIgnored => a_peer_below_a_floor_heals_by_the_fallback_and_nothing_removed_comes_back,
+        FallbackRaisesNoFloor => a_fallback_carries_no_records_so_its_learner_serves_others_by_the_fallback_too,
+        PushWithoutRecords => a_third_replica_is_served_from_records_that_came_by_push,
+        RecordsNotInherited => a_third_replica_is_served_from_records_that_came_by_push,
+        FloorsNotInherited => who_learns_dots_inherits_the_senders_floors,
+        DeltasInAnyOrder => a_push_that_skips_entries_is_not_joined_but_answered_by_a_pull,
+        PushNotRepeated => what_was_sent_and_not_acknowledged_is_sent_again,
+        RebirthIgnored => a_restarted_peer_is_not_pushed_from_the_cursor_of_its_former_life,
+        OtherLivesAccepted => a_frame_for_another_life_is_dropped_and_answered_with_hello,
+        OtherLivesAccepted => an_answer_is_joined_only_by_the_life_that_asked,
+        KnownIsPushed => a_push_leaves_out_what_the_peer_knows_and_is_live_but_never_what_died,
+        KnownDeadLeftOut => a_push_leaves_out_what_the_peer_knows_and_is_live_but_never_what_died,
+        AnswerReadsCellsLive => an_answer_holds_everything_up_to_the_head_that_it_names,
+        RemoveMintsNothing => a_remove_is_an_event_so_equal_contexts_cannot_hide_it,
+        RemovesKillConcurrent => removal_beats_only_the_adds_it_saw,
+        OneDotTwoCells => a_group_is_one_step_everywhere,
+        LwwLoserDropped => a_lww_write_that_lost_is_kept_until_the_next_write_so_no_path_decides,
+        ResetWritesNoFloor => increments_that_a_reset_had_not_seen_survive_it_exactly,
+        ResetKillsLikeCells => increments_that_a_reset_had_not_seen_survive_it_exactly,
+        CapRefusesJoins => a_join_is_never_refused_for_the_soft_limits,
+        CapDropsItems => a_join_is_never_refused_for_the_soft_limits,
+        DeadColumnsPruned => an_entry_of_a_departed_replica_is_never_pruned_so_its_dead_stay_dead,
+        FloorsNotPersisted => a_new_life_keeps_state_floors_horizon_and_inbound_cursors_as_one_unit,
+        FramesNotHeld => a_frame_that_shows_state_is_held_until_that_state_is_durable_and_never_cut,
+        DamagedCellDropped => a_new_life_keeps_state_floors_horizon_and_inbound_cursors_as_one_unit,
+    }
+
+    #[test]
+    fn every_rule_test_turns_red_when_its_rule_is_broken() {
+        let green: Vec<_> = TABLE
+            .iter()
+            .filter(|(mutant, name, story)| {
+                let red = catch_unwind(|| with(Some(*mutant), story)).is_err();
+                println!("{} | {name} | {} | {}", mutant.row(), mutant.what(), if red { "red" } else { "GREEN" });
+                !red
+            })
+            .collect();
+        assert!(green.is_empty(), "these tests do not notice: {green:?}");
+    }
 }

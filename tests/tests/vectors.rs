@@ -1,0 +1,166 @@
+//! Golden vectors: the bytes of every frame of version 1, frozen in `tests/vectors`.
+//!
+//! A change here is a change of the protocol: it needs a new version, not a new vector. To write the
+//! vectors of frames that are new, delete nothing and run with `SYNC_WRITE_VECTORS=1`.
+
+use std::fs;
+use std::path::PathBuf;
+
+use sync_core::causal::{CausalContext, DotSet};
+use sync_core::cell::{CellId, Hlc, Item, ObjectId, Path, PathRange, Payload, TypeTag};
+use sync_core::fragment::{CellPart, Claims, Fragment, Record};
+use sync_core::id::{Dot, NamespaceId, NodeId, ReplicaId, StateId};
+use sync_core::limits::Limits;
+use sync_core::merkle::Fingerprint;
+use sync_core::message::{Ack, Frame, Give, Hello, Part, Pull, Push, Root, Route};
+use sync_core::store::Store;
+use sync_core::time::WallMillis;
+use sync_tests::lab::{Lab, Mix};
+
+const A: ReplicaId = ReplicaId([0xa1; 16]);
+const B: ReplicaId = ReplicaId([0xb2; 16]);
+const C: ReplicaId = ReplicaId([0xc3; 16]);
+
+fn route() -> Route {
+    Route { namespace: NamespaceId::named("default"), from: A, to: B }
+}
+
+fn cell(key: &str, ty: TypeTag, path: &[u8]) -> CellId {
+    CellId::new(ObjectId::new(key, ty), path)
+}
+
+fn item(dot: Dot, age: u64, expires: u64, payload: &[u8]) -> Item {
+    let hlc = Hlc((1_750_000_000_000 << 16) - age);
+    Item { dot, hlc, expires: WallMillis(expires), payload: Payload::from(payload) }
+}
+
+fn fragment(claims: Claims) -> Fragment {
+    let mut dots = DotSet::default();
+    dots.insert_range(A, 3, 9);
+    dots.insert_range(A, 12, 12);
+    dots.insert(Dot::new(B, 300));
+    let claimed = !matches!(claims, Claims::None);
+    let whole = matches!(claims, Claims::Whole { .. });
+    let others = if claimed && !whole { vec![Dot::new(C, 7)] } else { vec![] };
+    let range = PathRange {
+        object: ObjectId::new("cart/17850", TypeTag::OR_SET),
+        from: Path::from(&b"a"[..]),
+        until: Some(Path::from(&b"b"[..])),
+    };
+    let records = vec![
+        (Dot::new(A, 5), Record::Cells(vec![cell("cart/17850", TypeTag::OR_SET, b"22633")])),
+        (Dot::new(A, 12), Record::Range(range)),
+    ];
+    Fragment {
+        dots,
+        cells: vec![
+            CellPart {
+                cell: cell("cart/17850", TypeTag::OR_SET, b"85123A"),
+                items: vec![item(Dot::new(A, 4), 65_536, 0, b"")],
+                others,
+            },
+            CellPart {
+                cell: cell("profile/17850", TypeTag::LWW_MAP, b"country"),
+                items: vec![item(Dot::new(A, 9), 0, 0, b"\x06France"), item(Dot::new(B, 300), 1, 1_750_000_999_000, b"\x05Spain")],
+                others: vec![],
+            },
+        ],
+        claims,
+        records: if whole { vec![] } else { records },
+        floors: if whole { vec![] } else { vec![(A, 2), (B, 299)] },
+        horizon: WallMillis(1_749_999_999_999),
+    }
+}
+
+fn context() -> CausalContext {
+    CausalContext::from_iter([(A, 12), (B, 300), (C, 1 << 40)])
+}
+
+/// Every frame by the name of its vector.
+fn frames() -> Vec<(&'static str, Frame)> {
+    let hello = Hello {
+        features: 0,
+        cluster: "shop".to_owned(),
+        node: NodeId([0x11; 32]),
+        incarnation: A,
+        clock: WallMillis(1_750_000_000_000),
+        wants_reply: true,
+    };
+    let root = Root {
+        state: StateId([0x22; 32]),
+        head: 12_345,
+        clock: WallMillis(1_750_000_000_000),
+        behind: true,
+        wants_reply: true,
+    };
+    let range = PathRange::whole(ObjectId::new("cart/17850", TypeTag::OR_SET));
+    let cells = Claims::Cells { context: context(), ranges: vec![(range, DotSet::of(Dot::new(C, 8)))] };
+    let live = [Dot::new(A, 1), Dot::new(A, 4), Dot::new(A, 9), Dot::new(B, 300)].into_iter().collect();
+    let whole = Claims::Whole { context: context(), live };
+    let pull = Pull { context: context(), horizon: WallMillis(7), root: Fingerprint([0x33; 32]) };
+    vec![
+        ("hello", Frame::Hello(hello)),
+        ("root", Frame::Root(route(), root)),
+        ("push", Frame::Push(route(), Push { lo: 10, hi: 14, fragment: fragment(Claims::None) })),
+        ("ack", Frame::Ack(route(), Ack { hi: Some(14), known: context() })),
+        ("ack_without_cursor", Frame::Ack(route(), Ack { hi: None, known: CausalContext::default() })),
+        ("pull", Frame::Pull(route(), pull)),
+        ("give_cells", Frame::Give(route(), Give { head: 14, fragment: fragment(cells) })),
+        ("give_whole", Frame::Give(route(), Give { head: 14, fragment: fragment(whole) })),
+        ("part", Frame::Part(route(), Part { answer: 3, total: 5_000_000, at: 999_000, bytes: vec![1, 2, 3] })),
+    ]
+}
+
+fn vector(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors").join(format!("{name}.hex"))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let line = |chunk: &[u8]| chunk.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n";
+    bytes.chunks(32).map(line).collect()
+}
+
+/// Compares with the frozen text, or writes it if it is new and that was asked for.
+fn assert_frozen(name: &str, text: &str) {
+    let path = vector(name);
+    if !path.exists() && std::env::var_os("SYNC_WRITE_VECTORS").is_some() {
+        fs::write(&path, text).expect("the vectors' folder is writable");
+    }
+    let frozen = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert_eq!(text, frozen, "{name}: the bytes of version 1 are frozen");
+}
+
+#[test]
+fn every_frame_has_the_bytes_of_its_golden_vector_and_reads_back() {
+    for (name, frame) in frames() {
+        let bytes = frame.encode();
+        assert_eq!(Frame::decode(&bytes, &Limits::default()), Ok(frame), "{name} reads back");
+        assert_frozen(name, &hex(&bytes));
+    }
+}
+
+#[test]
+fn fingerprints_of_a_fixed_history_are_frozen() {
+    let mut lab = Lab::new(4, 3, Mix::All, &Limits::default());
+    (0..400).for_each(|_| lab.step());
+    let lines: String = lab.replicas.iter_mut().map(|replica| fingerprints(&mut replica.store)).collect();
+    assert_frozen("fingerprints", &lines);
+}
+
+fn fingerprints(store: &mut Store) -> String {
+    let root: String = store.root().0.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{} items, root {root}, state {}\n", store.item_count(), store.state_id())
+}
+
+#[test]
+fn random_fragments_read_back_as_they_were_written() {
+    for seed in 0..2_000 {
+        let mut lab = Lab::with_history(seed, Mix::All, 30);
+        let fragment = lab.fragment(0, 1);
+        let bytes = Frame::Give(route(), Give { head: seed, fragment: fragment.clone() }).encode();
+        match Frame::decode(&bytes, &Limits::default()) {
+            Ok(Frame::Give(_, give)) => assert_eq!(give.fragment, fragment),
+            other => panic!("{other:?}"),
+        }
+    }
+}
