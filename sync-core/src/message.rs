@@ -10,7 +10,7 @@ use crate::causal::CausalContext;
 use crate::codec::{Reader, ReplicaTable, Writer};
 use crate::error::FrameError;
 use crate::fragment::{Fragment, read_context, write_context};
-use crate::id::{NamespaceId, NodeId, ReplicaId, StateId};
+use crate::id::{Dot, NamespaceId, NodeId, ReplicaId, StateId};
 use crate::limits::Limits;
 use crate::merkle::Fingerprint;
 use crate::time::WallMillis;
@@ -30,6 +30,9 @@ pub struct Route {
     pub from: ReplicaId,
     /// The incarnation that the sender means. Another one drops the frame and answers `Hello`.
     pub to: ReplicaId,
+    /// How many events of `to` the sender knows. A life that has minted fewer was set back (a copied
+    /// disk, a machine put back to an earlier image of its memory): it learns so before it joins anything.
+    pub known: u64,
 }
 
 /// The first frame of a connection, and the answer to a frame for another incarnation.
@@ -146,7 +149,7 @@ const GIVE: u8 = 6;
 const PART: u8 = 7;
 
 /// Bytes of a [`Part`] frame besides its slice, at most.
-pub(crate) const PART_OVERHEAD: usize = 2 + 8 + 16 + 16 + 10 + 10 + 10 + 10;
+pub(crate) const PART_OVERHEAD: usize = 2 + 8 + 16 + 16 + 10 + 10 + 10 + 10 + 10;
 
 impl Frame {
     /// The frame's bytes.
@@ -297,6 +300,7 @@ fn write_route(kind: u8, route: &Route, out: &mut Writer) {
     out.fixed(&route.namespace.0);
     out.fixed(&route.from.0);
     out.fixed(&route.to.0);
+    out.varint(route.known);
 }
 
 fn read_route(input: &mut Reader<'_>) -> Result<Route, FrameError> {
@@ -304,6 +308,7 @@ fn read_route(input: &mut Reader<'_>) -> Result<Route, FrameError> {
         namespace: NamespaceId(input.fixed("namespace")?),
         from: ReplicaId(input.fixed("from")?),
         to: ReplicaId(input.fixed("to")?),
+        known: input.varint_max("known of the receiver", Dot::SEQ_MAX)?,
     })
 }
 

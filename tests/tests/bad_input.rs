@@ -33,7 +33,7 @@ fn pair() -> (Cluster, Push) {
 }
 
 fn route() -> Route {
-    Route { namespace: namespace(), from: replica(0, 0), to: replica(1, 0) }
+    Route { namespace: namespace(), from: replica(0, 0), to: replica(1, 0), known: 0 }
 }
 
 /// Sends `bytes` to node 1 and demands that they are refused for `reason` and nothing else happens.
@@ -231,7 +231,7 @@ fn a_horizon_ahead_of_the_clock_is_refused_whole_and_never_clamped() {
 
 #[test]
 fn dots_of_this_incarnation_that_it_never_minted_fence_the_node_and_raise_an_alarm() {
-    for by in ["push", "ack", "pull"] {
+    for by in ["push", "ack", "pull", "any frame"] {
         let (mut cluster, mut push) = pair();
         let (old, minted) = (replica(1, 0), cluster.store(1).context().get(replica(1, 0)));
         let elements = or_set::len(cluster.store(1), "set");
@@ -244,6 +244,10 @@ fn dots_of_this_incarnation_that_it_never_minted_fence_the_node_and_raise_an_ala
                 Frame::Push(route(), push)
             }
             "ack" => Frame::Ack(route(), Ack { hi: None, known }),
+            "any frame" => {
+                let ack = Ack { hi: None, known: CausalContext::default() };
+                Frame::Ack(Route { known: claimed, ..route() }, ack)
+            }
             _ => {
                 let pull = Pull { context: known, horizon: WallMillis(0), root: Fingerprint([0; 32]) };
                 Frame::Pull(route(), pull)

@@ -530,6 +530,30 @@ fn a_counter_that_was_reset_and_collected_leaves_no_cell() {
 // Bounds, expiry, incarnations.
 
 #[test]
+fn a_life_that_was_set_back_in_memory_is_fenced_before_it_joins_anything() {
+    let mut cluster = Cluster::new(2, &Limits::default());
+    let earlier = cluster.node(0).clone();
+    cluster.write(0, |group| or_set::add(group, "s", b"forgotten"));
+    cluster.settle();
+    cluster.write(1, |group| or_set::add(group, "s", b"built on it"));
+    cluster.take(1, 0);
+    // The machine goes back to an earlier image of its memory: same incarnation, fewer events.
+    cluster.disconnect(0, 1);
+    *cluster.node(0) = earlier;
+    cluster.connect(0, 1);
+    while cluster.store(0).context().is_empty() {
+        assert!(cluster.deliver_next(0, 1) || cluster.deliver_next(1, 0), "the two go on talking");
+        let known = cluster.store(0).context().clone();
+        assert!(!known.contains(sync_core::id::Dot::new(replica(1, 0), 1)) || known.contains(sync_core::id::Dot::new(replica(0, 0), 1)));
+    }
+    cluster.settle();
+    cluster.advance(Span::from_secs(10));
+    assert_ne!(cluster.node(0).replica(), replica(0, 0), "fenced");
+    assert_eq!(or_set::len(cluster.store(0), "s"), 2, "its own lost event came back from the peer");
+    assert!(cluster.is_converged());
+}
+
+#[test]
 fn a_join_is_never_refused_for_the_soft_limits() {
     let mut cluster = Cluster::apart((0..2).map(|index| {
         let mut config = config(index, 0);
@@ -655,7 +679,7 @@ fn equal_contexts_with_unequal_roots_raise_one_alarm_and_no_loop() {
     cluster.events();
     // A damaged peer: it knows the same events and shows another root.
     let (context, horizon) = (cluster.store(0).context().clone(), cluster.store(0).horizon());
-    let route = Route { namespace: namespace(), from: replica(1, 0), to: replica(0, 0) };
+    let route = Route { namespace: namespace(), from: replica(1, 0), to: replica(0, 0), known: 0 };
     let root = sync_core::merkle::Fingerprint([3; 32]);
     let pull = sync_core::message::Pull { context, horizon, root };
     for _ in 0..3 {

@@ -22,7 +22,7 @@ const B: ReplicaId = ReplicaId([0xb2; 16]);
 const C: ReplicaId = ReplicaId([0xc3; 16]);
 
 fn route() -> Route {
-    Route { namespace: NamespaceId::named("default"), from: A, to: B }
+    Route { namespace: NamespaceId::named("default"), from: A, to: B, known: 300 }
 }
 
 fn cell(key: &str, ty: TypeTag, path: &[u8]) -> CellId {

@@ -109,9 +109,15 @@ impl Node {
             state.hello_due = Some(state.hello_due.unwrap_or(false) || !known_sender);
             return Ok(());
         }
-        if !self.spaces.contains_key(&route.namespace) {
+        let Some(space) = self.spaces.get(&route.namespace) else {
             self.peer_mut(peer).stats.frames_stale += 1;
             return Ok(());
+        };
+        // What the peer taught us and what it knows is left out of its frames, so that a life of ours that
+        // was set back must not join one: it would lack what they build on.
+        let (claimed, minted) = (route.known, space.store.context().get(self.replica));
+        if claimed > minted {
+            return Err(FrameError::OwnDots { claimed, minted });
         }
         arm(self)
     }
@@ -357,7 +363,9 @@ impl Node {
             Staged::Complete(bytes) => {
                 self.staging = None;
                 match Frame::decode_unbounded(&bytes, &self.config.limits)? {
-                    Frame::Give(inner, give) if inner == route => self.on_give(now, peer, route, &give),
+                    Frame::Give(inner, give) if Route { known: route.known, ..inner } == route => {
+                        self.on_give(now, peer, route, &give)
+                    }
                     Frame::Hello(_)
                     | Frame::Root(..)
                     | Frame::Push(..)

@@ -104,7 +104,8 @@ impl Node {
 
     fn route(&self, peer: NodeId, namespace: NamespaceId) -> Route {
         let to = self.peers[&peer].incarnation.expect("frames beside Hello go to peers that are up");
-        Route { namespace, from: self.replica, to }
+        let known = self.spaces[&namespace].store.context().get(to);
+        Route { namespace, from: self.replica, to, known }
     }
 
     fn link(&mut self, peer: NodeId, namespace: NamespaceId) -> &mut Link {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::space::Space;
 use super::{Config, Node, PersistStep};
-use crate::id::{NamespaceId, OwnerId};
+use crate::id::{NamespaceId, OwnerId, ReplicaId};
 use crate::mutant::{self, Mutant};
 use crate::time::Now;
 
@@ -15,6 +15,7 @@ use crate::time::Now;
 #[derive(Clone, Debug)]
 pub struct Image {
     step: PersistStep,
+    replica: ReplicaId,
     owner: OwnerId,
     spaces: BTreeMap<NamespaceId, Space>,
 }
@@ -23,6 +24,11 @@ impl Image {
     /// The step whose state this is.
     pub fn step(&self) -> PersistStep {
         self.step
+    }
+
+    /// The life whose state it is. The next life takes another id, always.
+    pub fn replica(&self) -> ReplicaId {
+        self.replica
     }
 
     /// The counter owner at that step. It may be kept if every frame ever sent was durable.
@@ -47,7 +53,7 @@ impl Node {
             }
         }
         spaces.values_mut().for_each(|space| space.store.forget_log());
-        Image { step: self.step, owner: self.owner, spaces }
+        Image { step: self.step, replica: self.replica, owner: self.owner, spaces }
     }
 
     /// A new life on the durable state of an old one. `config.replica` must be new.
