@@ -26,7 +26,7 @@ pub struct Address(pub [u8; 16]);
 impl Address {
     fn nibble(&self, at: usize) -> usize {
         let byte = self.0[at / 2];
-        usize::from(if at % 2 == 0 { byte >> 4 } else { byte & 15 })
+        usize::from(if at.is_multiple_of(2) { byte >> 4 } else { byte & 15 })
     }
 
     /// Number of leading nibbles that `self` and `other` share.

@@ -83,6 +83,10 @@ mutants! {
     CursorMovedAtSend = "table: cursor moved at send and lo not checked",
     /// Frames of and for another life are taken in.
     OtherLivesAccepted = "table: session or push accepted across a crash",
+    /// A life that was set back does not heed what a frame says of its own events.
+    SetBackUnnoticed = "incarnations: own id seen ahead of oneself: fence, before anything is joined",
+    /// A life that was set back never takes new ids.
+    NeverFenced = "incarnations: own id seen ahead of oneself: fence",
     /// What is known of a peer, and its cursor, survive its rebirth.
     RebirthIgnored = "rules of transport: cursors are kept per incarnation, never per node",
     /// Pushes carry no records.

@@ -138,3 +138,16 @@ fn a_peer_that_does_not_read_stops_frames_from_being_built_and_loses_nothing() {
     }
     assert!(built <= 5, "{built} frames were built for a peer that takes none");
 }
+
+#[test]
+fn a_write_just_before_convergence_is_asked_for_costs_no_session() {
+    let mut cluster = Cluster::new(2, &Limits::default());
+    cluster.write(0, |group| or_set::add(group, "s", b"x"));
+    let now = cluster.now();
+    let goal = cluster.node(0).converge_begin(now, sync_tests::namespace()).expect("the namespace is open");
+    cluster.input(0, Input::Wake);
+    cluster.settle();
+    let verdict = cluster.node(0).converge_check(&goal);
+    assert_eq!(verdict, [(node_id(1), sync_core::node::Convergence::Done)]);
+    assert_eq!(cluster.node(1).stats().sessions, 0, "the root came behind the push and found the peer up to date");
+}

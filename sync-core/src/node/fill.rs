@@ -76,12 +76,13 @@ impl Node {
         }
         let namespaces: Vec<NamespaceId> = state.links.keys().copied().collect();
         namespaces.into_iter().any(|namespace| {
+            // Pushes before the root: behind them it finds the peer up to date, before them it makes it pull.
             self.build_ack(peer, namespace)
+                || self.build_push(now, peer, namespace)
                 || self.build_root(now, peer, namespace)
                 || self.build_pull(now, peer, namespace)
                 || self.build_give(peer, namespace)
                 || self.build_part(peer, namespace)
-                || self.build_push(now, peer, namespace)
         })
     }
 
