@@ -1,1 +1,72 @@
-//! Placeholder.
+//! The sync engine in the world: an embeddable node, its links to peers, and a local endpoint.
+//!
+//! A [`Node`] holds one replica of a store of CRDTs and keeps it equal with its peers over QUIC with
+//! mutual TLS. Applications write and read through typed handles and never wait for the network;
+//! `sync-core` decides what is sent, this crate does the sending, the clocks and the locks.
+//!
+//! ```
+//! use sync_net::{ClusterCa, Node};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # tokio::runtime::Runtime::new()?.block_on(async {
+//! let identity = ClusterCa::create("example")?.issue("node-1")?;
+//! let node = Node::builder().identity(identity).cluster("example").start().await?;
+//!
+//! let cart = node.or_set::<String>("cart/7");
+//! cart.add(&"tea".to_owned())?;
+//! node.pn_counter("stock/tea").add(-1)?;
+//!
+//! assert!(cart.contains(&"tea".to_owned()));
+//! assert_eq!(node.pn_counter("stock/tea").value(), -1);
+//! node.shutdown().await;
+//! # Ok(()) })
+//! # }
+//! ```
+//!
+//! Where things are: `builder` starts a node, [`Node`] is what the application holds, `driver` is the
+//! one task that moves frames, `handles`, [`Tx`] and [`View`] are the typed access, [`Watch`] tells of
+//! changes, `converge` waits for peers, `inspect` shows the state to people, [`local`] serves it over
+//! a Unix socket; `transport` is QUIC, [`certs`] and [`identity`] are who we are.
+
+#![forbid(unsafe_code)]
+
+mod builder;
+pub mod certs;
+mod clock;
+mod converge;
+mod driver;
+mod error;
+mod handles;
+pub mod identity;
+mod inspect;
+pub mod local;
+mod node;
+mod transport;
+mod tx;
+mod value;
+mod view;
+mod watch;
+mod watchdog;
+
+pub use sync_core::causal::CausalContext;
+pub use sync_core::error::WriteError;
+pub use sync_core::id::{Dot, NodeId, ReplicaId};
+pub use sync_core::limits::{Limits, Timing};
+pub use sync_core::node::{Cause, Written};
+pub use sync_core::time::Span;
+
+pub use crate::builder::NodeBuilder;
+pub use crate::certs::{CertError, ClusterCa};
+pub use crate::converge::{ConvergeError, ConvergeReport, ConvergedPeer, PendingPeer};
+pub use crate::error::{Error, ReadError, StartError};
+pub use crate::handles::{LwwMap, OrSet, PnCounter};
+pub use crate::identity::Identity;
+pub use crate::inspect::{
+    CellInspection, Column, Inspection, ItemInspection, KeyInfo, NodeStatus, ObjectInspection, PeerInfo,
+    Shown, Totals,
+};
+pub use crate::node::Node;
+pub use crate::transport::{PeerAddr, PeerAddrError, TransportError};
+pub use crate::tx::{Tx, TxLwwMap, TxOrSet, TxPnCounter};
+pub use crate::view::{LwwMapView, OrSetView, View};
+pub use crate::watch::{Change, Watch, WatchEvent};

@@ -1,0 +1,181 @@
+//! From a configuration to a running node: checks it, mints the ids of this life, binds, starts tasks.
+//!
+//! Every start draws a new replica id, counter owner and seed from the operating system, clean stop or
+//! not: an id that comes back could name two different events (DESIGN section 4, incarnations).
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+
+use sync_core::id::{NamespaceId, OwnerId, ReplicaId};
+use sync_core::limits::{Limits, Timing};
+use sync_core::message::LABEL_BYTES_MAX;
+use sync_core::node::{Config, DEFAULT_NAMESPACE};
+use tokio::sync::{Notify, mpsc, watch};
+
+use crate::clock::Clock;
+use crate::driver;
+use crate::error::StartError;
+use crate::identity::Identity;
+use crate::node::{Node, Phase, Shared};
+use crate::transport::{PeerAddr, Transport, TransportConfig};
+use crate::watch::Watchers;
+use crate::watchdog::Watchdog;
+
+/// Transport events that wait for the driver. When full the transport stops reading its streams and
+/// QUIC pushes back on the peers. 1,000 received frames are the product's queue size.
+const TRANSPORT_EVENTS_MAX: usize = 1_000;
+
+/// What a node needs to know to start; from [`Node::builder`].
+#[derive(Debug)]
+#[must_use]
+pub struct NodeBuilder {
+    identity: Option<Identity>,
+    cluster: String,
+    listen: SocketAddr,
+    peers: Vec<PeerAddr>,
+    limits: Limits,
+    timing: Timing,
+}
+
+impl NodeBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            identity: None,
+            cluster: "default".to_owned(),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            peers: Vec::new(),
+            limits: Limits::default(),
+            timing: Timing::default(),
+        }
+    }
+
+    /// The node's certificate and key, and the CA whose nodes it talks to. There is no default.
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    /// The cluster's label, at most 64 bytes. Nodes with different labels refuse each other: a guard
+    /// against mixing two clusters of one CA, not a secret. Default `"default"`.
+    pub fn cluster(mut self, label: &str) -> Self {
+        label.clone_into(&mut self.cluster);
+        self
+    }
+
+    /// Where to listen for peers (UDP), and where this node dials from. Port 0 takes a free one, see
+    /// [`Node::listen_addr`]. Default `127.0.0.1:0`, which no other machine can reach.
+    pub fn listen(mut self, addr: SocketAddr) -> Self {
+        self.listen = addr;
+        self
+    }
+
+    /// One more peer to dial and to keep dialling. Peers that dial this node need no entry.
+    pub fn peer(mut self, peer: PeerAddr) -> Self {
+        self.peers.push(peer);
+        self
+    }
+
+    /// The bounds of the store, the frames and the queues. Default [`Limits::default`].
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Periods and deadlines of the protocol. Default [`Timing::default`].
+    pub fn timing(mut self, timing: Timing) -> Self {
+        self.timing = timing;
+        self
+    }
+
+    /// Starts the node: binds the address and starts its tasks. Returns before any peer is reached.
+    ///
+    /// # Errors
+    /// [`StartError`]: something is missing or contradictory, the address cannot be bound, or the
+    /// operating system gives no randomness. Nothing is left running then.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O and time enabled.
+    pub async fn start(self) -> Result<Node, StartError> {
+        self.check()?;
+        let identity = self.identity.ok_or(StartError::Missing { what: "identity", method: "identity" })?;
+        let (id, name) = (identity.node_id(), identity.name().to_owned());
+        let config = Config {
+            cluster: self.cluster.clone(),
+            limits: self.limits.clone(),
+            timing: self.timing,
+            ..Config::new(id, ReplicaId(random()?), OwnerId(random()?), random()?)
+        };
+
+        let (events, inbox) = mpsc::channel(TRANSPORT_EVENTS_MAX);
+        let transport =
+            Transport::bind(transport_config(identity, self.listen, self.peers, &self.limits), events)
+                .await?;
+        let clock = Clock::start();
+        let core = sync_core::node::Node::new(config, clock.now());
+        let turns = Arc::new(AtomicU64::new(0));
+        let watchdog =
+            Watchdog::start(&name, turns.clone()).map_err(|source| StartError::Thread { source })?;
+        let shared = Arc::new(Shared {
+            core: Mutex::new(core),
+            id,
+            name,
+            cluster: self.cluster,
+            listen: transport.local_addr(),
+            namespace: NamespaceId::named(DEFAULT_NAMESPACE),
+            limits: self.limits,
+            clock,
+            turns,
+            transport: Mutex::new(Some(Arc::new(transport))),
+            work: Notify::new(),
+            progress: Notify::new(),
+            phase: watch::Sender::new(Phase::Running),
+            watchers: Arc::new(Watchers::default()),
+        });
+        driver::spawn(shared.clone(), inbox, watchdog);
+        Ok(Node::new(shared))
+    }
+
+    fn check(&self) -> Result<(), StartError> {
+        let Limits { group_bytes_max, message_bytes_max, value_bytes_max, path_bytes_max, .. } = self.limits;
+        if self.cluster.len() > LABEL_BYTES_MAX {
+            return Err(StartError::ClusterLabel { len: self.cluster.len(), max: LABEL_BYTES_MAX });
+        }
+        let contradiction = if group_bytes_max >= message_bytes_max {
+            format!(
+                "group_bytes_max ({group_bytes_max}) must stay below message_bytes_max ({message_bytes_max})"
+            )
+        } else if value_bytes_max.saturating_add(path_bytes_max) > group_bytes_max {
+            format!(
+                "one value ({value_bytes_max}) and its path ({path_bytes_max}) must fit into \
+                 group_bytes_max ({group_bytes_max})"
+            )
+        } else {
+            return Ok(());
+        };
+        Err(StartError::Limits { reason: contradiction })
+    }
+}
+
+/// The transport's bounds follow the core's. Its queue for a peer is the looser one, by what the core may
+/// overshoot: the core stops building frames before the transport has to refuse one.
+fn transport_config(
+    identity: Identity,
+    listen: SocketAddr,
+    peers: Vec<PeerAddr>,
+    limits: &Limits,
+) -> TransportConfig {
+    TransportConfig {
+        message_bytes_max: limits.message_bytes_max,
+        peers_max: limits.peers_max,
+        outbox_frames_max: limits.outbox_frames_max.saturating_mul(2),
+        outbox_bytes_max: limits.outbox_bytes_max.saturating_add(limits.message_bytes_max.saturating_mul(4)),
+        ..TransportConfig::new(identity, listen, peers)
+    }
+}
+
+fn random<const N: usize>() -> Result<[u8; N], StartError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| StartError::Randomness { reason: error.to_string() })?;
+    Ok(bytes)
+}

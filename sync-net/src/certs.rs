@@ -1,0 +1,345 @@
+//! The certificate authority of one cluster, and what can go wrong with certificates.
+//!
+//! A cluster is the set of nodes whose certificates one small CA has signed; there is no other
+//! membership list to keep. In flow a label and node names, out flow an [`Identity`] for each node. The
+//! CA key is needed only to issue, so it belongs on the operator's machine and not on the nodes.
+//!
+//! Ed25519 throughout. The CA is valid for ten years, a node for one. Every node certificate carries the
+//! same DNS name, `node.sync.internal`: peers are told apart by key (the [`NodeId`](sync_core::id::NodeId)),
+//! never by name or address, and the CA's name constraint keeps it from signing for anything else.
+
+mod files;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, NameConstraints,
+};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+
+pub(crate) use files::{create_dir, read_certificate, read_key, refuse_existing, write_new};
+
+use crate::identity::Identity;
+
+/// The DNS name in every node certificate, which every dialler asks for.
+pub(crate) const SERVER_NAME: &str = "node.sync.internal";
+
+/// What the CA may sign for: names below this one.
+const NAME_CONSTRAINT: &str = "sync.internal";
+
+/// Longest label of a CA and longest name of a node, in characters. X.509 allows 64 in a common name; the
+/// CA's also holds the words around its label.
+const LABEL_CHARS_MAX: usize = 40;
+const NAME_CHARS_MAX: usize = 64;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long a CA is valid. When it ends, every node needs a certificate of a new one: a guess at longer
+/// than a deployment lives.
+const CA_VALIDITY: Duration = DAY.saturating_mul(3_653);
+
+/// How long a node certificate is valid. When it ends, its links are closed and no new one is let in.
+const NODE_VALIDITY: Duration = DAY.saturating_mul(365);
+
+/// Certificates are valid from this long before they are made: clocks of a cluster differ.
+const BACKDATED: Duration = Duration::from_secs(60 * 60);
+
+/// Names of the two files of a CA.
+const CA_CERTIFICATE_FILE: &str = "ca.pem";
+const CA_KEY_FILE: &str = "ca.key";
+
+/// Why certificates could not be made, read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CertError {
+    /// Caller: a label or name cannot go into a certificate.
+    #[error("{what} {text:?} {why}; choose another")]
+    Name {
+        /// Label or name.
+        what: &'static str,
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Caller: a file that would be written is there already; nothing was written.
+    #[error("{} exists and is not overwritten; move it away or choose another directory", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Operator: somebody else on this machine can read a key.
+    #[error(
+        "the key {path} can be read by others on this machine (mode {mode:04o}); run: chmod 600 {path}",
+        path = path.display()
+    )]
+    KeyReadable {
+        /// The key file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Operator: a file cannot be read or written.
+    #[error("cannot {action} {}: {error}", path.display())]
+    Io {
+        /// Read, write, create.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        error: std::io::Error,
+    },
+    /// Operator: a file does not hold what its name says.
+    #[error("{} is not usable: {why}; restore it from a copy or issue it again", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Operator: certificate and key do not fit each other, or the CA.
+    #[error("{why}; copy ca.pem, node.pem and node.key from one issue")]
+    Mismatch {
+        /// Which do not fit.
+        why: String,
+    },
+    /// Operator: a certificate is outside its validity.
+    #[error("{what} is valid from {not_before} to {not_after} and not now; issue a new one or set the clock")]
+    NotNow {
+        /// Whose certificate.
+        what: &'static str,
+        /// The first moment.
+        not_before: String,
+        /// The last moment.
+        not_after: String,
+    },
+    /// The cryptography library failed to make a key or certificate.
+    #[error("cannot make {what}: {why}")]
+    Make {
+        /// Key or certificate.
+        what: &'static str,
+        /// What the library said.
+        why: String,
+    },
+}
+
+/// The certificate authority of one cluster: it issues the nodes' certificates.
+///
+/// ```
+/// use sync_net::certs::ClusterCa;
+///
+/// let ca = ClusterCa::create("shop")?;
+/// let (a, b) = (ca.issue("till-1")?, ca.issue("till-2")?);
+/// assert_ne!(a.node_id(), b.node_id());
+/// # Ok::<(), sync_net::certs::CertError>(())
+/// ```
+pub struct ClusterCa {
+    issuer: Issuer<'static, KeyPair>,
+    certificate_pem: String,
+    not_after: SystemTime,
+}
+
+impl ClusterCa {
+    /// Makes a new CA with a new key, in memory.
+    ///
+    /// `label` (1 to 40 characters, none of them a control character) is for people: two CAs with one
+    /// label are two clusters.
+    ///
+    /// # Errors
+    ///
+    /// [`CertError::Name`] for an unusable label, [`CertError::Make`] if the library fails.
+    pub fn create(label: &str) -> Result<Self, CertError> {
+        check_name("the CA label", label, LABEL_CHARS_MAX)?;
+        let key = new_key()?;
+        let now = SystemTime::now();
+        let mut params = CertificateParams::default();
+        // Part of the key's hash in the name: a peer that holds a certificate of another CA with our
+        // label is then told "unknown issuer", which is the truth, and not "bad signature".
+        let mark = blake3::hash(key.public_key_raw()).to_hex();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, format!("{label} cluster CA {}", &mark.as_str()[..8]));
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.name_constraints = Some(NameConstraints {
+            permitted_subtrees: vec![GeneralSubtree::DnsName(NAME_CONSTRAINT.to_owned())],
+            excluded_subtrees: Vec::new(),
+        });
+        params.not_before = (now - BACKDATED).into();
+        params.not_after = (now + CA_VALIDITY).into();
+        let certificate = params.self_signed(&key).map_err(make("the CA certificate"))?;
+        Ok(Self {
+            certificate_pem: certificate.pem(),
+            issuer: Issuer::new(params, key),
+            not_after: now + CA_VALIDITY,
+        })
+    }
+
+    /// Reads the CA that [`Self::save`] wrote into `dir`.
+    ///
+    /// # Errors
+    ///
+    /// [`CertError::KeyReadable`] if group or others may read the key, [`CertError::NotNow`] if the CA is
+    /// over, and [`CertError::Io`], [`CertError::Malformed`], [`CertError::Mismatch`] for the files.
+    pub fn load(dir: &Path) -> Result<Self, CertError> {
+        let certificate_path = dir.join(CA_CERTIFICATE_FILE);
+        let (certificate_pem, certificate) = read_certificate(&certificate_path)?;
+        let key_path = dir.join(CA_KEY_FILE);
+        let key = KeyPair::from_pem(&read_key(&key_path)?)
+            .map_err(|error| CertError::Malformed { path: key_path, why: error.to_string() })?;
+        let facts = Facts::of(&certificate)
+            .map_err(|why| CertError::Malformed { path: certificate_path.clone(), why })?;
+        if !facts.is_ca {
+            let why = "it is not the certificate of a CA".to_owned();
+            return Err(CertError::Malformed { path: certificate_path, why });
+        }
+        if facts.spki != rcgen::PublicKeyData::subject_public_key_info(&key) {
+            return Err(CertError::Mismatch { why: "ca.key is not the key of ca.pem".to_owned() });
+        }
+        facts.check_now("the CA")?;
+        let not_after = facts.not_after;
+        let issuer = Issuer::from_ca_cert_der(&certificate, key)
+            .map_err(|error| CertError::Malformed { path: certificate_path, why: error.to_string() })?;
+        Ok(Self { issuer, certificate_pem, not_after })
+    }
+
+    /// Writes `ca.pem` (mode 0644) and `ca.key` (mode 0600) into `dir`, which is made if need be.
+    ///
+    /// # Errors
+    ///
+    /// [`CertError::Exists`] if either is there already, [`CertError::Io`] if writing fails.
+    pub fn save(&self, dir: &Path) -> Result<(), CertError> {
+        let certificate = dir.join(CA_CERTIFICATE_FILE);
+        let key = dir.join(CA_KEY_FILE);
+        create_dir(dir)?;
+        refuse_existing(&[&certificate, &key])?;
+        // The key first: a directory with a key and no certificate is visibly not finished.
+        write_new(&key, 0o600, &self.issuer.key().serialize_pem())?;
+        write_new(&certificate, 0o644, &self.certificate_pem)
+    }
+
+    /// Makes a key and a certificate for a new node, valid for a year and not longer than the CA.
+    ///
+    /// `name` (1 to 64 characters, none of them a control character) is shown to people and identifies
+    /// nothing: that is the key, so a second call with one name makes another node.
+    ///
+    /// # Errors
+    ///
+    /// [`CertError::Name`] for an unusable name, [`CertError::Make`] if the library fails.
+    pub fn issue(&self, name: &str) -> Result<Identity, CertError> {
+        check_name("the node name", name, NAME_CHARS_MAX)?;
+        let key = new_key()?;
+        let now = SystemTime::now();
+        let mut params =
+            CertificateParams::new(vec![SERVER_NAME.to_owned()]).map_err(make("the node name"))?;
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        params.not_before = (now - BACKDATED).into();
+        params.not_after = (now + NODE_VALIDITY).min(self.not_after).into();
+        let leaf = params.signed_by(&key, &self.issuer).map_err(make("the node certificate"))?;
+        Identity::from_pem(&self.certificate_pem, &leaf.pem(), &key.serialize_pem())
+    }
+
+    /// The CA certificate, which every node holds and which is no secret.
+    pub fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
+    }
+}
+
+impl fmt::Debug for ClusterCa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClusterCa").field("not_after", &self.not_after).finish_non_exhaustive()
+    }
+}
+
+/// What we read from a certificate.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    /// The common name, escaped: a peer chooses it, and it goes into logs.
+    pub(crate) name: String,
+    /// The public key with its algorithm, as DER.
+    pub(crate) spki: Vec<u8>,
+    pub(crate) is_ca: bool,
+    pub(crate) not_before: SystemTime,
+    pub(crate) not_after: SystemTime,
+    validity: (String, String),
+}
+
+impl Facts {
+    /// Parses `certificate`; the error says in words what is wrong.
+    pub(crate) fn of(certificate: &CertificateDer<'_>) -> Result<Self, String> {
+        let (rest, parsed) = x509_parser::parse_x509_certificate(certificate)
+            .map_err(|error| format!("not an X.509 certificate ({error})"))?;
+        if !rest.is_empty() {
+            return Err(format!("{} bytes follow the certificate", rest.len()));
+        }
+        let name = parsed.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
+        let validity = parsed.validity();
+        Ok(Self {
+            name: name
+                .unwrap_or_default()
+                .chars()
+                .take(NAME_CHARS_MAX)
+                .flat_map(char::escape_debug)
+                .collect(),
+            spki: parsed.public_key().raw.to_vec(),
+            is_ca: parsed.is_ca(),
+            not_before: system_time(validity.not_before.timestamp()),
+            not_after: system_time(validity.not_after.timestamp()),
+            validity: (validity.not_before.to_string(), validity.not_after.to_string()),
+        })
+    }
+
+    pub(crate) fn check_now(&self, what: &'static str) -> Result<(), CertError> {
+        let now = SystemTime::now();
+        if self.not_before <= now && now <= self.not_after {
+            return Ok(());
+        }
+        let (not_before, not_after) = self.validity.clone();
+        Err(CertError::NotNow { what, not_before, not_after })
+    }
+}
+
+/// Seconds since 1970 as a time; before 1970 is 1970, beyond what the platform can hold is too.
+fn system_time(seconds: i64) -> SystemTime {
+    let since = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+    SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+fn new_key() -> Result<KeyPair, CertError> {
+    KeyPair::generate_for(&rcgen::PKCS_ED25519).map_err(make("a key"))
+}
+
+fn make(what: &'static str) -> impl Fn(rcgen::Error) -> CertError {
+    move |error| CertError::Make { what, why: error.to_string() }
+}
+
+fn check_name(what: &'static str, text: &str, chars_max: usize) -> Result<(), CertError> {
+    let chars = text.chars().count();
+    let why = if chars == 0 || chars > chars_max {
+        format!("has {chars} characters, allowed are 1 to {chars_max}")
+    } else if text.chars().any(char::is_control) {
+        "holds a control character".to_owned()
+    } else {
+        return Ok(());
+    };
+    // The text may be as long as the caller likes; the error is one line.
+    Err(CertError::Name { what, text: text.chars().take(chars_max).collect(), why })
+}
+
+/// The first certificate in `pem`.
+pub(crate) fn certificate_of(pem: &str) -> Result<CertificateDer<'static>, String> {
+    CertificateDer::from_pem_slice(pem.as_bytes())
+        .map_err(|error| format!("no PEM certificate in it ({error})"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,365 @@
+//! The one task that moves a node: what the transport reports goes into the core, what the core wants
+//! done is done, and its deadline is kept.
+//!
+//! Each turn of the loop waits for one reason to act, then takes in a bounded number of transport
+//! events, wakes the core if its deadline has come, and acts on a bounded number of outputs. So no
+//! source can starve another: writers, peers and timers all get their part of each turn. The core is
+//! locked for one step at a time; frames are decoded, and sent, outside of the lock.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sync_core::id::NodeId;
+use sync_core::message::Frame;
+use sync_core::node::{ConvergeGoal, Convergence, Event, Input, Output};
+use tokio::sync::mpsc;
+
+use crate::converge::AskAgain;
+use crate::node::{Phase, Shared};
+use crate::transport::{LinkId, Transport, TransportEvent};
+use crate::watchdog::{BEAT, Watchdog};
+
+/// Transport events taken in one turn, at most.
+const EVENTS_PER_TURN: usize = 64;
+
+/// Outputs acted on in one turn, at most.
+const OUTPUTS_PER_TURN: usize = 256;
+
+/// The shortest wait for a deadline; what is due at once comes with a notification. Whatever deadline the
+/// core names, the loop does not spin.
+const TICK: Duration = Duration::from_millis(1);
+
+/// How long a shutdown tries to hand over what connected peers lack.
+const HAND_OVER: Duration = Duration::from_secs(2);
+
+/// Most lines a second of one kind that a peer can cause: it must not fill the log.
+const LINES_PER_SECOND: u32 = 10;
+
+/// Starts the driver, and a supervisor that closes the links if the driver breaks.
+pub(crate) fn spawn(shared: Arc<Shared>, inbox: mpsc::Receiver<TransportEvent>, watchdog: Watchdog) {
+    let transport = shared.transport().expect("a node starts with its links");
+    let driver = Driver {
+        links: BTreeMap::new(),
+        refusals: LogGate::default(),
+        alarms: LogGate::default(),
+        hand_over: None,
+        shared: shared.clone(),
+        transport: transport.clone(),
+        inbox,
+        watchdog,
+    };
+    let end = End(shared.clone());
+    tokio::spawn(async move {
+        if let Err(error) = tokio::spawn(driver.run()).await {
+            tracing::error!(node = shared.name, %error, "the node broke and closes its links: restart the process");
+            shared.enter(Phase::Closing);
+            transport.shutdown().await;
+        }
+        drop(transport);
+        drop(end);
+    });
+}
+
+/// The end of a node, also when its runtime is dropped under it: nobody must wait for ever.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.forget_transport();
+        self.0.watchers.close();
+        self.0.enter(Phase::Stopped);
+    }
+}
+
+struct Driver {
+    shared: Arc<Shared>,
+    transport: Arc<Transport>,
+    inbox: mpsc::Receiver<TransportEvent>,
+    watchdog: Watchdog,
+    /// The link of each connected peer that the core knows of; at most `peers_max`.
+    links: BTreeMap<NodeId, LinkId>,
+    refusals: LogGate,
+    /// Apart from refusals, so that these cannot hide one.
+    alarms: LogGate,
+    hand_over: Option<HandOver>,
+}
+
+/// A shutdown that waits for peers to hold what we hold.
+struct HandOver {
+    until: Instant,
+    goal: ConvergeGoal,
+    again: AskAgain,
+}
+
+impl Driver {
+    async fn run(mut self) {
+        let mut phase = self.shared.phase.subscribe();
+        loop {
+            let due = self.due();
+            let event = tokio::select! {
+                biased;
+                _ = phase.changed() => None,
+                Some(event) = self.inbox.recv() => Some(event),
+                () = self.shared.work.notified() => None,
+                () = tokio::time::sleep(due) => None,
+            };
+            self.watchdog.turned();
+            let now = *phase.borrow_and_update();
+            let goes_on = match now {
+                Phase::Running => true,
+                Phase::HandingOver => !self.handed_over(),
+                Phase::Closing | Phase::Stopped => false,
+            };
+            if !goes_on {
+                break;
+            }
+            self.turn(event);
+        }
+        self.close().await;
+    }
+
+    /// How long the loop may wait.
+    fn due(&self) -> Duration {
+        let deadline = self.shared.core().poll_timeout();
+        let core = deadline.map_or(BEAT, |at| self.shared.clock.until(at));
+        let hand_over = self.hand_over.as_ref().map_or(BEAT, |begun| begun.again.pause(Instant::now()));
+        core.min(hand_over).clamp(TICK, BEAT)
+    }
+
+    fn turn(&mut self, first: Option<TransportEvent>) {
+        let mut taken = 0;
+        let mut next = first;
+        while let Some(event) = next {
+            self.on_transport(event);
+            taken += 1;
+            next = if taken < EVENTS_PER_TURN { self.inbox.try_recv().ok() } else { None };
+        }
+        self.wake_if_due();
+        let drained = self.drain();
+        if !drained {
+            self.shared.work.notify_one();
+        }
+        if taken > 0 || !drained {
+            self.shared.progress.notify_waiters();
+        }
+    }
+
+    fn wake_if_due(&self) {
+        let mut core = self.shared.core();
+        let now = self.shared.clock.now();
+        if core.poll_timeout().is_some_and(|at| at <= now.mono) {
+            core.handle(now, Input::Wake);
+        }
+    }
+
+    /// Acts on what the core wants done; false if there is more than one turn may do.
+    fn drain(&mut self) -> bool {
+        for _ in 0..OUTPUTS_PER_TURN {
+            let output = self.shared.core().poll_output();
+            match output {
+                Some(output) => self.act(output),
+                None => return true,
+            }
+        }
+        false
+    }
+
+    fn handle(&self, input: Input) {
+        let mut core = self.shared.core();
+        // Read under the lock: readings must not go back from one input to the next.
+        core.handle(self.shared.clock.now(), input);
+    }
+
+    fn on_transport(&mut self, event: TransportEvent) {
+        let node = self.shared.name.as_str();
+        match event {
+            TransportEvent::Up { peer, link, addr, name } => {
+                tracing::info!(node, ?peer, name, %addr, "link up");
+                self.links.insert(peer, link);
+                self.handle(Input::Connected { peer });
+            }
+            TransportEvent::Frame { peer, bytes } => match Frame::decode(&bytes, &self.shared.limits) {
+                Ok(frame) => self.handle(Input::Received { peer, frame, len: bytes.len() }),
+                Err(error) => self.handle(Input::Malformed { peer, error }),
+            },
+            TransportEvent::Written { peer, bytes } => self.handle(Input::Written { peer, bytes }),
+            TransportEvent::Down { peer, reason } => {
+                tracing::info!(node, ?peer, reason, "link down");
+                self.links.remove(&peer);
+                self.handle(Input::Disconnected { peer });
+            }
+            // The transport has logged both, and `peers` shows them.
+            TransportEvent::Refused { .. } | TransportEvent::DialFailed { .. } => {}
+        }
+    }
+
+    fn act(&mut self, output: Output) {
+        match output {
+            Output::Send { to, bytes } => {
+                let len = bytes.len();
+                let sent = self.links.get(&to).is_some_and(|link| self.transport.send(&to, *link, bytes));
+                if !sent {
+                    // The link is gone and `Down` is on its way, or the frame is lost like any other:
+                    // the core must not count it as waiting for ever.
+                    self.handle(Input::Written { peer: to, bytes: len });
+                }
+            }
+            Output::Disconnect { peer, reason } => {
+                tracing::warn!(node = self.shared.name, ?peer, %reason, "the link is closed by this node");
+                self.transport.disconnect(&peer, &reason.to_string());
+            }
+            // Memory mode: what is in memory is all the durability there is.
+            Output::Persist { n } => self.handle(Input::Persisted { n }),
+            Output::Event(event) => self.on_event(event),
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        let node = self.shared.name.as_str();
+        match event {
+            Event::Changed { .. } if self.shared.watchers.is_empty() => self.shared.unwatch_if_unwatched(),
+            Event::Changed { cause, cells, .. } => self.shared.watchers.changed(cause, &cells),
+            Event::PeerUp { peer, incarnation } => {
+                tracing::debug!(node, ?peer, ?incarnation, "peer introduced itself")
+            }
+            Event::PeerDown { peer } => tracing::debug!(node, ?peer, "peer gone"),
+            Event::SessionDone { peer, items, fallback, .. } => {
+                tracing::debug!(node, ?peer, items, fallback, "repaired by a session");
+            }
+            Event::FrameRefused { peer, error } => {
+                if let Some(silenced) = self.refusals.pass(Instant::now()) {
+                    tracing::warn!(node, ?peer, %error, silenced, "a frame was refused whole; the state is as before");
+                }
+            }
+            Event::Degraded { bytes, after, max, .. } => {
+                if let Some(silenced) = self.alarms.pass(Instant::now()) {
+                    let text = "a join was refused: the store is at its ceiling; remove data";
+                    tracing::error!(node, bytes, after, max, silenced, "{text}");
+                }
+            }
+            Event::Fenced { peer, old, new, owner, claimed, minted } => {
+                if let Some(silenced) = self.alarms.pass(Instant::now()) {
+                    let text = "another node lives under this replica's id: new ids were taken; look for a copied key";
+                    tracing::error!(node, ?peer, ?old, ?new, ?owner, claimed, minted, silenced, "{text}");
+                }
+            }
+            Event::Diverged { peer, .. } => {
+                if let Some(silenced) = self.alarms.pass(Instant::now()) {
+                    let text =
+                        "this node and a peer know the same events and hold different state: damage or a bug";
+                    tracing::error!(node, ?peer, silenced, "{text}");
+                }
+            }
+            Event::EventsLost { count } => {
+                tracing::warn!(node, count, "events were dropped before they were read");
+                self.shared.watchers.lost(count);
+            }
+        }
+    }
+
+    /// True once every connected peer holds what this node held when it began to shut down, or the time
+    /// for that is over.
+    fn handed_over(&mut self) -> bool {
+        let mut core = self.shared.core();
+        let now = Instant::now();
+        let mut begun = match self.hand_over.take() {
+            Some(begun) => begun,
+            None => match core.converge_begin(self.shared.clock.now(), self.shared.namespace) {
+                Ok(goal) => HandOver { until: now + HAND_OVER, goal, again: AskAgain::after(now) },
+                Err(_) => return true,
+            },
+        };
+        let verdicts = core.converge_check(&begun.goal);
+        if begun.again.is_due(now) {
+            core.handle(self.shared.clock.now(), Input::SyncNow);
+        }
+        drop(core);
+        let over = now >= begun.until;
+        self.hand_over = Some(begun);
+        let done = |id| verdicts.contains(&(id, Convergence::Done));
+        let linked = self.transport.links().into_iter().filter(|link| link.connected);
+        over || linked.filter_map(|link| link.id).all(done)
+    }
+
+    /// Closes the links, and keeps the inbox moving meanwhile: a transport task may wait for room in it.
+    async fn close(mut self) {
+        // The last writes still reach the watches, and as frames the links. It ends: only finished steps
+        // give outputs, and each peer's frames are bounded.
+        self.wake_if_due();
+        while !self.drain() {}
+        let transport = self.transport.clone();
+        let mut closing = std::pin::pin!(transport.shutdown());
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut closing => break,
+                Some(_) = self.inbox.recv() => {}
+                () = tokio::time::sleep(BEAT) => self.watchdog.turned(),
+            }
+        }
+    }
+}
+
+/// Lets a bounded number of lines a second through, and counts the others.
+#[derive(Debug, Default)]
+struct LogGate {
+    since: Option<Instant>,
+    passed: u32,
+    silenced: u64,
+}
+
+impl LogGate {
+    /// How many lines were held back before this one, if this one may pass.
+    fn pass(&mut self, now: Instant) -> Option<u64> {
+        if self.since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1)) {
+            (self.since, self.passed) = (Some(now), 0);
+        }
+        if self.passed == LINES_PER_SECOND {
+            self.silenced += 1;
+            return None;
+        }
+        self.passed += 1;
+        Some(std::mem::take(&mut self.silenced))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ClusterCa, Error, Node, PeerAddr};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_core_that_broke_is_cut_off_from_its_peers_and_takes_no_more_writes() {
+        let ca = ClusterCa::create("test").expect("a CA can be made");
+        let identity = |name| ca.issue(name).expect("a certificate can be issued");
+        let peer = Node::builder().identity(identity("peer")).start().await.expect("starts");
+        let addr = PeerAddr { addr: peer.listen_addr().to_string(), id: Some(peer.id()) };
+        let node = Node::builder().identity(identity("node")).peer(addr).start().await.expect("starts");
+        while peer.status().peers_connected == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+
+        let breaking = node.clone();
+        let broken = std::thread::spawn(move || {
+            let _core = breaking.shared().core();
+            panic!("as if an invariant of the core broke");
+        });
+        assert!(broken.join().is_err());
+        node.shutdown().await;
+        assert_eq!(node.pn_counter("count").add(1), Err(Error::Closed));
+        while peer.status().peers_connected > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[test]
+    fn a_flood_of_refusals_costs_a_bounded_number_of_lines_and_is_counted() {
+        let start = Instant::now();
+        let mut gate = LogGate::default();
+        let passed = (0..1_000).filter(|_| gate.pass(start).is_some()).count();
+        assert_eq!(passed, 10);
+        assert_eq!(gate.pass(start + Duration::from_secs(1)), Some(990));
+        assert_eq!(gate.pass(start + Duration::from_secs(1)), Some(0));
+    }
+}

@@ -1,0 +1,231 @@
+//! What the tools show: plain values, all text and numbers, ready for JSON and tables.
+//!
+//! In flow the core under one short lock and the transport's link table; out flow the serialisable types
+//! of `report`. Ids and hashes are lower-case hex. Nothing here changes state, except that roots are
+//! brought up to date when they are asked for.
+
+mod report;
+
+use std::sync::atomic::Ordering;
+
+use sync_core::cell::{Item, ObjectId, TypeTag};
+use sync_core::id::{NodeId, OwnerId};
+use sync_core::node::PeerStatus;
+use sync_core::store::{ObjectInfo, Store};
+use sync_core::types::pn_counter::{Contribution, Floor};
+
+pub use self::report::{
+    CellInspection, Column, Inspection, ItemInspection, KeyInfo, NodeStatus, ObjectInspection, PeerInfo,
+    Shown, Totals,
+};
+use crate::node::Shared;
+use crate::transport::LinkStatus;
+
+/// Most cells of one object that [`Inspection`] lists; [`KeyInfo::cells`] tells how many there are.
+pub(crate) const CELLS_SHOWN_MAX: usize = 1_000;
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn count(len: usize) -> u64 {
+    u64::try_from(len).expect("a length in memory fits 64 bits")
+}
+
+/// See [`crate::Node::status`].
+pub(crate) fn status(shared: &Shared) -> NodeStatus {
+    let peers_connected = count(shared.links().iter().filter(|link| link.connected).count());
+    let known = "the namespace opened at the start stays open";
+    let mut core = shared.core();
+    let root = core.root(shared.namespace).expect(known);
+    let state_id = core.state_id(shared.namespace).expect(known);
+    let store = shared.store(&core);
+    NodeStatus {
+        node: shared.id.to_hex(),
+        name: shared.name.clone(),
+        replica: core.replica().to_hex(),
+        cluster: shared.cluster.clone(),
+        listen: shared.listen.to_string(),
+        root: hex(&root.0),
+        state_id: state_id.to_hex(),
+        crdts: store.crdt_count(),
+        bytes: store.bytes(),
+        items: store.item_count(),
+        context_columns: count(store.context().len()),
+        log_head: store.log_head(),
+        records: count(store.record_count()),
+        peers_connected,
+        turns: shared.turns.load(Ordering::Relaxed),
+        totals: core.stats().into(),
+    }
+}
+
+/// See [`crate::Node::peers`].
+pub(crate) fn peers(shared: &Shared) -> Vec<PeerInfo> {
+    let links = shared.links();
+    let (statuses, head) = {
+        let core = shared.core();
+        (core.peers(shared.namespace), shared.store(&core).log_head())
+    };
+    merge_peers(&links, &statuses, head)
+}
+
+fn merge_peers(links: &[LinkStatus], statuses: &[PeerStatus], head: u64) -> Vec<PeerInfo> {
+    let status_of = |id: Option<NodeId>| statuses.iter().find(|status| Some(status.node) == id);
+    let mut peers: Vec<PeerInfo> =
+        links.iter().map(|link| peer(Some(link), status_of(link.id), head)).collect();
+    let linked = |status: &PeerStatus| links.iter().any(|link| link.id == Some(status.node));
+    peers.extend(
+        statuses.iter().filter(|status| !linked(status)).map(|status| peer(None, Some(status), head)),
+    );
+    peers
+}
+
+fn peer(link: Option<&LinkStatus>, status: Option<&PeerStatus>, head: u64) -> PeerInfo {
+    let id = link.and_then(|link| link.id).or(status.map(|status| status.node));
+    PeerInfo {
+        peer: id.map(|id| id.to_hex()),
+        name: link.and_then(|link| link.name.clone()),
+        address: link.map(|link| link.addr.clone()),
+        configured: link.is_some_and(|link| link.configured),
+        connected: link.is_some_and(|link| link.connected),
+        blocked: link.is_some_and(|link| link.blocked),
+        failure: link.and_then(|link| link.failure.clone()),
+        attempts: link.map_or(0, |link| link.attempts),
+        incarnation: status.and_then(|status| status.incarnation).map(|replica| replica.to_hex()),
+        behind: status.is_some_and(|status| status.behind),
+        acked: status.and_then(|status| status.acked),
+        head: status.map_or(head, |status| status.head),
+        roots_equal: status.and_then(|status| status.roots_equal),
+        queued_frames: status.map_or(0, |status| count(status.queued_frames)),
+        clock_ahead_ms: status.and_then(|status| status.clock_ahead_ms),
+        totals: status.map(|status| status.stats.into()).unwrap_or_default(),
+    }
+}
+
+/// See [`crate::Node::keys`].
+pub(crate) fn keys(shared: &Shared, prefix: &str) -> Vec<KeyInfo> {
+    let core = shared.core();
+    let store = shared.store(&core);
+    // What is left of a reset counter is no CRDT any more.
+    let present = |info: &ObjectInfo| store.is_present(info.object.key.as_str(), info.object.ty);
+    store.objects(prefix).filter(present).map(|info| key_info(&info)).collect()
+}
+
+fn key_info(info: &ObjectInfo) -> KeyInfo {
+    KeyInfo {
+        key: info.object.key.as_str().to_owned(),
+        ty: format!("{:?}", info.object.ty),
+        cells: info.cells,
+        items: info.items,
+        bytes: info.bytes,
+    }
+}
+
+/// See [`crate::Node::inspect`].
+pub(crate) fn inspect(shared: &Shared, key: Option<&str>) -> Inspection {
+    let core = shared.core();
+    let store = shared.store(&core);
+    let objects = store
+        .objects(key.unwrap_or_default())
+        .filter(|info| key.is_none_or(|key| info.object.key.as_str() == key))
+        .map(|info| ObjectInspection {
+            info: key_info(&info),
+            shown: if key.is_some() { cells(store, &info.object) } else { Vec::new() },
+        })
+        .collect();
+    Inspection {
+        context: store
+            .context()
+            .columns()
+            .map(|(replica, known)| Column { replica: replica.to_hex(), known })
+            .collect(),
+        log_head: store.log_head(),
+        records: count(store.record_count()),
+        objects,
+    }
+}
+
+fn cells(store: &Store, object: &ObjectId) -> Vec<CellInspection> {
+    store
+        .cells(object.key.as_str(), object.ty)
+        .take(CELLS_SHOWN_MAX)
+        .map(|(path, items)| CellInspection {
+            path: shown_path(object.ty, path.as_bytes()),
+            items: items.iter().map(|live| item(object.ty, path.as_bytes(), live)).collect(),
+        })
+        .collect()
+}
+
+/// A counter's cells lie at their owners; every other path is an encoded value.
+fn shown_path(ty: TypeTag, path: &[u8]) -> Shown {
+    match path.split_first_chunk() {
+        Some((owner, [])) if ty == TypeTag::PN_COUNTER => Shown::Text(OwnerId(*owner).short()),
+        Some((owner, _)) if ty == TypeTag::PN_COUNTER => {
+            Shown::Text(format!("{} floor", OwnerId(*owner).short()))
+        }
+        Some(_) | None => Shown::of(path),
+    }
+}
+
+/// A counter's payload is a row of counts; every other payload is an encoded value.
+fn shown_payload(ty: TypeTag, path: &[u8], payload: &[u8]) -> Shown {
+    if ty != TypeTag::PN_COUNTER {
+        return Shown::of(payload);
+    }
+    let text = if ty.is_presence(path) {
+        Contribution::decode(payload).map(|Contribution { p, n, fp, fn_, .. }| match (fp, fn_) {
+            (0, 0) => format!("+{p} -{n}"),
+            (fp, fn_) => format!("+{p} -{n}, of these reset +{fp} -{fn_}"),
+        })
+    } else {
+        Floor::decode(payload).map(|Floor { p, n, .. }| format!("reset +{p} -{n}"))
+    };
+    // A member may write anything.
+    text.map_or_else(|_| Shown::Hex(hex(payload)), Shown::Text)
+}
+
+fn item(ty: TypeTag, path: &[u8], item: &Item) -> ItemInspection {
+    ItemInspection {
+        replica: item.dot.replica.to_hex(),
+        seq: item.dot.seq,
+        written_ms: item.hlc.wall().0,
+        expires_ms: item.expires.0,
+        payload: shown_payload(ty, path, item.payload.as_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sync_core::node::Stats;
+
+    #[test]
+    fn a_counter_path_is_shown_by_its_owner() {
+        assert_eq!(shown_path(TypeTag::PN_COUNTER, &[0xab; 16]), Shown::Text("abababab".to_owned()));
+        let mut floor = [0xab; 17];
+        floor[16] = b'F';
+        assert_eq!(shown_path(TypeTag::PN_COUNTER, &floor), Shown::Text("abababab floor".to_owned()));
+        assert_eq!(shown_payload(TypeTag::PN_COUNTER, &floor, &[1, 2]), Shown::Hex("0102".to_owned()));
+        assert_eq!(shown_path(TypeTag::OR_SET, &[0xab; 2]), Shown::Hex("abab".to_owned()));
+    }
+
+    #[test]
+    fn a_guest_that_left_is_still_listed() {
+        let gone = PeerStatus {
+            node: NodeId([5; 32]),
+            connected: false,
+            incarnation: None,
+            behind: false,
+            acked: Some(3),
+            head: 9,
+            roots_equal: Some(true),
+            queued_frames: 0,
+            clock_ahead_ms: None,
+            stats: Stats::default(),
+        };
+        let peers = merge_peers(&[], &[gone], 9);
+        assert_eq!(peers.len(), 1);
+        assert_eq!((peers[0].address.as_deref(), peers[0].acked, peers[0].connected), (None, Some(3), false));
+    }
+}

@@ -1,0 +1,230 @@
+//! The routes of the local endpoint: one line of HTTP for one call of the API.
+//!
+//! Elements, fields and values are strings here: the sets are `OrSet<String>`, the maps
+//! `LwwMap<String, String>`. Reads are `GET` with a query, writes are `POST` with a JSON object.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{Method, StatusCode, Uri};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+
+use super::reply::{ApiError, BODY_BYTES_MAX, Body, Params};
+use crate::converge::ConvergeReport;
+use crate::inspect::{Inspection, KeyInfo, NodeStatus, PeerInfo};
+use crate::node::Node;
+
+/// The longest that one request may wait for convergence, in milliseconds: ten minutes.
+pub(super) const CONVERGE_MS_MAX: u64 = 600_000;
+
+/// For who asks in vain.
+const ROUTES: &str = "status, peers, keys, inspect, set, set/add, set/remove, map, map/put, map/remove, \
+                      counter, counter/add, counter/reset, converge";
+
+type Answer<T> = Result<Json<T>, ApiError>;
+
+pub(super) fn router(node: Node) -> Router {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/peers", get(peers))
+        .route("/v1/keys", get(keys))
+        .route("/v1/inspect", get(inspect))
+        .route("/v1/set", get(set_read))
+        .route("/v1/set/add", post(set_add))
+        .route("/v1/set/remove", post(set_remove))
+        .route("/v1/map", get(map_read))
+        .route("/v1/map/put", post(map_put))
+        .route("/v1/map/remove", post(map_remove))
+        .route("/v1/counter", get(counter_read))
+        .route("/v1/counter/add", post(counter_add))
+        .route("/v1/counter/reset", post(counter_reset))
+        .route("/v1/converge", post(converge))
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(node)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoParams {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PrefixParam {
+    #[serde(default)]
+    prefix: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyParam {
+    key: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OptionalKeyParam {
+    key: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MapParams {
+    key: String,
+    field: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ElementBody {
+    key: String,
+    element: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FieldBody {
+    key: String,
+    field: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EntryBody {
+    key: String,
+    field: String,
+    value: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CountBody {
+    key: String,
+    by: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyBody {
+    key: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConvergeBody {
+    timeout_ms: u64,
+}
+
+/// Whether a write minted anything.
+#[derive(Serialize)]
+struct Changed {
+    changed: bool,
+}
+
+#[derive(Serialize)]
+struct SetReply {
+    key: String,
+    elements: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum MapReply {
+    Entries { key: String, entries: BTreeMap<String, String> },
+    Value { key: String, field: String, value: Option<String> },
+}
+
+#[derive(Serialize)]
+struct CounterReply {
+    key: String,
+    value: i128,
+}
+
+async fn status(State(node): State<Node>, _: Params<NoParams>) -> Json<NodeStatus> {
+    Json(node.status())
+}
+
+async fn peers(State(node): State<Node>, _: Params<NoParams>) -> Json<Vec<PeerInfo>> {
+    Json(node.peers())
+}
+
+async fn keys(State(node): State<Node>, Params(query): Params<PrefixParam>) -> Json<Vec<KeyInfo>> {
+    Json(node.keys(&query.prefix))
+}
+
+async fn inspect(State(node): State<Node>, Params(query): Params<OptionalKeyParam>) -> Json<Inspection> {
+    Json(node.inspect(query.key.as_deref()))
+}
+
+async fn set_read(State(node): State<Node>, Params(query): Params<KeyParam>) -> Answer<SetReply> {
+    let elements = node.or_set::<String>(&query.key).elements()?;
+    Ok(Json(SetReply { key: query.key, elements }))
+}
+
+async fn set_add(State(node): State<Node>, Body(body): Body<ElementBody>) -> Answer<Changed> {
+    let written = node.or_set(&body.key).add(&body.element)?;
+    Ok(Json(Changed { changed: written.last.is_some() }))
+}
+
+async fn set_remove(State(node): State<Node>, Body(body): Body<ElementBody>) -> Answer<Changed> {
+    let (changed, _) = node.or_set(&body.key).remove(&body.element)?;
+    Ok(Json(Changed { changed }))
+}
+
+async fn map_read(State(node): State<Node>, Params(query): Params<MapParams>) -> Answer<MapReply> {
+    let map = node.lww_map::<String, String>(&query.key);
+    Ok(Json(match query.field {
+        None => MapReply::Entries { entries: map.entries()?.into_iter().collect(), key: query.key },
+        Some(field) => MapReply::Value { value: map.get(&field)?, key: query.key, field },
+    }))
+}
+
+async fn map_put(State(node): State<Node>, Body(body): Body<EntryBody>) -> Answer<Changed> {
+    let written = node.lww_map(&body.key).put(&body.field, &body.value)?;
+    Ok(Json(Changed { changed: written.last.is_some() }))
+}
+
+async fn map_remove(State(node): State<Node>, Body(body): Body<FieldBody>) -> Answer<Changed> {
+    let (changed, _) = node.lww_map::<String, String>(&body.key).remove(&body.field)?;
+    Ok(Json(Changed { changed }))
+}
+
+async fn counter_read(State(node): State<Node>, Params(query): Params<KeyParam>) -> Json<CounterReply> {
+    let value = node.pn_counter(&query.key).value();
+    Json(CounterReply { key: query.key, value })
+}
+
+async fn counter_add(State(node): State<Node>, Body(body): Body<CountBody>) -> Answer<Changed> {
+    let written = node.pn_counter(&body.key).add(body.by)?;
+    Ok(Json(Changed { changed: written.last.is_some() }))
+}
+
+async fn counter_reset(State(node): State<Node>, Body(body): Body<KeyBody>) -> Answer<Changed> {
+    let (changed, _) = node.pn_counter(&body.key).reset()?;
+    Ok(Json(Changed { changed }))
+}
+
+async fn converge(State(node): State<Node>, Body(body): Body<ConvergeBody>) -> Answer<ConvergeReport> {
+    if body.timeout_ms > CONVERGE_MS_MAX {
+        let text = format!(
+            "timeout_ms is {}, at most {CONVERGE_MS_MAX} is allowed; ask again after",
+            body.timeout_ms
+        );
+        return Err(ApiError::bad_request("timeout_too_long", text));
+    }
+    Ok(Json(node.converge(Duration::from_millis(body.timeout_ms)).await?))
+}
+
+async fn no_such_route(uri: Uri) -> ApiError {
+    let text = format!("no route {}; those of this version are /v1/ followed by {ROUTES}", uri.path());
+    ApiError::new(StatusCode::NOT_FOUND, "no_such_route", text)
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> ApiError {
+    let text = format!("{} does not take {method}; reads are GET, writes are POST", uri.path());
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", text)
+}

@@ -1,0 +1,351 @@
+//! The node that an application holds: one core state machine behind one lock.
+//!
+//! Application calls lock the core for one step and return at once; a write then wakes the driver,
+//! which sends what there is to send. Nothing here waits for the network but [`Node::converge`] and
+//! [`Node::shutdown`], and neither holds the lock while it waits.
+
+use std::any::Any;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sync_core::error::WriteError;
+use sync_core::id::{NamespaceId, NodeId, ReplicaId};
+use sync_core::limits::Limits;
+use sync_core::node::{Node as Core, Written};
+use sync_core::store::Store;
+use tokio::sync::{Notify, watch};
+
+use crate::builder::NodeBuilder;
+use crate::clock::Clock;
+use crate::converge::{self, ConvergeError, ConvergeReport};
+use crate::error::Error;
+use crate::handles::{LwwMap, OrSet, PnCounter};
+use crate::inspect::{self, Inspection, KeyInfo, NodeStatus, PeerInfo};
+use crate::transport::{LinkStatus, Transport};
+use crate::tx::{Op, Tx, apply};
+use crate::view::View;
+use crate::watch::{Watch, Watchers};
+
+/// A running node. Cloning is cheap and gives another name for the same node.
+///
+/// When the last clone, handle and local endpoint of a node are dropped, its links are closed without
+/// a hand-over; [`Self::shutdown`] first hands over what peers lack.
+#[derive(Clone)]
+pub struct Node {
+    owned: Arc<Owned>,
+}
+
+/// What all clones of a node share; dropping the last stops the driver, which holds only [`Shared`].
+struct Owned {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.shared.enter(Phase::Closing);
+    }
+}
+
+/// What the driver and the application share.
+pub(crate) struct Shared {
+    /// Locked for one step, never across an await.
+    pub(crate) core: Mutex<Core>,
+    pub(crate) id: NodeId,
+    /// The name in our certificate.
+    pub(crate) name: String,
+    pub(crate) cluster: String,
+    pub(crate) listen: SocketAddr,
+    pub(crate) namespace: NamespaceId,
+    /// The core's limits, to decode frames without its lock.
+    pub(crate) limits: Limits,
+    pub(crate) clock: Clock,
+    /// Turns of the driver's loop.
+    pub(crate) turns: Arc<AtomicU64>,
+    /// Gone once the node has stopped, and with it the socket: the port is free again.
+    pub(crate) transport: Mutex<Option<Arc<Transport>>>,
+    /// The application did something that the driver must act on.
+    pub(crate) work: Notify,
+    /// The driver took in something that a waiting `converge` may want to look at.
+    pub(crate) progress: Notify,
+    pub(crate) phase: watch::Sender<Phase>,
+    pub(crate) watchers: Arc<Watchers>,
+}
+
+/// The life of a node; it only ever goes forward.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Phase {
+    /// Reads and writes.
+    Running,
+    /// No more writes; what peers lack is handed over.
+    HandingOver,
+    /// Links are being closed.
+    Closing,
+    /// The driver has ended.
+    Stopped,
+}
+
+impl Shared {
+    /// The core, for one step.
+    ///
+    /// Closures of the application never run unguarded under this lock, so it is poisoned only when an
+    /// invariant of the core broke. Its state cannot be trusted then, nor shown to a peer.
+    pub(crate) fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().expect("the core has not panicked: see the first panic of this process")
+    }
+
+    /// The links to peers; `None` once the node has stopped.
+    pub(crate) fn transport(&self) -> Option<Arc<Transport>> {
+        self.transport.lock().expect("nothing panics while the transport is taken or cloned").clone()
+    }
+
+    /// Lets go of the links; what holds them still lets go soon, and then the socket is closed.
+    pub(crate) fn forget_transport(&self) {
+        self.transport.lock().expect("nothing panics while the transport is taken or cloned").take();
+    }
+
+    /// Every configured and every linked peer; none once the node has stopped.
+    pub(crate) fn links(&self) -> Vec<LinkStatus> {
+        self.transport().map(|transport| transport.links()).unwrap_or_default()
+    }
+
+    /// Moves on to `phase`, never back.
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.phase.send_if_modified(|current| {
+            let forward = *current < phase;
+            *current = phase.max(*current);
+            forward
+        });
+    }
+
+    /// Spares writers the report of changes that nobody reads.
+    pub(crate) fn unwatch_if_unwatched(&self) {
+        // Under the lock: `Node::watch` adds its watch before it takes the lock to turn reports on.
+        let mut core = self.core();
+        if self.watchers.is_empty() {
+            core.set_changes(false);
+        }
+    }
+
+    /// The store that the handles use.
+    pub(crate) fn store<'a>(&self, core: &'a Core) -> &'a Store {
+        core.store(self.namespace).expect("the namespace opened at the start stays open")
+    }
+}
+
+/// Why a transaction's group was undone.
+enum Unwritten {
+    Failed(Error),
+    Panicked(Box<dyn Any + Send>),
+}
+
+impl From<WriteError> for Unwritten {
+    fn from(error: WriteError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl Node {
+    /// What a node needs to know to start.
+    pub fn builder() -> NodeBuilder {
+        NodeBuilder::new()
+    }
+
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { owned: Arc::new(Owned { shared }) }
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.owned.shared
+    }
+
+    /// Who this node is, over all its starts: the hash of its certificate's public key.
+    pub fn id(&self) -> NodeId {
+        self.shared().id
+    }
+
+    /// The actor of this node's events in this life. It changes if the node finds its id in use by
+    /// another and takes a new one.
+    pub fn replica(&self) -> ReplicaId {
+        self.shared().core().replica()
+    }
+
+    /// Where this node listens for peers.
+    pub fn listen_addr(&self) -> SocketAddr {
+        self.shared().listen
+    }
+
+    /// The add-wins set of `T` at `key`. `T` must have one encoding only: no hash maps inside.
+    pub fn or_set<T: Serialize + DeserializeOwned>(&self, key: &str) -> OrSet<T> {
+        OrSet::new(self.clone(), key)
+    }
+
+    /// The last-writer-wins map from `K` to `V` at `key`. `K` must have one encoding only: no hash maps
+    /// inside.
+    pub fn lww_map<K, V>(&self, key: &str) -> LwwMap<K, V>
+    where
+        K: Serialize + DeserializeOwned,
+        V: Serialize + DeserializeOwned,
+    {
+        LwwMap::new(self.clone(), key)
+    }
+
+    /// The counter at `key`.
+    pub fn pn_counter(&self, key: &str) -> PnCounter {
+        PnCounter::new(self.clone(), key)
+    }
+
+    /// Several writes as one atomic group: every replica sees all of them or none.
+    ///
+    /// If the closure or one of its operations fails, or the closure panics, nothing is written. The
+    /// closure runs under the node's lock: it must be short and must not call this node, only its `Tx`.
+    ///
+    /// ```
+    /// # use sync_net::{ClusterCa, Node};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let identity = ClusterCa::create("example")?.issue("node-1")?;
+    /// # let node = Node::builder().identity(identity).start().await?;
+    /// node.transaction(|tx| {
+    ///     tx.or_set::<String>("cart/7").add(&"tea".to_owned())?;
+    ///     tx.pn_counter("stock/tea").add(-1)
+    /// })?;
+    /// # Ok(()) })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The first [`Error`] of an operation, or what the closure returned; [`Error::Closed`] after
+    /// [`Self::shutdown`].
+    pub fn transaction<T>(
+        &self,
+        f: impl FnOnce(&mut Tx<'_>) -> Result<T, Error>,
+    ) -> Result<(T, Written), Error> {
+        let shared = self.shared();
+        self.open()?;
+        let mut core = shared.core();
+        let done = core.try_write(shared.clock.now(), shared.namespace, |group| {
+            let mut tx = Tx::new(group);
+            // A panic passes through the core as an error, so that the group is undone.
+            let result = catch_unwind(AssertUnwindSafe(|| f(&mut tx))).map_err(Unwritten::Panicked)?;
+            match (result, tx.into_failure()) {
+                (Ok(value), None) => Ok(value),
+                (Ok(_), Some(error)) | (Err(error), _) => Err(Unwritten::Failed(error)),
+            }
+        });
+        drop(core);
+        match done {
+            Ok(written) => {
+                shared.work.notify_one();
+                Ok(written)
+            }
+            Err(Unwritten::Failed(error)) => Err(error),
+            Err(Unwritten::Panicked(panic)) => resume_unwind(panic),
+        }
+    }
+
+    /// One operation.
+    pub(crate) fn apply(&self, op: &Op<'_>) -> Result<(u64, Written), Error> {
+        let shared = self.shared();
+        self.open()?;
+        let mut core = shared.core();
+        let written = core.write(shared.clock.now(), shared.namespace, |group| apply(group, op));
+        drop(core);
+        shared.work.notify_one();
+        Ok(written?)
+    }
+
+    fn open(&self) -> Result<(), Error> {
+        match *self.shared().phase.borrow() {
+            Phase::Running => Ok(()),
+            Phase::HandingOver | Phase::Closing | Phase::Stopped => Err(Error::Closed),
+        }
+    }
+
+    /// Several reads of one state. The closure runs under the node's lock: it must be short and must
+    /// not call this node, only its view.
+    pub fn read<T>(&self, f: impl FnOnce(&View<'_>) -> T) -> T {
+        let shared = self.shared();
+        let core = shared.core();
+        let view = View::new(shared.store(&core));
+        // A panic of the closure must not poison the lock: it changed nothing.
+        let result = catch_unwind(AssertUnwindSafe(|| f(&view)));
+        drop(core);
+        result.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    /// Changes from now on below the keys that start with `prefix`; `""` watches all. The node never
+    /// waits for a watcher, see [`crate::WatchEvent::Lagged`].
+    pub fn watch(&self, prefix: &str) -> Watch {
+        let shared = self.shared();
+        let watch = shared.watchers.watch(prefix);
+        shared.core().set_changes(true);
+        watch
+    }
+
+    /// Waits until every configured and every connected peer holds what this node holds now, and a
+    /// comparison of roots has shown it.
+    ///
+    /// Later writes, here or there, do not delay it. A peer that is not connected is waited for until
+    /// the time is over, because it may come back.
+    ///
+    /// # Errors
+    /// [`ConvergeError::TimedOut`] names each peer that is not there yet and why.
+    pub async fn converge(&self, timeout: Duration) -> Result<ConvergeReport, ConvergeError> {
+        converge::converge(self.shared(), timeout).await
+    }
+
+    /// Every configured and every known peer.
+    pub fn peers(&self) -> Vec<PeerInfo> {
+        inspect::peers(self.shared())
+    }
+
+    /// Every CRDT whose key starts with `prefix`, ordered by key and type; `""` lists all.
+    pub fn keys(&self, prefix: &str) -> Vec<KeyInfo> {
+        inspect::keys(self.shared(), prefix)
+    }
+
+    /// What the store holds under the hood: of one key with its cells and dots, or of all keys without.
+    pub fn inspect(&self, key: Option<&str>) -> Inspection {
+        inspect::inspect(self.shared(), key)
+    }
+
+    /// The node's figures. Brings the Merkle tree up to date first.
+    pub fn status(&self) -> NodeStatus {
+        inspect::status(self.shared())
+    }
+
+    /// Cuts this node off from `peers`, and from nobody else, until the next call: open links are
+    /// closed, new ones refused, both ways. For operators and tests; an empty set heals the cut.
+    pub fn block_peers(&self, peers: BTreeSet<NodeId>) {
+        if let Some(transport) = self.shared().transport() {
+            transport.set_blocked(peers);
+        }
+    }
+
+    /// Stops the node: refuses further writes, hands connected peers what they lack for at most two
+    /// seconds, closes the links, frees the port and ends the tasks. Reads still work afterwards.
+    ///
+    /// May be called from several places at once; each returns when the node has stopped.
+    pub async fn shutdown(&self) {
+        let shared = self.shared();
+        shared.enter(Phase::HandingOver);
+        let mut phase = shared.phase.subscribe();
+        // An error would mean that the sender is gone, and we hold it.
+        let _stopped = phase.wait_for(|phase| *phase == Phase::Stopped).await;
+    }
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node")
+            .field("id", &self.id())
+            .field("listen", &self.listen_addr())
+            .finish_non_exhaustive()
+    }
+}

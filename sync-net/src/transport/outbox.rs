@@ -1,0 +1,123 @@
+//! The frames that wait for one peer.
+//!
+//! Bounded by number and by bytes, those being written included. When full the newest is refused: nothing
+//! that was accepted is dropped, and whoever sends decides what to do, at once and without waiting.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+/// Frames are packed into one write until it holds this many bytes; a longer frame is a write alone. Many
+/// small frames then cost one call into QUIC (DESIGN section 6), and a packed write stays well below the
+/// stream window.
+const PACK_BYTES: usize = 64 << 10;
+
+#[derive(Debug)]
+pub(super) struct Outbox {
+    queue: Mutex<Queue>,
+    more: Notify,
+    frames_max: usize,
+    bytes_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    frames: VecDeque<Vec<u8>>,
+    /// Waiting and being written.
+    frames_used: usize,
+    bytes_used: usize,
+}
+
+impl Outbox {
+    pub(super) fn new(frames_max: usize, bytes_max: usize) -> Self {
+        Self { queue: Mutex::default(), more: Notify::new(), frames_max, bytes_max }
+    }
+
+    /// Queues `frame`, or returns false if it does not fit. A frame above the byte limit fits an empty
+    /// queue.
+    pub(super) fn push(&self, frame: Vec<u8>) -> bool {
+        let mut queue = self.lock();
+        let bytes = queue.bytes_used.saturating_add(frame.len());
+        if queue.frames_used >= self.frames_max || (queue.frames_used > 0 && bytes > self.bytes_max) {
+            return false;
+        }
+        queue.frames_used += 1;
+        queue.bytes_used = bytes;
+        queue.frames.push_back(frame);
+        drop(queue);
+        self.more.notify_one();
+        true
+    }
+
+    /// Waits for frames and takes as many as make one write, at least one.
+    pub(super) async fn take(&self) -> Vec<Vec<u8>> {
+        loop {
+            let frames = self.try_take();
+            if !frames.is_empty() {
+                return frames;
+            }
+            self.more.notified().await;
+        }
+    }
+
+    /// Takes as many frames as make one write; none if none wait.
+    pub(super) fn try_take(&self) -> Vec<Vec<u8>> {
+        let mut queue = self.lock();
+        let mut bytes = 0;
+        let mut frames = Vec::new();
+        while let Some(frame) = queue.frames.front() {
+            bytes += frame.len();
+            if bytes > PACK_BYTES && !frames.is_empty() {
+                break;
+            }
+            frames.extend(queue.frames.pop_front());
+        }
+        frames
+    }
+
+    /// Gives back the room of a frame that was taken.
+    pub(super) fn written(&self, bytes: usize) {
+        let mut queue = self.lock();
+        queue.frames_used -= 1;
+        queue.bytes_used -= bytes;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Every update above is complete or has not begun, so a poisoned queue is a sound one.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_being_written_counts_until_it_is_written() {
+        let outbox = Outbox::new(2, 100);
+        assert!(outbox.push(vec![1; 60]) && !outbox.push(vec![2; 41]) && outbox.push(vec![3; 40]));
+        assert!(!outbox.push(Vec::new()), "two frames are the limit");
+        assert_eq!(outbox.try_take().len(), 2);
+        assert!(!outbox.push(vec![4; 1]));
+        outbox.written(60);
+        assert!(outbox.push(vec![4; 60]));
+    }
+
+    #[test]
+    fn a_frame_above_the_byte_limit_goes_alone() {
+        let outbox = Outbox::new(10, 100);
+        assert!(outbox.push(vec![0; 1_000]) && !outbox.push(vec![0; 1]));
+    }
+
+    #[test]
+    fn small_frames_are_packed_and_large_ones_go_alone() {
+        let outbox = Outbox::new(100, 10 << 20);
+        for len in [10, 20, PACK_BYTES, 5] {
+            assert!(outbox.push(vec![0; len]));
+        }
+        let writes: Vec<usize> =
+            std::iter::repeat_with(|| outbox.try_take().len()).take_while(|n| *n > 0).collect();
+        assert_eq!(writes, [2, 1, 1]);
+    }
+}

@@ -1,0 +1,347 @@
+//! Which peers are linked, which of two links to one peer stays, and who is let in at all.
+//!
+//! In flow connections whose TLS handshake is done, out flow [`Registered`] links or a [`Refusal`]. Two
+//! nodes that dial each other at the same moment must keep the same one of the two links, so **the node
+//! with the lower id decides**: it closes its own dial if a link from the other is registered already, and
+//! refuses the other's dial while its own is under way. The higher one follows. A link of the same
+//! direction, or of another life of the peer, replaces the older link: the peer knows that that one is
+//! dead before we do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use quinn::Connection;
+use sync_core::id::NodeId;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::outbox::Outbox;
+use super::refusal::{Close, Refusal, RefusalLimit};
+use super::status::Dial;
+use super::{LinkId, TransportConfig, TransportEvent};
+
+/// One life of a transport: 16 random bytes, told in the preface of each connection.
+pub(super) type Life = [u8; 16];
+
+/// A connection whose peer has proved who it is.
+#[derive(Debug)]
+pub(super) struct Proven {
+    pub(super) connection: Connection,
+    pub(super) peer: NodeId,
+    pub(super) name: String,
+    pub(super) not_after: SystemTime,
+}
+
+/// One link.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) id: LinkId,
+    pub(super) proven: Proven,
+    pub(super) addr: SocketAddr,
+    pub(super) outbox: Outbox,
+    /// Free bytes for frames that this peer sends, see [`TransportConfig::inbox_bytes_max`].
+    pub(super) inbox: Arc<Semaphore>,
+    /// Set once, when this node decides to close the link.
+    pub(super) cut: watch::Sender<Option<Refusal>>,
+    dialled_here: bool,
+    life: Life,
+}
+
+impl Link {
+    /// Closes the link; the first reason given is the one that both sides log.
+    pub(super) fn cut(&self, refusal: Refusal) {
+        let first = self.cut.send_if_modified(|cut| {
+            let first = cut.is_none();
+            if first {
+                *cut = Some(refusal.clone());
+            }
+            first
+        });
+        if first {
+            refusal.tell(&self.proven.connection);
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) current: Option<Arc<Link>>,
+    /// A dial of ours has come as far as knowing that it is this peer.
+    dialling: bool,
+    /// Links that are registered and have not been forgotten: `current` and those it replaced.
+    links: usize,
+    /// Held by the link whose events are in flow, from `Up` to `Down`.
+    turn: Arc<Semaphore>,
+}
+
+impl Peer {
+    fn new() -> Self {
+        Self { current: None, dialling: false, links: 0, turn: Arc::new(Semaphore::new(1)) }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    /// Bounded by the admission of `peers_max`, and a few whose last link is ending.
+    pub(super) peers: BTreeMap<NodeId, Peer>,
+    pub(super) dials: Vec<Dial>,
+    pub(super) blocked: BTreeSet<NodeId>,
+    links_made: u64,
+    pub(super) refusals: RefusalLimit,
+}
+
+/// What all tasks of a transport share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) config: TransportConfig,
+    pub(super) own: NodeId,
+    pub(super) life: Life,
+    pub(super) events: mpsc::Sender<TransportEvent>,
+    /// Counts changes of the table that a waiting dial may care for.
+    changed: watch::Sender<u64>,
+    table: Mutex<Table>,
+}
+
+impl Shared {
+    pub(super) fn new(config: TransportConfig, life: Life, events: mpsc::Sender<TransportEvent>) -> Self {
+        let dials = config.peers.iter().map(|to| Dial::new(to.clone())).collect();
+        Self {
+            own: config.identity.node_id(),
+            life,
+            events,
+            changed: watch::Sender::new(0),
+            table: Mutex::new(Table { dials, ..Table::default() }),
+            config,
+        }
+    }
+
+    /// Reserves the right to dial `peer`, which has just proved who it is; dropped when the dial is over.
+    pub(super) fn claim(self: &Arc<Self>, peer: NodeId) -> Result<Claim, Refusal> {
+        let mut table = self.lock();
+        self.check(&table, peer)?;
+        let entry = table.peers.entry(peer).or_insert_with(Peer::new);
+        if entry.current.is_some() || entry.dialling {
+            return Err(Refusal::new(Close::Duplicate, "another link between the two nodes stays"));
+        }
+        entry.dialling = true;
+        Ok(Claim { shared: Arc::clone(self), peer })
+    }
+
+    /// Registers a connection as the link to its peer, or says why not. `dialled_here`: the caller holds
+    /// the [`Claim`].
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        proven: Proven,
+        life: Life,
+        dialled_here: bool,
+    ) -> Result<Registered, (Proven, Refusal)> {
+        let mut table = self.lock();
+        let peer = proven.peer;
+        if let Err(refusal) = self.check(&table, peer) {
+            return Err((proven, refusal));
+        }
+        let we_decide = self.own < peer;
+        let entry = table.peers.entry(peer).or_insert_with(Peer::new);
+        let ours_stays = match &entry.current {
+            Some(old) if old.life == life && old.dialled_here != dialled_here => {
+                we_decide == old.dialled_here
+            }
+            Some(_) => false,
+            None => !dialled_here && entry.dialling && we_decide,
+        };
+        if ours_stays {
+            let refusal = Refusal::new(Close::Duplicate, "another link between the two nodes stays");
+            return Err((proven, refusal));
+        }
+        if let Some(old) = entry.current.take() {
+            let same = old.life == life;
+            old.cut(if same {
+                Refusal::new(Close::Duplicate, "a newer link between the two nodes takes its place")
+            } else {
+                // Said to a process that may be alive: then two run with one key.
+                Refusal::new(
+                    Close::Replaced,
+                    "a newer process with the same certificate has taken the link over",
+                )
+            });
+        }
+        let turn = Arc::clone(&entry.turn);
+        entry.links += 1;
+        table.links_made += 1;
+        let mut addr = proven.connection.remote_address();
+        addr.set_ip(addr.ip().to_canonical());
+        let link = Arc::new(Link {
+            id: LinkId(table.links_made),
+            addr,
+            proven,
+            outbox: Outbox::new(self.config.outbox_frames_max, self.config.outbox_bytes_max),
+            inbox: Arc::new(Semaphore::new(self.inbox_bytes())),
+            cut: watch::Sender::new(None),
+            dialled_here,
+            life,
+        });
+        if let Some(entry) = table.peers.get_mut(&peer) {
+            entry.current = Some(Arc::clone(&link));
+        }
+        drop(table);
+        self.wake_dials();
+        Ok(Registered { shared: Arc::clone(self), link, turn })
+    }
+
+    /// Room for frames of one peer: never less than for the longest one, or it could not be read.
+    fn inbox_bytes(&self) -> usize {
+        self.config.inbox_bytes_max.max(self.config.message_bytes_max).min(Semaphore::MAX_PERMITS)
+    }
+
+    /// The rules that hold for every link, whoever dialled.
+    fn check(&self, table: &Table, peer: NodeId) -> Result<(), Refusal> {
+        if peer == self.own {
+            let reason = "both ends have one node id: the address is the node's own, or its key was copied";
+            return Err(Refusal::new(Close::OwnNode, reason));
+        }
+        if table.blocked.contains(&peer) {
+            return Err(Refusal::new(
+                Close::Blocked,
+                "the two nodes are cut off from each other by an operator",
+            ));
+        }
+        let in_use = |entry: &Peer| entry.current.is_some() || entry.dialling;
+        let others = table.peers.iter().filter(|(id, entry)| **id != peer && in_use(entry)).count();
+        let max = self.config.peers_max;
+        if others >= max {
+            let reason =
+                format!("PeersFull: a node has {max} peers, its limit; remove one or raise peers_max");
+            return Err(Refusal::new(Close::PeersFull, reason));
+        }
+        Ok(())
+    }
+
+    /// Queues a frame on the link `link` of `peer`.
+    pub(super) fn send(&self, peer: &NodeId, link: LinkId, frame: Vec<u8>) -> bool {
+        if frame.is_empty() || frame.len() > self.config.message_bytes_max {
+            return false;
+        }
+        match self.current(peer) {
+            Some(current) if current.id == link && current.cut.borrow().is_none() => {
+                current.outbox.push(frame)
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// The link to `peer`.
+    pub(super) fn current(&self, peer: &NodeId) -> Option<Arc<Link>> {
+        self.lock().peers.get(peer)?.current.clone()
+    }
+
+    /// Replaces the set of blocked peers and closes links to them.
+    pub(super) fn set_blocked(&self, blocked: BTreeSet<NodeId>) {
+        let mut table = self.lock();
+        table.blocked = blocked;
+        let cut: Vec<_> = table
+            .peers
+            .iter()
+            .filter(|(peer, _)| table.blocked.contains(peer))
+            .filter_map(|(_, entry)| entry.current.clone())
+            .collect();
+        drop(table);
+        for link in cut {
+            link.cut(Refusal::new(
+                Close::Blocked,
+                "the two nodes are cut off from each other by an operator",
+            ));
+        }
+        self.wake_dials();
+    }
+
+    /// Waits until the configured address `index` is worth dialling: no link to who lives there, and not
+    /// blocked.
+    pub(super) async fn worth_dialling(&self, index: usize) {
+        let mut changed = self.changed.subscribe();
+        loop {
+            changed.mark_unchanged();
+            if self.is_worth_dialling(index) {
+                return;
+            }
+            // The sender is in `self`.
+            let _ = changed.changed().await;
+        }
+    }
+
+    fn is_worth_dialling(&self, index: usize) -> bool {
+        let table = self.lock();
+        let Some(id) = table.dials[index].id() else { return true };
+        let linked = table.peers.get(&id).is_some_and(|entry| entry.current.is_some());
+        !linked && !table.blocked.contains(&id)
+    }
+
+    fn wake_dials(&self) {
+        self.changed.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Table> {
+        // Each update leaves the table whole; a panic between two of them spoils no invariant.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to dial one peer.
+#[derive(Debug)]
+pub(super) struct Claim {
+    shared: Arc<Shared>,
+    peer: NodeId,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut table = self.shared.lock();
+        if let Some(entry) = table.peers.get_mut(&self.peer) {
+            entry.dialling = false;
+            if entry.links == 0 {
+                table.peers.remove(&self.peer);
+            }
+        }
+        drop(table);
+        self.shared.wake_dials();
+    }
+}
+
+/// A link in the table. Dropping it takes it out.
+#[derive(Debug)]
+pub(super) struct Registered {
+    pub(super) shared: Arc<Shared>,
+    pub(super) link: Arc<Link>,
+    pub(super) turn: Arc<Semaphore>,
+}
+
+impl Registered {
+    /// Ends the link for senders, dials and the count of peers. Its turn goes on until it is dropped.
+    pub(super) fn retire(&self, reason: &str) {
+        let peer = self.link.proven.peer;
+        let mut table = self.shared.lock();
+        if let Some(entry) = table.peers.get_mut(&peer)
+            && entry.current.as_ref().is_some_and(|current| current.id == self.link.id)
+        {
+            entry.current = None;
+            for dial in table.dials.iter_mut().filter(|dial| dial.id() == Some(peer)) {
+                dial.failure = Some(reason.to_owned());
+            }
+        }
+        drop(table);
+        self.shared.wake_dials();
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.retire("the link's task ended");
+        let mut table = self.shared.lock();
+        if let Some(entry) = table.peers.get_mut(&self.link.proven.peer) {
+            entry.links -= 1;
+            if entry.links == 0 && !entry.dialling {
+                table.peers.remove(&self.link.proven.peer);
+            }
+        }
+    }
+}

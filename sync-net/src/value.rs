@@ -1,0 +1,58 @@
+//! Between Rust values and the bytes that the store keeps: postcard, and nothing else.
+//!
+//! The bytes of a set element or of a map field *are* its identity: two encodings of one value would
+//! be two elements. Postcard encodes a value in exactly one way as long as its type has one order of
+//! its parts, so a type with a hash map or a hash set inside must not be an element or a field: its
+//! order differs from one process to the next. Use `BTreeMap` and `BTreeSet`. Floats are safe as bits:
+//! `0.0` and `-0.0` are two elements.
+
+use std::any::type_name;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, ReadError};
+
+/// The bytes of `value`, to be stored under `key`.
+pub(crate) fn encode<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<Vec<u8>, Error> {
+    postcard::to_stdvec(value)
+        .map_err(|error| Error::Encode { key: key.to_owned(), reason: error.to_string() })
+}
+
+/// The bytes of `value` for a look-up; `None` if it has none, and then it was never stored either.
+pub(crate) fn encode_for_lookup<T: Serialize + ?Sized>(value: &T) -> Option<Vec<u8>> {
+    postcard::to_stdvec(value).ok()
+}
+
+/// The value that `bytes` encode. `what` names them in an error: an element, a field, a value.
+pub(crate) fn decode<T: DeserializeOwned>(
+    key: &str,
+    what: &'static str,
+    bytes: &[u8],
+) -> Result<T, ReadError> {
+    let reason = match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => return Ok(value),
+        Ok((_, rest)) => format!("{} bytes are left over", rest.len()),
+        Err(error) => error.to_string(),
+    };
+    Err(ReadError::Decode { key: key.to_owned(), what, wanted: type_name::<T>(), reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_comes_back_and_another_type_is_refused_by_name() {
+        let bytes = encode("k", "tea").expect("text has bytes");
+        assert_eq!(decode::<String>("k", "an element", &bytes).expect("same type"), "tea");
+        let ReadError::Decode { key, what, wanted, .. } =
+            decode::<u64>("k", "an element", &bytes).expect_err("text is no number");
+        assert_eq!((key.as_str(), what, wanted), ("k", "an element", "u64"));
+    }
+
+    #[test]
+    fn bytes_left_over_are_no_value() {
+        assert!(decode::<u8>("k", "a value", &[1, 2]).is_err());
+    }
+}

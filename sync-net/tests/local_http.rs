@@ -1,0 +1,264 @@
+//! The local endpoint over a real Unix socket: each route, each refusal, and bytes as curl sends them.
+
+mod common;
+
+use std::path::Path;
+use std::time::Duration;
+
+use common::{PATIENCE, builder, ca, cluster};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Bytes;
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use sync_net::local::{LocalServer, serve};
+use sync_net::{Limits, Node};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+
+struct Endpoint {
+    node: Node,
+    server: LocalServer,
+    _dir: TempDir,
+}
+
+async fn endpoint(node: Node) -> Endpoint {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let server = serve(node.clone(), &dir.path().join("s")).await.expect("nothing is in the way");
+    Endpoint { node, server, _dir: dir }
+}
+
+async fn alone() -> Endpoint {
+    endpoint(builder(&ca(), "alone").start().await.expect("starts")).await
+}
+
+impl Endpoint {
+    async fn get(&self, uri: &str) -> (StatusCode, Value) {
+        request(self.server.path(), Method::GET, uri, String::new()).await
+    }
+
+    async fn post(&self, uri: &str, body: Value) -> (StatusCode, Value) {
+        request(self.server.path(), Method::POST, uri, body.to_string()).await
+    }
+
+    async fn ok(&self, uri: &str) -> Value {
+        let (status, body) = self.get(uri).await;
+        assert_eq!(status, StatusCode::OK, "{uri}: {body}");
+        body
+    }
+
+    async fn done(&self, uri: &str, body: Value) -> Value {
+        let (status, body) = self.post(uri, body).await;
+        assert_eq!(status, StatusCode::OK, "{uri}: {body}");
+        body
+    }
+}
+
+async fn request(socket: &Path, method: Method, uri: &str, body: String) -> (StatusCode, Value) {
+    let stream = UnixStream::connect(socket).await.expect("the endpoint listens");
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("HTTP/1.1");
+    let driven = tokio::spawn(connection);
+    let request = Request::builder().method(method).uri(uri).header("host", "localhost");
+    let request = request.body(Full::new(Bytes::from(body))).expect("a request");
+    let response = sender.send_request(request).await.expect("an answer");
+    let status = response.status();
+    let body = response.into_body().collect().await.expect("a body").to_bytes();
+    driven.abort();
+    (status, serde_json::from_slice(&body).unwrap_or_else(|error| panic!("{error}: {body:?}")))
+}
+
+fn assert_refused((status, body): (StatusCode, Value), expected: StatusCode, kind: &str) {
+    assert_eq!(status, expected, "{body}");
+    assert_eq!(body["kind"], kind, "{body}");
+    let error = body["error"].as_str().expect("an explanation");
+    assert!(!error.is_empty() && !error.contains('\n'), "one line: {error:?}");
+}
+
+#[tokio::test]
+async fn a_set_is_written_and_read() {
+    let api = alone().await;
+    assert_eq!(api.ok("/v1/set?key=cart").await, json!({"key": "cart", "elements": []}));
+    let tea = json!({"key": "cart", "element": "tea"});
+    assert_eq!(api.done("/v1/set/add", tea.clone()).await, json!({"changed": true}));
+    assert_eq!(api.ok("/v1/set?key=cart").await, json!({"key": "cart", "elements": ["tea"]}));
+    assert_eq!(api.done("/v1/set/remove", tea.clone()).await, json!({"changed": true}));
+    assert_eq!(api.done("/v1/set/remove", tea).await, json!({"changed": false}));
+    assert_eq!(api.ok("/v1/set?key=cart").await["elements"], json!([]));
+}
+
+#[tokio::test]
+async fn a_map_is_written_and_read() {
+    let api = alone().await;
+    let entry = json!({"key": "p 1", "field": "country", "value": "Côte d’Ivoire"});
+    assert_eq!(api.done("/v1/map/put", entry).await, json!({"changed": true}));
+    assert_eq!(
+        api.ok("/v1/map?key=p%201").await,
+        json!({"key": "p 1", "entries": {"country": "Côte d’Ivoire"}})
+    );
+    assert_eq!(api.ok("/v1/map?key=p%201&field=country").await["value"], "Côte d’Ivoire");
+    assert_eq!(api.ok("/v1/map?key=p%201&field=city").await["value"], Value::Null);
+    let field = json!({"key": "p 1", "field": "country"});
+    assert_eq!(api.done("/v1/map/remove", field.clone()).await, json!({"changed": true}));
+    assert_eq!(api.done("/v1/map/remove", field).await, json!({"changed": false}));
+    assert_eq!(api.ok("/v1/map?key=p%201").await["entries"], json!({}));
+}
+
+#[tokio::test]
+async fn a_counter_is_written_and_read() {
+    let api = alone().await;
+    assert_eq!(api.ok("/v1/counter?key=stock").await, json!({"key": "stock", "value": 0}));
+    assert_eq!(
+        api.done("/v1/counter/add", json!({"key": "stock", "by": -7})).await,
+        json!({"changed": true})
+    );
+    assert_eq!(
+        api.done("/v1/counter/add", json!({"key": "stock", "by": 0})).await,
+        json!({"changed": false})
+    );
+    assert_eq!(api.ok("/v1/counter?key=stock").await["value"], -7);
+    assert_eq!(api.done("/v1/counter/reset", json!({"key": "stock"})).await, json!({"changed": true}));
+    assert_eq!(api.ok("/v1/counter?key=stock").await["value"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn status_peers_keys_and_inspection_are_served() {
+    let nodes = cluster(2).await;
+    let api = endpoint(nodes[0].clone()).await;
+    api.done("/v1/set/add", json!({"key": "cart/1", "element": "tea"})).await;
+    api.done("/v1/counter/add", json!({"key": "stock/1", "by": 1})).await;
+
+    let status = api.ok("/v1/status").await;
+    assert_eq!(status["node"], nodes[0].id().to_hex());
+    assert_eq!((&status["crdts"], &status["peers_connected"]), (&json!(2), &json!(1)));
+    assert!(status["totals"]["bytes_sent"].is_u64());
+    let peers = api.ok("/v1/peers").await;
+    assert_eq!(peers[0]["peer"], nodes[1].id().to_hex());
+    assert_eq!(peers[0]["connected"], true);
+    let keys = api.ok("/v1/keys?prefix=cart/").await;
+    assert_eq!(keys.as_array().map(Vec::len), Some(1));
+    assert_eq!((&keys[0]["key"], &keys[0]["type"]), (&json!("cart/1"), &json!("set")));
+    assert_eq!(api.ok("/v1/keys").await.as_array().map(Vec::len), Some(2));
+    let inspection = api.ok("/v1/inspect?key=cart/1").await;
+    assert_eq!(inspection["objects"][0]["key"], "cart/1");
+    assert_eq!(inspection["objects"][0]["shown"][0]["path"], json!({"text": "tea"}));
+    assert_eq!(api.ok("/v1/inspect").await["objects"].as_array().map(Vec::len), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn converge_answers_with_a_report_or_names_who_is_missing() {
+    let nodes = cluster(2).await;
+    let api = endpoint(nodes[1].clone()).await;
+    let timeout = u64::try_from(PATIENCE.as_millis()).expect("seconds");
+    let report = api.done("/v1/converge", json!({"timeout_ms": timeout})).await;
+    assert_eq!(report["peers"][0]["peer"], nodes[0].id().to_hex());
+    assert_eq!(report["root"], nodes[1].status().root);
+
+    nodes[0].shutdown().await;
+    let (status, body) = api.post("/v1/converge", json!({"timeout_ms": 300})).await;
+    assert_eq!(body["pending"][0]["address"], nodes[0].listen_addr().to_string(), "{body}");
+    assert_refused((status, body), StatusCode::GATEWAY_TIMEOUT, "not_converged");
+    let long = api.post("/v1/converge", json!({"timeout_ms": 600_001})).await;
+    assert_refused(long, StatusCode::BAD_REQUEST, "timeout_too_long");
+}
+
+#[tokio::test]
+async fn what_is_not_understood_is_refused_in_json() {
+    let api = alone().await;
+    assert_refused(api.get("/v2/set").await, StatusCode::NOT_FOUND, "no_such_route");
+    assert_refused(api.get("/v1/set/add").await, StatusCode::METHOD_NOT_ALLOWED, "wrong_method");
+    assert_refused(api.get("/v1/set").await, StatusCode::BAD_REQUEST, "bad_query");
+    assert_refused(api.get("/v1/set?key=a&kye=b").await, StatusCode::BAD_REQUEST, "bad_query");
+    assert_refused(api.get("/v1/status?verbose=1").await, StatusCode::BAD_REQUEST, "bad_query");
+    let unknown = api.post("/v1/counter/add", json!({"key": "a", "by": 1, "to": 2})).await;
+    assert_refused(unknown, StatusCode::BAD_REQUEST, "bad_body");
+    let wide = api.post("/v1/counter/add", json!({"key": "a", "by": 9_300_000_000_000_000_000_u64})).await;
+    assert_refused(wide, StatusCode::BAD_REQUEST, "bad_body");
+    let empty = request(api.server.path(), Method::POST, "/v1/set/add", String::new()).await;
+    assert_refused(empty, StatusCode::BAD_REQUEST, "bad_body");
+}
+
+#[tokio::test]
+async fn limits_and_foreign_types_are_refused_with_their_kind() {
+    let limits = Limits { crdts_max: 1, ..Limits::default() };
+    let api = endpoint(builder(&ca(), "small").limits(limits).start().await.expect("starts")).await;
+    api.done("/v1/counter/add", json!({"key": "a", "by": 1})).await;
+    let full = api.post("/v1/counter/add", json!({"key": "b", "by": 1})).await;
+    assert_refused(full, StatusCode::INSUFFICIENT_STORAGE, "full");
+    let long = api.post("/v1/counter/add", json!({"key": "k".repeat(600), "by": 1})).await;
+    assert_refused(long, StatusCode::PAYLOAD_TOO_LARGE, "key_too_long");
+    let wide = api.post("/v1/map/put", json!({"key": "a", "field": "f", "value": "v".repeat(70_000)})).await;
+    assert_refused(wide, StatusCode::PAYLOAD_TOO_LARGE, "value_too_long");
+    let huge =
+        api.post("/v1/map/put", json!({"key": "a", "field": "f", "value": "v".repeat(1_200_000)})).await;
+    assert_refused(huge, StatusCode::PAYLOAD_TOO_LARGE, "body_too_large");
+
+    let api = alone().await;
+    api.node.or_set::<u64>("numbers").add(&300).expect("there is room");
+    assert_refused(api.get("/v1/set?key=numbers").await, StatusCode::CONFLICT, "not_text");
+    api.node.shutdown().await;
+    let closed = api.post("/v1/counter/add", json!({"key": "a", "by": 1})).await;
+    assert_refused(closed, StatusCode::SERVICE_UNAVAILABLE, "closed");
+}
+
+#[tokio::test]
+async fn bytes_as_curl_sends_them_are_understood() {
+    let api = alone().await;
+    let mut stream = UnixStream::connect(api.server.path()).await.expect("the endpoint listens");
+    let body = r#"{"key":"cart","element":"tea"}"#;
+    let head = format!(
+        "POST /v1/set/add HTTP/1.1\r\nHost: localhost\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n\
+         Content-Length: {}\r\nContent-Type: application/x-www-form-urlencoded\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.expect("writes");
+    stream.write_all(body.as_bytes()).await.expect("writes");
+    stream
+        .write_all(b"GET /v1/set?key=cart HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .await
+        .expect("the connection is kept");
+    let mut answer = String::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.expect("in time").expect("text");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"), "{answer}");
+    assert!(answer.contains(r#"{"changed":true}"#), "{answer}");
+    assert!(answer.ends_with(r#"{"key":"cart","elements":["tea"]}"#), "{answer}");
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_http_end_the_connection_and_nothing_else() {
+    let api = alone().await;
+    for junk in [b"\x00\xff\x00\xff\r\n\r\n".as_slice(), b"GET / HTTP/9.9\r\n\r\n", &[b'x'; 100_000]] {
+        let mut stream = UnixStream::connect(api.server.path()).await.expect("the endpoint listens");
+        let _ = stream.write_all(junk).await;
+        let mut answer = Vec::new();
+        let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("it is closed");
+    }
+    api.ok("/v1/status").await;
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_wait_for_a_place() {
+    let api = alone().await;
+    let mut idle = Vec::new();
+    for _ in 0..64 {
+        idle.push(UnixStream::connect(api.server.path()).await.expect("the endpoint listens"));
+    }
+    let early = tokio::time::timeout(Duration::from_millis(300), api.get("/v1/status")).await;
+    assert!(early.is_err(), "the 65th waits");
+    idle.pop();
+    let answer = tokio::time::timeout(PATIENCE, api.get("/v1/status")).await;
+    assert_eq!(answer.expect("there is a place").0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_socket_goes_with_the_endpoint() {
+    let Endpoint { node, server, _dir } = alone().await;
+    let path = server.path().to_owned();
+    let second = serve(node.clone(), &path).await.expect_err("the first one answers");
+    assert!(second.to_string().contains("in use"), "{second}");
+    server.shutdown().await;
+    assert!(!path.exists());
+    drop(serve(node, &path).await.expect("the place is free"));
+    assert!(!path.exists());
+}
