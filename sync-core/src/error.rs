@@ -18,7 +18,9 @@ pub enum WriteError {
         max: u64,
     },
     /// Limit reached: the write would grow the namespace beyond its bytes.
-    #[error("the store is full: {bytes} bytes and {more} more exceed {max}; remove data, or raise store_bytes_max")]
+    #[error(
+        "the store is full: {bytes} bytes and {more} more exceed {max}; remove data, or raise store_bytes_max"
+    )]
     StoreBytes {
         /// Accounted bytes held now.
         bytes: u64,
@@ -183,7 +185,9 @@ pub enum FrameError {
         minted: u64,
     },
     /// The fragment's expiry horizon is further ahead than the clock may be.
-    #[error("the horizon is {ahead_ms} ms ahead of this clock, more than {max_ms}; one of the two clocks is wrong")]
+    #[error(
+        "the horizon is {ahead_ms} ms ahead of this clock, more than {max_ms}; one of the two clocks is wrong"
+    )]
     ClockAhead {
         /// How far ahead.
         ahead_ms: u64,

@@ -321,7 +321,10 @@ pub(crate) fn write_context(context: &CausalContext, table: &ReplicaTable, out: 
 }
 
 /// Reads a context against `table`.
-pub(crate) fn read_context(table: &ReplicaTable, input: &mut Reader<'_>) -> Result<CausalContext, FrameError> {
+pub(crate) fn read_context(
+    table: &ReplicaTable,
+    input: &mut Reader<'_>,
+) -> Result<CausalContext, FrameError> {
     let count = input.count("context", 2)?;
     let (mut context, mut last_replica) = (CausalContext::default(), None);
     for _ in 0..count {

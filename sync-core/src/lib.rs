@@ -24,20 +24,20 @@
 
 #![forbid(unsafe_code)]
 
-pub mod time;
-pub mod id;
-pub mod limits;
-pub mod mutant;
-pub mod error;
-pub mod codec;
 pub mod causal;
 pub mod cell;
+pub mod codec;
+pub mod error;
 pub mod fragment;
-pub mod message;
+pub mod id;
+pub mod limits;
 pub mod merkle;
-pub mod store;
-pub mod types;
-pub mod push;
-pub mod session;
-pub mod queue;
+pub mod message;
+pub mod mutant;
 pub mod node;
+pub mod push;
+pub mod queue;
+pub mod session;
+pub mod store;
+pub mod time;
+pub mod types;

@@ -347,7 +347,10 @@ mod tests {
     fn a_marked_cell_is_hashed_again_and_an_unmarked_one_is_not() {
         let mut trie = Trie::default();
         for handle in 0..100u32 {
-            trie.insert(Address(blake3::hash(&handle.to_le_bytes()).as_bytes()[..16].try_into().unwrap()), handle);
+            trie.insert(
+                Address(blake3::hash(&handle.to_le_bytes()).as_bytes()[..16].try_into().unwrap()),
+                handle,
+            );
         }
         let before = trie.root(content);
         let other = |handle| if handle == 42 { content(1_000) } else { content(handle) };

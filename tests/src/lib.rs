@@ -128,7 +128,8 @@ impl Cluster {
 
     /// Replaces a node by another life of it and connects it as before.
     pub fn replace(&mut self, index: u8, node: Node) {
-        let links: Vec<_> = self.connected.iter().copied().filter(|(a, b)| *a == index || *b == index).collect();
+        let links: Vec<_> =
+            self.connected.iter().copied().filter(|(a, b)| *a == index || *b == index).collect();
         for (a, b) in &links {
             self.disconnect(*a, *b);
         }
@@ -199,7 +200,10 @@ impl Cluster {
     /// Takes the frames under way, decoded.
     pub fn take_frames(&mut self, from: u8, to: u8) -> Vec<Frame> {
         let frames = self.take(from, to);
-        frames.iter().map(|bytes| Frame::decode(bytes, &Limits::default()).expect("nodes send frames")).collect()
+        frames
+            .iter()
+            .map(|bytes| Frame::decode(bytes, &Limits::default()).expect("nodes send frames"))
+            .collect()
     }
 
     /// Gives bytes to `to` as if `from` had sent them.
@@ -223,7 +227,8 @@ impl Cluster {
     /// Delivers until nothing is under way. Time stands still.
     pub fn settle(&mut self) {
         for _ in 0..100_000 {
-            let Some((from, to)) = self.wires.iter().find(|(_, wire)| !wire.is_empty()).map(|(ends, _)| *ends)
+            let Some((from, to)) =
+                self.wires.iter().find(|(_, wire)| !wire.is_empty()).map(|(ends, _)| *ends)
             else {
                 return;
             };
@@ -245,7 +250,10 @@ impl Cluster {
             for index in 0..self.nodes.len() {
                 self.input(u8::try_from(index).expect("a test has few nodes"), Input::Wake);
                 let next = self.nodes[index].poll_timeout();
-                assert!(next.is_none_or(|at| at > self.now), "a deadline stays in the past: the driver would spin");
+                assert!(
+                    next.is_none_or(|at| at > self.now),
+                    "a deadline stays in the past: the driver would spin"
+                );
             }
         }
         self.now = end;

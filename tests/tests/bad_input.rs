@@ -6,8 +6,8 @@ use sync_core::error::FrameError;
 use sync_core::fragment::{CellPart, Claims, Fragment, Record};
 use sync_core::id::{Dot, ReplicaId};
 use sync_core::limits::Limits;
-use sync_core::message::{Ack, Frame, Give, Pull, Push, Route};
 use sync_core::merkle::Fingerprint;
+use sync_core::message::{Ack, Frame, Give, Pull, Push, Route};
 use sync_core::node::Event;
 use sync_core::time::WallMillis;
 use sync_core::types::or_set;
@@ -24,10 +24,8 @@ fn pair() -> (Cluster, Push) {
     cluster.settle();
     cluster.write(0, |group| or_set::remove(group, "set", b"a"));
     let frames = cluster.take_frames(0, 1);
-    let push = frames.into_iter().find_map(|frame| match frame {
-        Frame::Push(_, push) => Some(push),
-        Frame::Hello(_) | Frame::Root(..) | Frame::Ack(..) | Frame::Pull(..) | Frame::Give(..) | Frame::Part(..) => None,
-    });
+    let push =
+        frames.into_iter().find_map(|frame| if let Frame::Push(_, push) = frame { Some(push) } else { None });
     cluster.events();
     (cluster, push.expect("a write is pushed at once"))
 }
@@ -45,9 +43,8 @@ fn assert_refused(cluster: &mut Cluster, bytes: &[u8], reason: impl Fn(&FrameErr
     cluster.deliver(0, 1, bytes);
     assert!(cluster.store(1).same_state(&before), "the state is unharmed");
     assert_eq!(cluster.node(1).stats().frames_refused, stats.frames_refused + 1);
-    let refused = cluster.events().into_iter().find_map(|(_, event)| match event {
-        Event::FrameRefused { peer, error } => Some((peer, error)),
-        _ => None,
+    let refused = cluster.events().into_iter().find_map(|(_, event)| {
+        if let Event::FrameRefused { peer, error } = event { Some((peer, error)) } else { None }
     });
     let (peer, error) = refused.expect("an event names the refusal");
     assert_eq!(peer, node_id(0));
@@ -74,7 +71,9 @@ fn push_bytes(push: &Push) -> Vec<u8> {
 fn a_frame_over_the_limit_is_refused() {
     let (mut cluster, _) = pair();
     let limit = Limits::default().message_bytes_max;
-    assert_refused(&mut cluster, &vec![1; limit + 1], |error| *error == FrameError::Oversize { len: limit + 1, max: limit });
+    assert_refused(&mut cluster, &vec![1; limit + 1], |error| {
+        *error == FrameError::Oversize { len: limit + 1, max: limit }
+    });
     assert_unharmed(cluster);
 }
 
@@ -134,7 +133,8 @@ fn a_fragment_that_leaves_a_gap_is_refused_and_answered_by_a_pull_with_the_whole
     assert_refused(&mut cluster, &push_bytes(&push), |error| matches!(error, FrameError::Gap { .. }));
     let answer = cluster.take_frames(1, 0);
     let context = cluster.store(1).context().clone();
-    let pulls = |frame: &Frame| matches!(frame, Frame::Pull(_, Pull { context: sent, .. }) if *sent == context);
+    let pulls =
+        |frame: &Frame| matches!(frame, Frame::Pull(_, Pull { context: sent, .. }) if *sent == context);
     assert!(answer.iter().any(pulls), "the receiver asks for all that it lacks: {answer:?}");
 }
 
@@ -148,7 +148,8 @@ fn a_fragment_that_names_a_dot_twice_is_refused() {
         items: vec![item.clone()],
         others: vec![],
     };
-    push.fragment = Fragment { dots: DotSet::of(dot), cells: vec![part(b"x"), part(b"y")], ..Fragment::default() };
+    push.fragment =
+        Fragment { dots: DotSet::of(dot), cells: vec![part(b"x"), part(b"y")], ..Fragment::default() };
     assert_refused(&mut cluster, &push_bytes(&push), |error| *error == FrameError::DotTwice { dot });
     assert_unharmed(cluster);
 }
@@ -180,7 +181,9 @@ fn a_claim_beyond_the_senders_own_context_is_refused() {
         ..Fragment::default()
     };
     let mut bytes = Frame::Give(route(), Give { head: 1, fragment }).encode();
-    assert_refused(&mut cluster, &bytes, |error| matches!(error, FrameError::OutsideDots { field: "claims", .. }));
+    assert_refused(&mut cluster, &bytes, |error| {
+        matches!(error, FrameError::OutsideDots { field: "claims", .. })
+    });
     bytes.truncate(bytes.len() - 1);
     assert_refused(&mut cluster, &bytes, |error| error.is_violation());
 }
@@ -204,7 +207,9 @@ fn sequences_of_zero_or_beyond_the_range_are_refused() {
             rest >>= 7;
         }
         forged.push(rest.to_le_bytes()[0]);
-        assert_refused(&mut cluster, &forged, |error| *error == FrameError::Field { field: "context", value: seq });
+        assert_refused(&mut cluster, &forged, |error| {
+            *error == FrameError::Field { field: "context", value: seq }
+        });
         assert_unharmed(cluster);
     }
 }
@@ -213,7 +218,9 @@ fn sequences_of_zero_or_beyond_the_range_are_refused() {
 fn a_cursor_beyond_our_log_is_refused() {
     let (mut cluster, _) = pair();
     let bytes = Frame::Ack(route(), Ack { hi: Some(1 << 30), known: CausalContext::default() }).encode();
-    assert_refused(&mut cluster, &bytes, |error| *error == FrameError::Field { field: "cursor", value: 1 << 30 });
+    assert_refused(&mut cluster, &bytes, |error| {
+        *error == FrameError::Field { field: "cursor", value: 1 << 30 }
+    });
     assert_unharmed(cluster);
 }
 
@@ -254,9 +261,12 @@ fn dots_of_this_incarnation_that_it_never_minted_fence_the_node_and_raise_an_ala
             }
         };
         cluster.deliver(0, 1, &frame.encode());
-        let fenced = cluster.events().into_iter().find_map(|(node, event)| match event {
-            Event::Fenced { peer, old, new, claimed, minted, .. } => Some((node, peer, old, new, claimed, minted)),
-            _ => None,
+        let fenced = cluster.events().into_iter().find_map(|(node, event)| {
+            if let Event::Fenced { peer, old, new, claimed, minted, .. } = event {
+                Some((node, peer, old, new, claimed, minted))
+            } else {
+                None
+            }
         });
         let new = cluster.node(1).replica();
         assert_eq!(fenced, Some((1, node_id(0), old, new, claimed, minted)), "by a {by}");

@@ -69,7 +69,9 @@ fn a_hundred_differing_entries_in_ten_thousand_settle_in_one_session_that_carrie
     assert_eq!(receiver.items_known, before[1].items_known);
     assert_eq!(receiver.fallbacks, before[1].fallbacks);
     let bytes = sender.bytes_sent - before[0].bytes_sent;
-    println!("{DIFFERING} of {ENTRIES} differ: {payload} bytes of keys, fields and values in {bytes} bytes of frames");
+    println!(
+        "{DIFFERING} of {ENTRIES} differ: {payload} bytes of keys, fields and values in {bytes} bytes of frames"
+    );
     assert!(bytes < 2 * payload as u64);
 }
 
@@ -129,7 +131,8 @@ fn a_peer_that_does_not_read_stops_frames_from_being_built_and_loses_nothing() {
     node.handle(now, Input::Connected { peer: node_id(1) });
     let mut built = 0;
     for index in 0..1_000u32 {
-        let written = node.write(now, sync_tests::namespace(), |group| or_set::add(group, "s", &index.to_le_bytes()));
+        let written =
+            node.write(now, sync_tests::namespace(), |group| or_set::add(group, "s", &index.to_le_bytes()));
         written.expect("writing goes on");
         node.handle(now, Input::SyncNow);
         while let Some(output) = node.poll_output() {
@@ -149,5 +152,9 @@ fn a_write_just_before_convergence_is_asked_for_costs_no_session() {
     cluster.settle();
     let verdict = cluster.node(0).converge_check(&goal);
     assert_eq!(verdict, [(node_id(1), sync_core::node::Convergence::Done)]);
-    assert_eq!(cluster.node(1).stats().sessions, 0, "the root came behind the push and found the peer up to date");
+    assert_eq!(
+        cluster.node(1).stats().sessions,
+        0,
+        "the root came behind the push and found the peer up to date"
+    );
 }

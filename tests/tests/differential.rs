@@ -40,7 +40,8 @@ struct Trial<O> {
 
 impl<O: CvRDT + Clone + Default> Trial<O> {
     fn new(seed: u64) -> Self {
-        let limits = Limits { records_max: if seed.is_multiple_of(4) { 2 } else { 1_000 }, ..Limits::default() };
+        let limits =
+            Limits { records_max: if seed.is_multiple_of(4) { 2 } else { 1_000 }, ..Limits::default() };
         Self {
             cluster: Cluster::new(NODES, &limits),
             oracles: vec![O::default(); usize::from(NODES)],
@@ -228,10 +229,15 @@ fn a_reset_takes_back_exactly_the_increments_it_saw() {
         };
         trial.run(operate, |trial, node| {
             let ours = pn_counter::value(trial.cluster.store(node), "counter").unwrap_or(0);
-            assert_eq!(ours, i128::from(trial.oracles[usize::from(node)].value()), "seed {seed}, node {node}");
+            assert_eq!(
+                ours,
+                i128::from(trial.oracles[usize::from(node)].value()),
+                "seed {seed}, node {node}"
+            );
         });
         let oracle = &trial.oracles[0];
-        concurrent += u64::from(oracle.made.keys().any(|id| !oracle.reset.contains(id)) && !oracle.reset.is_empty());
+        concurrent +=
+            u64::from(oracle.made.keys().any(|id| !oracle.reset.contains(id)) && !oracle.reset.is_empty());
     }
     assert!(concurrent > SEEDS / 2, "most histories must hold increments that some reset had not seen");
 }

@@ -10,12 +10,8 @@ use sync_core::store::Store;
 use sync_tests::lab::{Lab, Mix, concurrent_kills, random_part};
 
 const CASES: u64 = 10_000;
-const MIXES: [Mix; 4] = [
-    Mix::Only(TypeTag::OR_SET),
-    Mix::Only(TypeTag::LWW_MAP),
-    Mix::Only(TypeTag::PN_COUNTER),
-    Mix::All,
-];
+const MIXES: [Mix; 4] =
+    [Mix::Only(TypeTag::OR_SET), Mix::Only(TypeTag::LWW_MAP), Mix::Only(TypeTag::PN_COUNTER), Mix::All];
 
 /// Tries `law` on the three states of [`CASES`] random histories of every mix.
 fn for_all_states(name: &str, law: impl Fn(&mut Lab)) {
@@ -106,7 +102,10 @@ fn a_restricted_fragment_never_removes_outside_what_it_names() {
         let fragment = y.push_fragment(part.clone());
         for dot in part.dots().filter(|dot| y.is_live(*dot)) {
             let carried = fragment.cells.iter().flat_map(|cell| &cell.items).any(|item| item.dot == dot);
-            assert!(carried, "{dot:?} is named and live at the sender, so its payload must be in the fragment");
+            assert!(
+                carried,
+                "{dot:?} is named and live at the sender, so its payload must be in the fragment"
+            );
         }
         let before = lab.replicas[0].store.clone();
         lab.join(0, &fragment);

@@ -14,11 +14,10 @@ use sync_core::types::{lww_map, or_set, pn_counter};
 use sync_tests::{Cluster, config, namespace, node_id, replica};
 
 fn pushes(frames: &[Frame]) -> Vec<&Push> {
-    let push = |frame| match frame {
-        &Frame::Push(_, ref push) => Some(push),
-        _ => None,
-    };
-    frames.iter().filter_map(push).collect()
+    frames
+        .iter()
+        .filter_map(|frame| if let Frame::Push(_, push) = frame { Some(push) } else { None })
+        .collect()
 }
 
 /// Limits under which no record outlives the next one.
@@ -343,7 +342,8 @@ fn an_answer_is_joined_only_by_the_life_that_asked() {
     let mut give = None;
     while give.is_none() {
         let mut frames = cluster.take(0, 1);
-        let is_give = |bytes: &Vec<u8>| matches!(Frame::decode(bytes, &Limits::default()), Ok(Frame::Give(..)));
+        let is_give =
+            |bytes: &Vec<u8>| matches!(Frame::decode(bytes, &Limits::default()), Ok(Frame::Give(..)));
         give = frames.iter().position(is_give).map(|at| frames.swap_remove(at));
         frames.iter().for_each(|bytes| cluster.deliver(0, 1, bytes));
         while cluster.deliver_next(1, 0) {}
@@ -544,7 +544,10 @@ fn a_life_that_was_set_back_in_memory_is_fenced_before_it_joins_anything() {
     while cluster.store(0).context().is_empty() {
         assert!(cluster.deliver_next(0, 1) || cluster.deliver_next(1, 0), "the two go on talking");
         let known = cluster.store(0).context().clone();
-        assert!(!known.contains(sync_core::id::Dot::new(replica(1, 0), 1)) || known.contains(sync_core::id::Dot::new(replica(0, 0), 1)));
+        assert!(
+            !known.contains(sync_core::id::Dot::new(replica(1, 0), 1))
+                || known.contains(sync_core::id::Dot::new(replica(0, 0), 1))
+        );
     }
     cluster.settle();
     cluster.advance(Span::from_secs(10));
@@ -647,7 +650,11 @@ fn a_counter_owner_outlives_a_clean_stop_and_a_lossy_crash_makes_a_new_one() {
     cluster.settle();
     cluster.advance(Span::from_secs(10));
     for node in [0, 1] {
-        assert_eq!(pn_counter::value(cluster.store(node), "c"), Some(3), "no increment lost, none counted twice");
+        assert_eq!(
+            pn_counter::value(cluster.store(node), "c"),
+            Some(3),
+            "no increment lost, none counted twice"
+        );
     }
 }
 
@@ -749,7 +756,12 @@ mod bite {
             .iter()
             .filter(|(mutant, name, story)| {
                 let red = catch_unwind(|| with(Some(*mutant), story)).is_err();
-                println!("{} | {name} | {} | {}", mutant.row(), mutant.what(), if red { "red" } else { "GREEN" });
+                println!(
+                    "{} | {name} | {} | {}",
+                    mutant.row(),
+                    mutant.what(),
+                    if red { "red" } else { "GREEN" }
+                );
                 !red
             })
             .collect();

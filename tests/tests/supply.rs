@@ -10,8 +10,21 @@ use serde_json::Value;
 
 /// Licences that the product may ship with. `MPL-2.0` is per file and allowed for dependencies only.
 const LICENCES: &[&str] = &[
-    "MIT", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Zlib", "Unlicense",
-    "CC0-1.0", "Unicode-3.0", "MIT-0", "0BSD", "MPL-2.0", "CDLA-Permissive-2.0", "BSL-1.0",
+    "MIT",
+    "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "ISC",
+    "Zlib",
+    "Unlicense",
+    "CC0-1.0",
+    "Unicode-3.0",
+    "MIT-0",
+    "0BSD",
+    "MPL-2.0",
+    "CDLA-Permissive-2.0",
+    "BSL-1.0",
 ];
 
 /// Crates of which two versions are linked, each with the reason. Keep it short.
@@ -20,7 +33,14 @@ const DUPLICATES: &[(&str, &str)] = &[("embedded-io", "postcard names both, for 
 fn metadata() -> Value {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["metadata", "--format-version", "1", "--locked", "--filter-platform", "x86_64-unknown-linux-gnu"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--locked",
+            "--filter-platform",
+            "x86_64-unknown-linux-gnu",
+        ])
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .output()
         .expect("cargo runs the tests, so it runs");
@@ -30,8 +50,12 @@ fn metadata() -> Value {
 
 /// Name, version and licence of every package in the resolved tree of this platform.
 fn packages(metadata: &Value) -> Vec<(&str, &str, &str)> {
-    let resolved: BTreeSet<&str> =
-        metadata["resolve"]["nodes"].as_array().unwrap().iter().filter_map(|node| node["id"].as_str()).collect();
+    let resolved: BTreeSet<&str> = metadata["resolve"]["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|node| node["id"].as_str())
+        .collect();
     let all = metadata["packages"].as_array().unwrap();
     all.iter()
         .filter(|package| resolved.contains(package["id"].as_str().unwrap_or_default()))
@@ -53,7 +77,10 @@ fn every_licence_in_the_tree_is_on_the_list() {
     let metadata = metadata();
     let refused: Vec<_> = packages(&metadata).into_iter().filter(|(.., licence)| !allowed(licence)).collect();
     assert!(refused.is_empty(), "not on the list: {refused:?}");
-    assert!(!allowed("GPL-3.0") && !allowed("MIT AND GPL-3.0") && allowed("GPL-3.0 OR MIT"), "the check bites");
+    assert!(
+        !allowed("GPL-3.0") && !allowed("MIT AND GPL-3.0") && allowed("GPL-3.0 OR MIT"),
+        "the check bites"
+    );
 }
 
 #[test]

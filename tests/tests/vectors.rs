@@ -61,7 +61,10 @@ fn fragment(claims: Claims) -> Fragment {
             },
             CellPart {
                 cell: cell("profile/17850", TypeTag::LWW_MAP, b"country"),
-                items: vec![item(Dot::new(A, 9), 0, 0, b"\x06France"), item(Dot::new(B, 300), 1, 1_750_000_999_000, b"\x05Spain")],
+                items: vec![
+                    item(Dot::new(A, 9), 0, 0, b"\x06France"),
+                    item(Dot::new(B, 300), 1, 1_750_000_999_000, b"\x05Spain"),
+                ],
                 others: vec![],
             },
         ],
@@ -107,7 +110,10 @@ fn frames() -> Vec<(&'static str, Frame)> {
         ("pull", Frame::Pull(route(), pull)),
         ("give_cells", Frame::Give(route(), Give { head: 14, fragment: fragment(cells) })),
         ("give_whole", Frame::Give(route(), Give { head: 14, fragment: fragment(whole) })),
-        ("part", Frame::Part(route(), Part { answer: 3, total: 5_000_000, at: 999_000, bytes: vec![1, 2, 3] })),
+        (
+            "part",
+            Frame::Part(route(), Part { answer: 3, total: 5_000_000, at: 999_000, bytes: vec![1, 2, 3] }),
+        ),
     ]
 }
 

@@ -42,7 +42,8 @@ impl Node {
             return true;
         }
         let away = self.peers.iter().filter(|(_, peer)| !peer.connected);
-        let Some(oldest) = away.min_by_key(|(node, peer)| (peer.seen_at, **node)).map(|(node, _)| *node) else {
+        let Some(oldest) = away.min_by_key(|(node, peer)| (peer.seen_at, **node)).map(|(node, _)| *node)
+        else {
             return false;
         };
         let gone = self.peers.remove(&oldest).expect("it was just found");
@@ -82,10 +83,14 @@ impl Node {
                 Ok(())
             }
             Frame::Root(route, root) => self.routed(peer, route, |node| node.on_root(now, peer, route, root)),
-            Frame::Push(route, push) => self.routed(peer, route, |node| node.on_push(now, peer, route, &push)),
+            Frame::Push(route, push) => {
+                self.routed(peer, route, |node| node.on_push(now, peer, route, &push))
+            }
             Frame::Ack(route, ack) => self.routed(peer, route, |node| node.on_ack(now, peer, route, &ack)),
             Frame::Pull(route, pull) => self.routed(peer, route, |node| node.on_pull(now, peer, route, pull)),
-            Frame::Give(route, give) => self.routed(peer, route, |node| node.on_give(now, peer, route, &give)),
+            Frame::Give(route, give) => {
+                self.routed(peer, route, |node| node.on_give(now, peer, route, &give))
+            }
             Frame::Part(route, part) => self.routed(peer, route, |node| node.on_part(now, peer, route, part)),
         };
         if let Err(error) = outcome {
@@ -385,7 +390,13 @@ impl Node {
     }
 
     /// Joins a fragment from `peer`, or refuses it whole.
-    fn join(&mut self, now: Now, peer: NodeId, route: Route, fragment: &Fragment) -> Result<Joined, FrameError> {
+    fn join(
+        &mut self,
+        now: Now,
+        peer: NodeId,
+        route: Route,
+        fragment: &Fragment,
+    ) -> Result<Joined, FrameError> {
         let drift_ms = self.config.timing.drift_max.as_millis();
         let ahead_ms = fragment.horizon.0.saturating_sub(now.wall.0);
         if ahead_ms > drift_ms {

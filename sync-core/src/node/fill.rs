@@ -39,7 +39,8 @@ impl Node {
     }
 
     fn has_room(&self, peer: NodeId) -> bool {
-        mutant::is(Mutant::OutboxUnbounded) || self.peers.get(&peer).is_some_and(|peer| peer.outbox.has_room(&self.config.limits))
+        mutant::is(Mutant::OutboxUnbounded)
+            || self.peers.get(&peer).is_some_and(|peer| peer.outbox.has_room(&self.config.limits))
     }
 
     /// Turns deadlines that have passed into what is due.
@@ -123,7 +124,8 @@ impl Node {
         if !std::mem::take(&mut link.ack_due) {
             return false;
         }
-        let grown = context.columns().filter(|(id, seq)| *seq > link.told.get(*id) && *seq > link.known.get(*id));
+        let grown =
+            context.columns().filter(|(id, seq)| *seq > link.told.get(*id) && *seq > link.known.get(*id));
         let known: CausalContext = grown.collect();
         link.told.join(&known);
         link.tell_at = None;
@@ -161,7 +163,8 @@ impl Node {
         let route = self.route(peer, namespace);
         let space = self.spaces.get_mut(&namespace).expect("links are of open namespaces");
         let context = space.store.context().clone();
-        let pull = Pull { context: context.clone(), horizon: space.store.horizon(), root: space.store.root() };
+        let pull =
+            Pull { context: context.clone(), horizon: space.store.horizon(), root: space.store.root() };
         self.link(peer, namespace).told.join(&context);
         self.send(peer, &Frame::Pull(route, pull), Shows::Nothing);
         true

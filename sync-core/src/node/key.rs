@@ -172,7 +172,11 @@ fn link_key(link: &Link, sink: &mut Sink<'_>) {
     cursor.key(&mut |value| sink.option(value));
     sink.deadline(cursor.deadline());
     let root = session.root_due;
-    sink.flags(&[root.is_some(), root.is_some_and(|due| due.behind), root.is_some_and(|due| due.wants_reply)]);
+    sink.flags(&[
+        root.is_some(),
+        root.is_some_and(|due| due.behind),
+        root.is_some_and(|due| due.wants_reply),
+    ]);
     sink.flags(&[session.is_pull_due(), session.is_pulling(), *ack_due, *diverged]);
     sink.deadline(session.deadline());
     sink.deadline(*tell_at);

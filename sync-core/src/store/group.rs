@@ -202,8 +202,11 @@ impl Group<'_> {
         if presence && full && !store.is_present(key, cell.object.ty) {
             return Err(WriteError::Full { count: store.crdts, max });
         }
-        let freed: u64 =
-            kills.iter().filter_map(|dot| store.item(*dot)).map(|(cell, item)| Store::item_bytes(cell, item)).sum();
+        let freed: u64 = kills
+            .iter()
+            .filter_map(|dot| store.item(*dot))
+            .map(|(cell, item)| Store::item_bytes(cell, item))
+            .sum();
         let more = Store::item_bytes(cell, item).saturating_sub(freed);
         let max = store.limits.store_bytes_max;
         // What is no presence (a counter's floor) is part of a remove, and removes always pass.

@@ -95,8 +95,12 @@ impl Store {
         if mutant::is(Mutant::RemovesKillConcurrent) {
             for (_, record) in &fragment.records {
                 match record {
-                    Record::Cells(cells) => dead.extend(cells.iter().flat_map(|cell| self.items_of(cell)).map(|i| i.dot)),
-                    Record::Range(range) => dead.extend(self.cells_in(range).flat_map(|(_, items)| items).map(|i| i.dot)),
+                    Record::Cells(cells) => {
+                        dead.extend(cells.iter().flat_map(|cell| self.items_of(cell)).map(|i| i.dot))
+                    }
+                    Record::Range(range) => {
+                        dead.extend(self.cells_in(range).flat_map(|(_, items)| items).map(|i| i.dot))
+                    }
                 }
             }
             dead.retain(|dot| !named.contains(dot));
@@ -114,7 +118,8 @@ impl Store {
                 }
             }
             Claims::Whole { context, live } => {
-                let judge = if mutant::is(Mutant::FallbackJudgedByReceiver) { &self.context } else { context };
+                let judge =
+                    if mutant::is(Mutant::FallbackJudgedByReceiver) { &self.context } else { context };
                 let known = judge.to_dots();
                 dead.extend(self.live_in(&known).map(|(dot, _)| dot).filter(|dot| !live.contains(*dot)));
             }
@@ -139,7 +144,8 @@ impl Store {
         context: &'a CausalContext,
     ) -> impl Iterator<Item = Dot> + 'a {
         let listed = |dot: Dot| {
-            part.items.binary_search_by_key(&dot, |item| item.dot).is_ok() || part.others.binary_search(&dot).is_ok()
+            part.items.binary_search_by_key(&dot, |item| item.dot).is_ok()
+                || part.others.binary_search(&dot).is_ok()
         };
         let live = self.items_of(&part.cell).iter().map(|item| item.dot);
         let judged = |dot: Dot| context.contains(dot) || mutant::is(Mutant::ClaimsJudgedByReceiver);
@@ -174,7 +180,8 @@ impl Store {
             .sum();
         let after = self.bytes + grows - shrinks;
         let max = self.limits.store_bytes_ceiling;
-        if mutant::is(Mutant::CapRefusesJoins) && plan.fresh.iter().any(|(cell, _)| self.is_beyond_cap(cell)) {
+        if mutant::is(Mutant::CapRefusesJoins) && plan.fresh.iter().any(|(cell, _)| self.is_beyond_cap(cell))
+        {
             return Err(FrameError::Ceiling { bytes: self.bytes, after, max });
         }
         if after > max && after > self.bytes && !mutant::is(Mutant::CeilingUnchecked) {
@@ -213,7 +220,10 @@ impl Store {
                 top = items.filter(|i| i.dot.replica == replica).map(|i| i.dot.seq).max().unwrap_or(0);
             }
             let session = !matches!(fragment.claims, Claims::None);
-            if mutant::is(Mutant::CellsBeforeContext) && session && fragment.dots.tops().last() == Some((replica, top)) {
+            if mutant::is(Mutant::CellsBeforeContext)
+                && session
+                && fragment.dots.tops().last() == Some((replica, top))
+            {
                 continue;
             }
             self.context.advance(replica, top);

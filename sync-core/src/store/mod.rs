@@ -223,7 +223,8 @@ impl Store {
     /// The live item of `dot` and its cell; `None` if it is dead or unknown.
     pub fn item(&self, dot: Dot) -> Option<(&CellId, &Item)> {
         let slot = self.slot(*self.live.get(&dot)?);
-        let item = slot.items.iter().find(|item| item.dot == dot).expect("a live dot has an item in its cell");
+        let item =
+            slot.items.iter().find(|item| item.dot == dot).expect("a live dot has an item in its cell");
         Some((&slot.id, item))
     }
 
@@ -269,7 +270,10 @@ impl Store {
     }
 
     /// The cells of `range` in path order, each with its live items.
-    pub(crate) fn cells_in<'a>(&'a self, range: &PathRange) -> impl Iterator<Item = (&'a Path, &'a [Item])> + 'a {
+    pub(crate) fn cells_in<'a>(
+        &'a self,
+        range: &PathRange,
+    ) -> impl Iterator<Item = (&'a Path, &'a [Item])> + 'a {
         let from = Bound::Included(range.from.clone());
         let until = range.until.clone().map_or(Bound::Unbounded, Bound::Excluded);
         let ordered = range.until.as_ref().is_none_or(|until| range.from < *until);

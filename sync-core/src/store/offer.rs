@@ -93,10 +93,7 @@ impl Store {
     fn fallback(&self, dots: DotSet) -> Fragment {
         Fragment {
             cells: self.parts_of(&dots),
-            claims: Claims::Whole {
-                context: self.context.clone(),
-                live: self.live_dots().collect(),
-            },
+            claims: Claims::Whole { context: self.context.clone(), live: self.live_dots().collect() },
             records: Vec::new(),
             floors: Vec::new(),
             horizon: self.horizon,

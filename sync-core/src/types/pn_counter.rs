@@ -202,7 +202,8 @@ pub fn add(group: &mut Group<'_>, key: &str, by: i64) -> Result<(), WriteError> 
 /// # Errors
 /// A limit was reached; nothing changed then.
 pub fn reset(group: &mut Group<'_>, key: &str) -> Result<bool, WriteError> {
-    let paths: Vec<Vec<u8>> = group.store().cells(key, TYPE).map(|(path, _)| path.as_bytes().to_vec()).collect();
+    let paths: Vec<Vec<u8>> =
+        group.store().cells(key, TYPE).map(|(path, _)| path.as_bytes().to_vec()).collect();
     let owners: BTreeSet<OwnerId> =
         paths.iter().filter_map(|path| <[u8; 16]>::try_from(path.as_slice()).ok()).map(OwnerId).collect();
     if mutant::is(Mutant::ResetKillsLikeCells) {
@@ -265,7 +266,8 @@ pub fn keys_with_stale_floors(store: &Store, owner: OwnerId) -> Vec<String> {
     let stale = |key: &str| {
         let row = Row::read(store, key, owner);
         let current: BTreeSet<Dot> = row.contributions.iter().map(|(_, row)| row.gen_dot).collect();
-        let met = |floor: &Floor| current.contains(&floor.gen_dot) && !mutant::is(Mutant::CleanupEndsLiveFloors);
+        let met =
+            |floor: &Floor| current.contains(&floor.gen_dot) && !mutant::is(Mutant::CleanupEndsLiveFloors);
         row.floors.iter().any(|(_, floor)| !met(floor))
     };
     let counters = store.objects("").filter(|info| info.object.ty == TYPE);
