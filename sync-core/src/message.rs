@@ -61,7 +61,8 @@ pub struct Root {
     pub head: u64,
     /// The sender's wall clock.
     pub clock: WallMillis,
-    /// True if the receiver's cursor fell off the sender's log: it must pull.
+    /// True if the sender has no push cursor for the receiver, who must pull, or acknowledge if the states
+    /// are equal.
     pub behind: bool,
     /// True if the sender wants to be told when the states are equal.
     pub wants_reply: bool,

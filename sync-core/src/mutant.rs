@@ -2,7 +2,7 @@
 //!
 //! Each [`Mutant`] breaks one rule at the place where the rule lives, behind `mutant::is(..)`. Without the
 //! cargo feature `mutants` that is a constant `false` and the switch vanishes; with it, it is a comparison
-//! with a thread-local that only [`with`] sets. No production crate enables the feature, and a build that
+//! with a thread-local that only `with` sets. No production crate enables the feature, and a build that
 //! has it by accident behaves like one that has not. `simulations` runs every mutant (its command
 //! `mutants`) and demands that a checker kills it.
 
@@ -78,8 +78,8 @@ mutants! {
     /// A reset kills contributions and floors by one path range.
     ResetKillsLikeCells = "table: a key or prefix remove kills counters and floors like other cells",
     /// The receiver does not check where a push begins.
-    LoUnchecked = "table: cursor moved at send and lo not checked",
-    /// The sender moves its cursor when it sends.
+    LoUnchecked = "rules of transport: a push whose start is ahead is not joined",
+    /// The sender moves its cursor when it sends, and the receiver does not check where a push begins.
     CursorMovedAtSend = "table: cursor moved at send and lo not checked",
     /// Frames of and for another life are taken in.
     OtherLivesAccepted = "table: session or push accepted across a crash",

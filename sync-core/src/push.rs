@@ -107,11 +107,14 @@ impl Cursor {
         if fallen {
             return self.fall_off();
         }
-        let (mut dots, mut local) = (DotSet::default(), false);
-        for (_, entry) in entries.filter(|(end, entry)| *end <= head && entry.from != Some(peer)) {
-            local |= entry.from.is_none();
-            dots.union(&entry.dots);
+        let mut foreign = entries.filter(|(end, entry)| *end <= head && entry.from != Some(peer)).peekable();
+        let at_once = store.log().local_head() > from || self.relay_due || mutant::is(Mutant::RelayedAtOnce);
+        if !at_once && foreign.peek().is_some() {
+            self.relay_at.get_or_insert(now + timing.relay_delay);
+            return Step::Wait;
         }
+        let mut dots = DotSet::default();
+        foreign.for_each(|(_, entry)| dots.union(&entry.dots));
         let dots = store.needed_by(dots, known);
         if dots.is_empty() {
             self.scanned = head;
@@ -119,9 +122,6 @@ impl Cursor {
             if head - self.sent <= limits.skipped_entries_max {
                 return Step::Wait;
             }
-        } else if !local && !self.relay_due && !mutant::is(Mutant::RelayedAtOnce) {
-            self.relay_at.get_or_insert(now + timing.relay_delay);
-            return Step::Wait;
         }
         let lo = self.sent;
         self.sent = head;

@@ -19,8 +19,8 @@ use crate::time::{Span, Timestamp};
 /// See the module's documentation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Session {
-    /// A root is to be sent.
-    pub root_due: Option<RootDue>,
+    /// A root is to be sent; the value says whether the peer shall confirm if the states are equal.
+    pub root_due: Option<bool>,
     /// When the next root goes by itself.
     pub root_at: Option<Timestamp>,
     /// A pull is to be sent, or sent again.
@@ -36,15 +36,6 @@ pub struct Session {
     /// The number, among all exchanges of this node, of the last one after which all that the peer then
     /// knew was known here.
     pub exchange: u64,
-}
-
-/// Why a root is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RootDue {
-    /// The peer's cursor fell off the log.
-    pub behind: bool,
-    /// The peer shall confirm if the states are equal.
-    pub wants_reply: bool,
 }
 
 /// A long answer on its way out: one encoded snapshot, sent slice by slice.
@@ -82,10 +73,8 @@ impl Session {
     }
 
     /// Asks for a root to be sent; reasons add up.
-    pub fn want_root(&mut self, behind: bool, wants_reply: bool) {
-        let due = self.root_due.get_or_insert(RootDue { behind, wants_reply });
-        due.behind |= behind;
-        due.wants_reply |= wants_reply;
+    pub fn want_root(&mut self, wants_reply: bool) {
+        *self.root_due.get_or_insert(wants_reply) |= wants_reply;
     }
 
     /// Asks for a pull, unless one is unanswered.
@@ -134,7 +123,7 @@ impl Session {
         }
         if self.root_at.is_some_and(|at| at <= now) {
             self.root_at = None;
-            self.want_root(false, true);
+            self.want_root(true);
         }
     }
 }

@@ -433,6 +433,20 @@ fn an_answer_holds_everything_up_to_the_head_that_it_names() {
     assert!(cluster.is_converged());
 }
 
+#[test]
+fn a_new_life_that_lost_nothing_is_pushed_to_again_without_a_session() {
+    let mut cluster = Cluster::new(2, &Limits::default());
+    cluster.write(0, |group| or_set::add(group, "s", b"x"));
+    cluster.settle();
+    let (now, image) = (cluster.now(), cluster.node(1).image());
+    cluster.replace(1, Node::restart(config(1, 1), image, now));
+    cluster.settle();
+    cluster.write(0, |group| or_set::add(group, "s", b"y"));
+    cluster.settle();
+    assert_eq!(or_set::len(cluster.store(1), "s"), 2, "the equal root set the cursor, though it was no news");
+    assert_eq!(cluster.node(1).stats().sessions, 0);
+}
+
 // Events.
 
 #[test]

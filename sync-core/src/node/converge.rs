@@ -1,6 +1,7 @@
 //! Convergence on request, by the definition of DESIGN section 5: every reachable peer's context covers
 //! what was known here at the beginning, and one exchange since then left nothing of its state unknown.
 
+use super::fill::Touched;
 use super::{Convergence, Node};
 use crate::causal::CausalContext;
 use crate::error::WriteError;
@@ -26,7 +27,7 @@ impl Node {
         let context = space.store.context().clone();
         let goal = ConvergeGoal { namespace, context, exchanges: self.exchanges };
         self.want_roots();
-        self.fill(now);
+        self.fill(now, Touched::Nobody);
         Ok(goal)
     }
 
@@ -49,7 +50,7 @@ impl Node {
     /// A root exchange with every peer, as soon as it is up.
     pub(super) fn want_roots(&mut self) {
         for link in self.peers.values_mut().filter(|peer| peer.connected).flat_map(|p| p.links.values_mut()) {
-            link.session.want_root(false, true);
+            link.session.want_root(true);
         }
         self.fill_due = true;
     }

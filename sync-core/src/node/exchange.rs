@@ -66,6 +66,8 @@ impl Node {
         self.held.drop_for(peer);
         self.outputs.retain(|output| !matches!(output, Output::Send { to, .. } if *to == peer));
         self.staging.take_if(|(from, ..)| *from == peer);
+        // Another pull may have waited for this one.
+        self.fill_due = true;
         self.event(Event::PeerDown { peer });
     }
 
@@ -169,7 +171,7 @@ impl Node {
             state.links.values_mut().for_each(|link| *link = Link::default());
         }
         if fresh || reborn {
-            state.links.values_mut().for_each(|link| link.session.want_root(false, true));
+            state.links.values_mut().for_each(|link| link.session.want_root(true));
             self.staging.take_if(|(from, ..)| *from == peer);
             self.event(Event::PeerUp { peer, incarnation });
         }
@@ -198,12 +200,14 @@ impl Node {
             link.known.join(&context);
             link.told.join(&context);
             link.diverged = false;
-            link.ack_due |= moved;
+            link.ack_due |= moved || root.behind;
             link.session.roots_equal = Some(true);
             link.session.pull_done();
-            link.session.root_at = Some(next);
+            if link.cursor.acked().is_some() {
+                link.session.root_at = Some(next);
+            }
             if root.wants_reply || mutant::is(Mutant::RootsAnswerRoots) {
-                link.session.want_root(false, false);
+                link.session.want_root(false);
             }
             self.exchanged(peer, route.namespace);
             if moved {
@@ -230,6 +234,7 @@ impl Node {
             Some(held)
                 if push.lo <= held
                     || mutant::is(Mutant::LoUnchecked)
+                    || mutant::is(Mutant::CursorMovedAtSend)
                     || mutant::is(Mutant::DeltasInAnyOrder) =>
             {
                 let joined = self.join(now, peer, route, &push.fragment);
@@ -267,8 +272,7 @@ impl Node {
     fn on_ack(&mut self, now: Now, peer: NodeId, route: Route, ack: &Ack) -> Result<(), FrameError> {
         let (own, timing) = (self.replica, self.config.timing);
         let space = &self.spaces[&route.namespace];
-        let (context, head) = (space.store.context().clone(), space.store.log_head());
-        let minted = context.get(own);
+        let (minted, head) = (space.store.context().get(own), space.store.log_head());
         let claimed = ack.known.get(own);
         if claimed > minted && !mutant::is(Mutant::NeverFenced) {
             return Err(FrameError::OwnDots { claimed, minted });
@@ -276,14 +280,15 @@ impl Node {
         if let Some(hi) = ack.hi.filter(|hi| *hi > head) {
             return Err(FrameError::Field { field: "cursor", value: hi });
         }
+        // A cursor begins with a session, so who holds the whole log knows all that is known here.
+        let all = (ack.hi == Some(head)).then(|| space.store.context().clone());
         let link = self.link_mut(peer, route.namespace);
         link.known.join(&ack.known);
         if let Some(hi) = ack.hi {
             link.cursor.on_ack(now.mono, hi, &timing);
-            if hi == head {
-                // A cursor begins with a session, so who holds the whole log knows all that is known here.
-                link.known.join(&context);
-            }
+        }
+        if let Some(all) = all {
+            link.known.join(&all);
         }
         Ok(())
     }
@@ -318,6 +323,8 @@ impl Node {
 
     fn on_give(&mut self, now: Now, peer: NodeId, route: Route, give: &Give) -> Result<(), FrameError> {
         self.link_mut(peer, route.namespace).session.pull_done();
+        // Another pull may have waited for this one.
+        self.fill_due = true;
         let fragment = &give.fragment;
         let Some(theirs) = fragment.context() else {
             return Err(FrameError::Field { field: "claims", value: 0 });

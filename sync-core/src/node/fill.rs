@@ -3,7 +3,7 @@
 //! Nothing here decides *whether* something is due; the machines did. Frames that show state are held
 //! until that state is durable; `Hello` and `Pull` show none that a receiver would rely on.
 
-use super::peer::Link;
+use super::peer::{Link, Peer};
 use super::{Node, Output, PersistStep};
 use crate::causal::CausalContext;
 use crate::id::{NamespaceId, NodeId};
@@ -22,12 +22,34 @@ enum Shows {
     Nothing,
 }
 
+/// Which peers an input may have made something due for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Touched {
+    /// None.
+    Nobody,
+    /// One.
+    Peer(NodeId),
+    /// Those whose deadline has come.
+    Due,
+}
+
 impl Node {
     /// Builds every frame that is due and has room, and asks for durability if the state moved on.
-    pub(super) fn fill(&mut self, now: Now) {
-        self.fill_due = false;
-        let peers: Vec<NodeId> =
-            self.peers.iter().filter(|(_, peer)| peer.connected).map(|(node, _)| *node).collect();
+    ///
+    /// Looks at the peers that `touched` names; at all of them if there is something new to push.
+    pub(super) fn fill(&mut self, now: Now, touched: Touched) {
+        let heads = self.spaces.values().map(|space| space.store.log_head()).sum();
+        let all = std::mem::take(&mut self.fill_due) || std::mem::replace(&mut self.filled, heads) != heads;
+        let is_due = |peer: &Peer| peer.deadline().is_some_and(|at| at <= now.mono);
+        let looked_at = |(node, peer): (&NodeId, &Peer)| {
+            let touched = match touched {
+                Touched::Nobody => false,
+                Touched::Peer(touched) => *node == touched,
+                Touched::Due => is_due(peer),
+            };
+            (peer.connected && (all || touched)).then_some(*node)
+        };
+        let peers: Vec<NodeId> = self.peers.iter().filter_map(looked_at).collect();
         for peer in peers {
             self.wake(now, peer);
             while self.has_room(peer) && self.build_next(now, peer) {}
@@ -55,13 +77,20 @@ impl Node {
         for (namespace, link) in &mut state.links {
             link.session.wake(now.mono);
             link.cursor.wake(now.mono);
+            let head = spaces[namespace].store.log_head();
+            let waiting = link.tell_at.is_some_and(|at| at > now.mono);
+            if waiting || (link.tell_at.is_none() && link.told_at == Some(head)) {
+                continue;
+            }
             let context = spaces[namespace].store.context();
             let news = context.columns().any(|(id, seq)| seq > link.told.get(id) && seq > link.known.get(id));
+            let due = link.tell_at.take().is_some();
             if !news {
-                link.tell_at = None;
-            } else if *link.tell_at.get_or_insert(now.mono + tell_delay) <= now.mono {
-                link.tell_at = None;
+                link.told_at = Some(head);
+            } else if due {
                 link.ack_due |= state.incarnation.is_some();
+            } else {
+                link.tell_at = Some(now.mono + tell_delay);
             }
         }
     }
@@ -116,14 +145,14 @@ impl Node {
     }
 
     fn build_ack(&mut self, peer: NodeId, namespace: NamespaceId) -> bool {
+        if !std::mem::take(&mut self.link(peer, namespace).ack_due) {
+            return false;
+        }
         let route = self.route(peer, namespace);
         let space = &self.spaces[&namespace];
         let hi = space.inbound(peer, route.to);
         let context = space.store.context().clone();
         let link = self.link(peer, namespace);
-        if !std::mem::take(&mut link.ack_due) {
-            return false;
-        }
         let grown =
             context.columns().filter(|(id, seq)| *seq > link.told.get(*id) && *seq > link.known.get(*id));
         let known: CausalContext = grown.collect();
@@ -136,9 +165,10 @@ impl Node {
     fn build_root(&mut self, now: Now, peer: NodeId, namespace: NamespaceId) -> bool {
         let Timing { sync_interval, sync_timeout, .. } = self.config.timing;
         let link = self.link(peer, namespace);
-        let Some(due) = link.session.root_due.take() else { return false };
+        let Some(wants_reply) = link.session.root_due.take() else { return false };
+        let behind = link.cursor.acked().is_none();
         // Without a cursor nothing else will bring the peer forward: try again soon.
-        let again = if link.cursor.acked().is_none() { sync_timeout } else { sync_interval };
+        let again = if behind { sync_timeout } else { sync_interval };
         let again = now.mono + self.jittered(again);
         self.link(peer, namespace).session.root_at = Some(again);
         let route = self.route(peer, namespace);
@@ -147,8 +177,8 @@ impl Node {
             state: space.store.state_id(),
             head: space.store.log_head(),
             clock: now.wall,
-            behind: due.behind,
-            wants_reply: due.wants_reply,
+            behind,
+            wants_reply,
         };
         self.send(peer, &Frame::Root(route, root), Shows::State);
         true
@@ -230,7 +260,7 @@ impl Node {
         match link.cursor.next(now.mono, store, incarnation, &link.known, bounds) {
             push::Step::Wait => false,
             push::Step::Behind => {
-                link.session.want_root(true, true);
+                link.session.want_root(true);
                 true
             }
             push::Step::Push { lo, hi, dots } => {
@@ -249,7 +279,7 @@ impl Node {
                     // A push is never cut: cut before the head, an overwrite would show as a removal.
                     let link = self.link(peer, namespace);
                     link.cursor = push::Cursor::default();
-                    link.session.want_root(true, true);
+                    link.session.want_root(true);
                     return true;
                 }
                 let stats = &mut self.peers.get_mut(&peer).expect("the caller took it from the map").stats;

@@ -168,15 +168,10 @@ fn peer_key(peer: &Peer, sink: &mut Sink<'_>) {
 }
 
 fn link_key(link: &Link, sink: &mut Sink<'_>) {
-    let Link { cursor, session, known, told, tell_at, ack_due, diverged } = link;
+    let Link { cursor, session, known, told, tell_at, told_at: _, ack_due, diverged } = link;
     cursor.key(&mut |value| sink.option(value));
     sink.deadline(cursor.deadline());
-    let root = session.root_due;
-    sink.flags(&[
-        root.is_some(),
-        root.is_some_and(|due| due.behind),
-        root.is_some_and(|due| due.wants_reply),
-    ]);
+    sink.flags(&[session.root_due.is_some(), session.root_due == Some(true)]);
     sink.flags(&[session.is_pull_due(), session.is_pulling(), *ack_due, *diverged]);
     sink.deadline(session.deadline());
     sink.deadline(*tell_at);

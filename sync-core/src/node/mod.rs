@@ -42,6 +42,7 @@ pub use image::Image;
 pub use io::{Cause, DisconnectReason, Event, Input, Output, PersistStep};
 pub use status::{Convergence, PeerStatus, Stats};
 
+use fill::Touched;
 use peer::{Link, Peer};
 use space::Space;
 
@@ -76,6 +77,8 @@ pub struct Node {
     exchanges: u64,
     /// Something may be due that no deadline announces: a write, for one.
     fill_due: bool,
+    /// Sum of the log heads at the last look at all peers.
+    filled: u64,
     /// When own stale counter floors are looked for.
     cleanup_at: Timestamp,
     /// Log head of each namespace at the last look.
@@ -126,6 +129,7 @@ impl Node {
             answers: 0,
             exchanges: 0,
             fill_due: false,
+            filled: 0,
             cleanup_at: now.mono + CLEANUP_INTERVAL,
             cleaned: BTreeMap::new(),
             stats_gone: Stats::default(),
@@ -136,22 +140,45 @@ impl Node {
 
     /// Takes in what the world did. `now.mono` must not go back from one call to the next.
     pub fn handle(&mut self, now: Now, input: Input) {
-        match input {
-            Input::Connected { peer } => self.on_connected(now, peer),
-            Input::Disconnected { peer } => self.on_disconnected(now, peer),
-            Input::Received { peer, frame, len } => self.on_frame(now, peer, frame, len),
-            Input::Malformed { peer, error } => self.refuse(peer, error),
-            Input::Written { peer, bytes } => {
-                if let Some(peer) = self.peers.get_mut(&peer) {
-                    peer.outbox.written(bytes);
-                }
+        let touched = match input {
+            Input::Connected { peer } => {
+                self.on_connected(now, peer);
+                Touched::Peer(peer)
             }
-            Input::Persisted { n } => self.persisted = self.persisted.max(n.min(self.asked)),
-            Input::Wake => {}
-            Input::SyncNow => self.want_roots(),
-        }
+            Input::Disconnected { peer } => {
+                self.on_disconnected(now, peer);
+                Touched::Nobody
+            }
+            Input::Received { peer, frame, len } => {
+                self.on_frame(now, peer, frame, len);
+                Touched::Peer(peer)
+            }
+            Input::Malformed { peer, error } => {
+                self.refuse(peer, error);
+                Touched::Nobody
+            }
+            Input::Written { peer, bytes } => {
+                self.on_written(peer, bytes);
+                Touched::Peer(peer)
+            }
+            Input::Persisted { n } => {
+                self.persisted = self.persisted.max(n.min(self.asked));
+                Touched::Nobody
+            }
+            Input::Wake => Touched::Due,
+            Input::SyncNow => {
+                self.want_roots();
+                Touched::Nobody
+            }
+        };
         self.cleanup(now);
-        self.fill(now);
+        self.fill(now, touched);
+    }
+
+    fn on_written(&mut self, peer: NodeId, bytes: usize) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.outbox.written(bytes);
+        }
     }
 
     // What the node wants done.
@@ -361,6 +388,7 @@ impl Node {
             peer.hello_due = peer.connected.then_some(true);
         }
         self.staging = None;
+        self.fill_due = true;
         self.step_on();
         let (new, owner) = (self.replica, self.owner);
         self.event(Event::Fenced { peer, old, new, owner, claimed, minted });
@@ -368,7 +396,7 @@ impl Node {
         for peer in self.peers.values_mut() {
             peer.links.extend(namespaces.iter().map(|namespace| {
                 let mut link = Link::default();
-                link.session.want_root(false, true);
+                link.session.want_root(true);
                 (*namespace, link)
             }));
         }

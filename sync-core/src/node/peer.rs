@@ -41,6 +41,8 @@ pub(crate) struct Link {
     pub(crate) told: CausalContext,
     /// When it is told of what we have learned since.
     pub(crate) tell_at: Option<Timestamp>,
+    /// The log head at which there was nothing to tell it: it holds, or was told, all that is known.
+    pub(crate) told_at: Option<u64>,
     /// An acknowledgement is to be sent.
     pub(crate) ack_due: bool,
     /// True after a `Diverged` alarm, until roots are equal again: one alarm, no loop.
@@ -58,7 +60,7 @@ impl Link {
         self.session.reset();
         // What was told may be lost with the connection.
         self.told = CausalContext::default();
-        self.tell_at = None;
+        (self.tell_at, self.told_at) = (None, None);
         self.ack_due = false;
     }
 }

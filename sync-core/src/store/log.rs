@@ -29,12 +29,19 @@ pub(crate) struct StatusLog {
     base: u64,
     /// Intervals in all entries.
     intervals: usize,
+    /// Position behind the newest entry of a local write; 0 before the first.
+    local: u64,
 }
 
 impl StatusLog {
     /// Position behind the newest entry.
     pub(crate) fn head(&self) -> u64 {
         self.base + self.entries.len() as u64
+    }
+
+    /// Position behind the newest entry of a local write; 0 before the first.
+    pub(crate) fn local_head(&self) -> u64 {
+        self.local
     }
 
     /// Position of the oldest entry kept.
@@ -53,6 +60,9 @@ impl StatusLog {
         }
         self.intervals += dots.intervals().count();
         self.entries.push_back(LogEntry { dots, from });
+        if from.is_none() {
+            self.local = self.head();
+        }
         while self.entries.len() > limits.log_entries_max || self.intervals > limits.log_intervals_max {
             let Some(oldest) = self.entries.pop_front() else { break };
             self.intervals -= oldest.dots.intervals().count();
