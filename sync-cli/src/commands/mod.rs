@@ -1,0 +1,57 @@
+//! One file for each family of commands; this one says which belongs to which.
+//!
+//! Certificates and `run` work on this machine's files. All the others ask a running node over its
+//! local socket and print what it answers.
+
+mod certs;
+mod converge;
+mod data;
+mod look;
+mod run;
+
+use std::future::Future;
+
+use crate::args::{Cli, Command, Target};
+use crate::client::Client;
+use crate::demo;
+use crate::failure::Failure;
+
+/// Does what the command line asks.
+pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
+    let json = cli.json;
+    match cli.command {
+        Command::Demo(args) => on_all_cores(demo::run(&args, json)),
+        Command::Certs(command) => certs::certs(&command, json),
+        Command::Run(args) => on_all_cores(run::run(args, json)),
+        Command::Set(command) => on_this_thread(data::set(command, json)),
+        Command::Map(command) => on_this_thread(data::map(command, json)),
+        Command::Counter(command) => on_this_thread(data::counter(command, json)),
+        Command::Keys { prefix, target } => on_this_thread(look::keys(&client(&target), &prefix, json)),
+        Command::Inspect { key, target } => {
+            on_this_thread(look::inspect(&client(&target), key.as_deref(), json))
+        }
+        Command::Peers { target } => on_this_thread(look::peers(&client(&target), json)),
+        Command::Converge { timeout, target } => {
+            on_this_thread(converge::converge(&client(&target), timeout, json))
+        }
+    }
+}
+
+fn client(target: &Target) -> Client {
+    Client::new(target.socket_path())
+}
+
+fn on_this_thread(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    start(tokio::runtime::Builder::new_current_thread())?.block_on(work)
+}
+
+fn on_all_cores(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    start(tokio::runtime::Builder::new_multi_thread())?.block_on(work)
+}
+
+fn start(mut builder: tokio::runtime::Builder) -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = builder.enable_all().build();
+    runtime.map_err(|error| {
+        Failure::Failed(format!("cannot start a runtime: {error}; check the process limits"))
+    })
+}

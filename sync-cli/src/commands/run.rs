@@ -1,0 +1,56 @@
+//! `run`: a node with its local endpoint, until SIGINT or SIGTERM.
+//!
+//! Standard output tells once where the node is; the log goes to standard error.
+
+use serde_json::json;
+use sync_net::{Identity, Limits, Node, local};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::args::RunArgs;
+use crate::failure::Failure;
+use crate::{log, output};
+
+/// Runs a node. A failure before it runs leaves nothing behind.
+pub(super) async fn run(args: RunArgs, json: bool) -> Result<(), Failure> {
+    log::to_stderr("info");
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
+    let mut terminated = signal(SignalKind::terminate()).map_err(Failure::failed)?;
+
+    let identity = Identity::load(&args.dir).map_err(Failure::failed)?;
+    let name = identity.name().to_owned();
+    let limits = Limits::default();
+    let limits = Limits { crdts_max: args.max_crdts.unwrap_or(limits.crdts_max), ..limits };
+    let builder =
+        Node::builder().identity(identity).cluster(&args.cluster).listen(args.listen).limits(limits);
+    let builder = args.peers.into_iter().fold(builder, |builder, peer| builder.peer(peer));
+    let node = builder.start().await.map_err(Failure::failed)?;
+
+    let socket = args.target.socket_path();
+    let endpoint = match local::serve(node.clone(), &socket).await {
+        Ok(endpoint) => endpoint,
+        Err(error) => {
+            node.shutdown().await;
+            return Err(Failure::failed(error));
+        }
+    };
+    let (id, listen) = (node.id(), node.listen_addr());
+    let socket = std::path::absolute(&socket).unwrap_or(socket); // to be named from any directory
+    let said = match json {
+        true => output::json(
+            &json!({"node": id.to_hex(), "name": name, "cluster": args.cluster, "listen": listen, "socket": socket}),
+        ),
+        false => output::line(&format!(
+            "node    {id}\nname    {}\nlisten  {listen}\nsocket  {}",
+            output::shown(&name),
+            socket.display()
+        )),
+    };
+    if said.is_ok() {
+        tokio::select! {
+            _ = interrupted.recv() => tracing::info!("interrupted, shutting down"),
+            _ = terminated.recv() => tracing::info!("terminated, shutting down"),
+        }
+    }
+    tokio::join!(endpoint.shutdown(), node.shutdown());
+    said
+}

@@ -1,0 +1,41 @@
+//! How a command fails: one line for people and an exit code for scripts.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// Why a command did not do what it was asked. The text is one line and says what to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// It was tried and did not work: exit code 1.
+    Failed(String),
+    /// The command line or a value in it is wrong, nothing was tried: exit code 2.
+    Usage(String),
+    /// `converge` ran out of time; the text names each peer that lacks something: exit code 3.
+    NotConverged(String),
+}
+
+impl Failure {
+    /// The process's exit code. Documented in `--help` and the README; scripts depend on it.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Failed(_) => ExitCode::from(1),
+            Self::Usage(_) => ExitCode::from(2),
+            Self::NotConverged(_) => ExitCode::from(3),
+        }
+    }
+
+    /// A failure whose text is what `error` says.
+    pub(crate) fn failed(error: impl fmt::Display) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(text) | Self::Usage(text) | Self::NotConverged(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
