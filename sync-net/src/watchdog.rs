@@ -30,7 +30,8 @@ impl Watchdog {
             Stall::Noticed { node } => tracing::error!(
                 node,
                 "the node has made no step for {STALL:?}: something blocks its lock or its runtime; \
-                 look for a long closure in read or transaction, and for blocking calls in async code"
+                 look for a long closure in read or transaction, for blocking calls in async code, and for a \
+                 machine with too little time for this process"
             ),
             Stall::Over { node, lasted } => tracing::warn!(node, ?lasted, "the node makes steps again"),
         })

@@ -123,7 +123,7 @@ pub(super) async fn run(
     let decided = link.cut.borrow().as_ref().map(|cut| cut.reason.clone());
     let reason = decided.unwrap_or(ended);
     // Nothing more is read: tell the peer, unless one of the above has done so.
-    link.cut(Refusal::new(Close::ShuttingDown, "this node is shutting down"));
+    link.cut(Refusal::new(Close::ShuttingDown, "the node that closes is shutting down"));
     registered.retire(&reason);
     tracing::debug!(peer = %peer.short(), reason, "link down");
     emit(shared, &stop, TransportEvent::Down { peer, reason: reason.clone() }).await;
@@ -289,7 +289,7 @@ async fn write_frames(
         }
     };
     let _ = timeout(FLUSH_MAX, flush).await;
-    "this node is shutting down".to_owned()
+    "the node that closes is shutting down".to_owned()
 }
 
 /// Writes frames as one piece and reports each.

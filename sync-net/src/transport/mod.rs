@@ -332,7 +332,7 @@ impl Drop for Transport {
 /// Longest time that [`Transport::shutdown`] takes.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(2);
 
-const SHUTDOWN_REASON: &[u8] = b"this node is shutting down";
+const SHUTDOWN_REASON: &[u8] = b"the node that closes is shutting down";
 
 /// From this long before its certificate ends a node says so when it starts.
 const EXPIRY_WARNING: Duration = Duration::from_secs(30 * 24 * 60 * 60);
