@@ -177,8 +177,6 @@ mutants! {
     FramesNotHeld = "rules of transport: held frames",
     /// An unacknowledged push is not sent again.
     PushNotRepeated = "rules of transport: sent falls back when an ack is overdue",
-    /// An unanswered pull is not asked again.
-    PullNotRepeated = "rules of transport: every frame may be lost",
     /// A root that needs no answer is answered.
     RootsAnswerRoots = "silence at rest: one root round a peer per interval",
     /// Slices of two answers are staged together.

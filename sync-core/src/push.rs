@@ -59,7 +59,12 @@ impl Cursor {
 
     /// The next deadline: an overdue acknowledgement or a relay.
     pub fn deadline(&self) -> Option<Timestamp> {
-        [self.overdue_at, self.relay_at].into_iter().flatten().min()
+        self.deadlines().into_iter().flatten().min()
+    }
+
+    /// When an acknowledgement is overdue, and when a relay is due.
+    pub(crate) fn deadlines(&self) -> [Option<Timestamp>; 2] {
+        [self.overdue_at, self.relay_at]
     }
 
     /// Turns deadlines that have passed into what is due, so that none stays in the past.

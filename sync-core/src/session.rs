@@ -115,16 +115,23 @@ impl Session {
         [self.root_at, self.pull_until].into_iter().flatten().min()
     }
 
-    /// Turns deadlines that have passed into what is due: an unanswered pull is asked again.
-    pub fn wake(&mut self, now: Timestamp) {
-        if self.pull_until.is_some_and(|until| until <= now) {
+    /// Turns deadlines that have passed into what is due: an unanswered pull is asked again. True if one is.
+    pub fn wake(&mut self, now: Timestamp) -> bool {
+        let overdue = self.pull_until.is_some_and(|until| until <= now);
+        if overdue {
             self.pull_until = None;
-            self.pull_due = !mutant::is(Mutant::PullNotRepeated);
+            self.pull_due = true;
         }
         if self.root_at.is_some_and(|at| at <= now) {
             self.root_at = None;
             self.want_root(true);
         }
+        overdue
+    }
+
+    /// Until when a pull may go unanswered.
+    pub(crate) fn pull_until(&self) -> Option<Timestamp> {
+        self.pull_until
     }
 }
 

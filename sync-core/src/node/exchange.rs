@@ -182,6 +182,14 @@ impl Node {
         self.peer_mut(peer).clock_ahead_ms = i64::try_from(ahead).ok();
     }
 
+    /// The pull to `peer` is over: what was staged of an answer to it will not be completed. Another pull
+    /// may have waited for this one.
+    fn pull_over(&mut self, peer: NodeId, namespace: NamespaceId) {
+        self.link_mut(peer, namespace).session.pull_done();
+        self.staging.take_if(|(from, of, _)| (*from, *of) == (peer, namespace));
+        self.fill_due = true;
+    }
+
     /// Counts an exchange after which all that the peer then knew is known here.
     fn exchanged(&mut self, peer: NodeId, namespace: NamespaceId) {
         self.exchanges += 1;
@@ -202,7 +210,6 @@ impl Node {
             link.diverged = false;
             link.ack_due |= moved || root.behind;
             link.session.roots_equal = Some(true);
-            link.session.pull_done();
             if link.cursor.acked().is_some() {
                 link.session.root_at = Some(next);
             }
@@ -213,6 +220,7 @@ impl Node {
             if moved {
                 self.step_on();
             }
+            self.pull_over(peer, route.namespace);
         } else {
             if mutant::is(Mutant::UnequalRootMovesCursor) {
                 space.raise_inbound(peer, route.from, root.head);
@@ -322,9 +330,7 @@ impl Node {
     }
 
     fn on_give(&mut self, now: Now, peer: NodeId, route: Route, give: &Give) -> Result<(), FrameError> {
-        self.link_mut(peer, route.namespace).session.pull_done();
-        // Another pull may have waited for this one.
-        self.fill_due = true;
+        self.pull_over(peer, route.namespace);
         let fragment = &give.fragment;
         let Some(theirs) = fragment.context() else {
             return Err(FrameError::Field { field: "claims", value: 0 });
@@ -357,6 +363,10 @@ impl Node {
             Some((.., staging)) if staging.repeats(&part) => return Ok(()),
             Some((.., staging)) if staging.continues(&part) => {}
             Some(_) | None => {
+                if !self.link_mut(peer, route.namespace).session.is_pulling() {
+                    // A late copy: nobody waits for this answer, and nobody would finish it.
+                    return Ok(());
+                }
                 let Some(staging) = Staging::begin(&part, &self.config.limits) else {
                     self.staging = None;
                     let max = self.config.limits.staging_bytes_max as u64;

@@ -68,14 +68,16 @@ impl Node {
     /// Turns deadlines that have passed into what is due.
     fn wake(&mut self, now: Now, peer: NodeId) {
         let tell_delay = self.config.timing.tell_delay;
-        let spaces = &self.spaces;
-        let state = self.peers.get_mut(&peer).expect("the caller took it from the map");
+        let Self { spaces, staging, peers, .. } = self;
+        let state = peers.get_mut(&peer).expect("the caller took it from the map");
         if state.hello_at.is_some_and(|at| at <= now.mono) {
             state.hello_at = None;
             state.hello_due = Some(true);
         }
         for (namespace, link) in &mut state.links {
-            link.session.wake(now.mono);
+            if link.session.wake(now.mono) {
+                staging.take_if(|(from, of, _)| (*from, *of) == (peer, *namespace));
+            }
             link.cursor.wake(now.mono);
             let head = spaces[namespace].store.log_head();
             let waiting = link.tell_at.is_some_and(|at| at > now.mono);

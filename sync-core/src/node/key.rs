@@ -170,10 +170,11 @@ fn peer_key(peer: &Peer, sink: &mut Sink<'_>) {
 fn link_key(link: &Link, sink: &mut Sink<'_>) {
     let Link { cursor, session, known, told, tell_at, told_at: _, ack_due, diverged } = link;
     cursor.key(&mut |value| sink.option(value));
-    sink.deadline(cursor.deadline());
+    cursor.deadlines().into_iter().for_each(|at| sink.deadline(at));
     sink.flags(&[session.root_due.is_some(), session.root_due == Some(true)]);
     sink.flags(&[session.is_pull_due(), session.is_pulling(), *ack_due, *diverged]);
-    sink.deadline(session.deadline());
+    sink.deadline(session.root_at);
+    sink.deadline(session.pull_until());
     sink.deadline(*tell_at);
     sink.flags(&[session.give_due.is_some()]);
     if let Some(context) = &session.give_due {
