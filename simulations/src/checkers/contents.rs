@@ -1,0 +1,88 @@
+//! One content per dot for ever: a dot names one operation, and its item is the same wherever and whenever
+//! it is live: cell, clock, expiry and payload, as the operation wrote them.
+
+use std::collections::BTreeMap;
+
+use sync_core::cell::{CellId, Item};
+use sync_core::id::{Dot, ReplicaId};
+
+use super::{Checker, Step, Violation};
+use crate::history::{Act, OpId};
+
+const NAME: &str = "one content per dot";
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct Contents {
+    of: BTreeMap<Dot, (CellId, Item)>,
+    /// Of each life, the highest sequence that an operation took.
+    minted: BTreeMap<ReplicaId, u64>,
+}
+
+/// What an operation must have written: path and payload; `None` for counters, whose rows are cumulative.
+fn written(act: &Act) -> Option<(&[u8], &[u8])> {
+    match act {
+        Act::Add { element, .. } => Some((element, &[])),
+        Act::Put { field, value, .. } => Some((field, value)),
+        Act::Remove { .. }
+        | Act::Clear { .. }
+        | Act::RemoveField { .. }
+        | Act::ClearMap { .. }
+        | Act::Count { .. }
+        | Act::Reset { .. } => None,
+    }
+}
+
+impl Checker for Contents {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn wrote(&mut self, step: &mut Step<'_>, ops: &[OpId]) -> Result<(), Violation> {
+        for (first, last) in ops.iter().filter_map(|id| step.history.op(*id).dots) {
+            let minted = self.minted.entry(first.replica).or_default();
+            if first.seq <= *minted {
+                return step.violation(NAME, format!("{first:?} was minted twice"));
+            }
+            *minted = last.seq;
+        }
+        Ok(())
+    }
+
+    fn changed(&mut self, step: &mut Step<'_>) -> Result<(), Violation> {
+        if !step.look {
+            return Ok(());
+        }
+        for (cell, item) in step.store().live_dots().filter_map(|dot| step.store().item(dot)) {
+            let Some((first_cell, first_item)) = self.of.get(&item.dot) else {
+                let written = step.history.by_dot(item.dot).and_then(|op| written(&op.act));
+                let held = (cell.path.as_bytes(), item.payload.as_bytes());
+                if let Some(written) = written.filter(|written| *written != held) {
+                    return step.violation(NAME, format!("{cell:?} holds {item:?}, written as {written:?}"));
+                }
+                self.of.insert(item.dot, (cell.clone(), item.clone()));
+                continue;
+            };
+            if (first_cell, first_item) != (cell, item) {
+                let what = format!("{cell:?} holds {item:?}; elsewhere {first_cell:?} held {first_item:?}");
+                return step.violation(NAME, what);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkers::bench::Bench;
+
+    #[test]
+    fn two_contents_under_one_dot_are_caught() {
+        let mut bench = Bench::new(Contents::default());
+        let twin = bench.node.clone();
+        bench.add("s", "x").expect("the first content");
+        bench.node = twin;
+        assert!(bench.add("s", "y").is_err(), "the same life again mints the same dot");
+    }
+}

@@ -1,0 +1,331 @@
+//! The checkers: what must hold at every step of every run, one property a file.
+//!
+//! The world feeds a [`Suite`] with everything that happens; each [`Checker`] looks at what it needs and
+//! says which property broke, where, and what it saw. A checker reads the node through its public
+//! interface and compares with the abstract execution ([`History`]) and what it implies ([`Model`]); it
+//! keeps its own notes and trusts nothing that the engine says of itself.
+//!
+//! What touches only what a step brought is checked at every step. What walks the whole state is checked
+//! at every n-th change of a node, n drawn from the seed, and at the end ([`Step::look`]).
+
+mod bounds;
+mod clocks;
+mod closure;
+mod contents;
+mod durability;
+mod effects;
+mod groups;
+mod growth;
+mod held;
+mod minted;
+mod phantom;
+mod rest;
+mod revival;
+mod roots;
+mod values;
+
+#[cfg(test)]
+mod bench;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use sync_core::id::{NamespaceId, ReplicaId};
+use sync_core::node::{DEFAULT_NAMESPACE, Node};
+use sync_core::store::Store;
+
+use crate::history::{History, OpId, Seen};
+use crate::oracle::Model;
+
+pub use rest::REST_INTERVALS;
+
+/// A property that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which property: the name of its checker.
+    pub property: &'static str,
+    /// The node at which it was seen.
+    pub node: usize,
+    /// What was seen, for people.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at node {}: {}", self.property, self.node, self.what)
+    }
+}
+
+impl std::error::Error for Violation {}
+
+/// How a life of a node began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// With an empty store.
+    Fresh,
+    /// On the newest image that was durable when its last life ended.
+    Durable,
+    /// On an older image (a backup), or on a copy of another node's: what it knew may be gone.
+    Backup,
+}
+
+/// One look at a node, just after something happened to it.
+#[derive(Debug)]
+pub struct Step<'a> {
+    /// Every operation so far.
+    pub history: &'a History,
+    /// Which node.
+    pub node: usize,
+    /// The node.
+    pub state: &'a mut Node,
+    /// What the operations that it knows make visible.
+    pub model: &'a Model,
+    /// The operations that it did not know at the step before, ascending.
+    pub fresh: &'a [OpId],
+    /// True when the whole state is to be walked.
+    pub look: bool,
+    /// The namespace that the simulations use.
+    pub namespace: NamespaceId,
+}
+
+impl Step<'_> {
+    /// The node's store.
+    pub fn store(&self) -> &Store {
+        self.state.store(self.namespace).expect("the default namespace is always open")
+    }
+
+    /// A violation of `property` at this node.
+    fn violation<T>(&self, property: &'static str, what: String) -> Result<T, Violation> {
+        Err(Violation { property, node: self.node, what })
+    }
+}
+
+/// One property. Each method is told of one kind of thing that happened; most checkers need few.
+///
+/// # Errors
+/// Every method that can fail returns the violation it found.
+pub trait Checker {
+    /// The property's name, as a violation and the tables show it.
+    fn name(&self) -> &'static str;
+
+    /// A life of the node begins, as `origin` says.
+    fn started(&mut self, _step: &mut Step<'_>, _origin: Origin) -> Result<(), Violation> {
+        Ok(())
+    }
+
+    /// The application wrote at the node: `ops`, one group. [`Self::changed`] follows.
+    fn wrote(&mut self, _step: &mut Step<'_>, _ops: &[OpId]) -> Result<(), Violation> {
+        Ok(())
+    }
+
+    /// The node's state is another than at the step before, or the run is over.
+    fn changed(&mut self, _step: &mut Step<'_>) -> Result<(), Violation> {
+        Ok(())
+    }
+
+    /// `node` gave out `frame` for `to`. `resting` is true once nothing is left to say.
+    fn sent(&mut self, _node: usize, _to: usize, _frame: &[u8], _resting: bool) -> Result<(), Violation> {
+        Ok(())
+    }
+
+    /// The wall clock of `node` shows `wall` milliseconds.
+    fn clock(&mut self, _node: usize, _wall: u64) {}
+
+    /// The disk of `node` holds everything up to persist step `step` of its life.
+    fn durable(&mut self, _node: usize, _step: u64) {}
+
+    /// The life of `node` ends, and with it all that is not durable.
+    fn crashed(&mut self, _node: usize) {}
+
+    /// The run is over; [`Self::changed`] was called for each node that lives. `converged` is true if the
+    /// world healed everything and the nodes agreed.
+    fn at_end(
+        &mut self,
+        _history: &History,
+        _nodes: &mut [(usize, &mut Node)],
+        _converged: bool,
+    ) -> Result<(), Violation> {
+        Ok(())
+    }
+}
+
+/// Every checker.
+pub fn all() -> Vec<Box<dyn Checker>> {
+    vec![
+        Box::new(growth::Growth::default()),
+        Box::new(closure::Closure),
+        Box::new(groups::Groups),
+        Box::new(minted::Minted),
+        Box::new(contents::Contents::default()),
+        Box::new(phantom::Phantom),
+        Box::new(effects::Effects),
+        Box::new(revival::Revival::default()),
+        Box::new(values::Values),
+        Box::new(roots::Roots::default()),
+        Box::new(bounds::Bounds::default()),
+        Box::new(clocks::Clocks::default()),
+        Box::new(durability::Durability::default()),
+        Box::new(held::Held::default()),
+        Box::new(rest::Rest::default()),
+    ]
+}
+
+/// What is kept of a node to see whether a step changed it.
+#[derive(Debug, Default)]
+struct Watch {
+    model: Model,
+    mark: Option<(ReplicaId, u64, u64, u64)>,
+    /// Operations that it knows and [`Checker::changed`] was not told of.
+    fresh: Vec<OpId>,
+    changes: u32,
+}
+
+impl Watch {
+    fn mark_of(state: &Node, store: &Store) -> (ReplicaId, u64, u64, u64) {
+        (state.replica(), store.log_head(), store.item_count(), store.bytes())
+    }
+}
+
+/// Every checker, fed together; the first violation is reported.
+pub struct Suite {
+    checkers: Vec<Box<dyn Checker>>,
+    watches: BTreeMap<usize, Watch>,
+    every: u32,
+    namespace: NamespaceId,
+}
+
+impl fmt::Debug for Suite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.checkers.iter().map(|checker| checker.name())).finish()
+    }
+}
+
+impl Suite {
+    /// [`all`] of them; the dear ones look at every `every`-th change of a node, and at the end.
+    pub fn new(every: u32) -> Self {
+        Self::of(all(), every)
+    }
+
+    /// These, for a test of one property.
+    pub fn of(checkers: Vec<Box<dyn Checker>>, every: u32) -> Self {
+        let namespace = NamespaceId::named(DEFAULT_NAMESPACE);
+        Self { checkers, watches: BTreeMap::new(), every: every.max(1), namespace }
+    }
+
+    /// A life of `node` begins, as `origin` says.
+    ///
+    /// # Errors
+    /// The first property that does not hold.
+    pub fn started(
+        &mut self,
+        history: &History,
+        node: usize,
+        origin: Origin,
+        state: &mut Node,
+    ) -> Result<(), Violation> {
+        self.watches.insert(node, Watch::default());
+        self.feed(history, node, state, false, |checker, step| checker.started(step, origin))?;
+        self.after_step(history, node, state)
+    }
+
+    /// The application wrote at `node`: `ops`, one group, recorded before. Includes [`Self::after_step`].
+    ///
+    /// # Errors
+    /// The first property that does not hold.
+    pub fn wrote(
+        &mut self,
+        history: &History,
+        ops: &[OpId],
+        node: usize,
+        state: &mut Node,
+    ) -> Result<(), Violation> {
+        self.feed(history, node, state, false, |checker, step| checker.wrote(step, ops))?;
+        self.after_step(history, node, state)
+    }
+
+    /// `node` has handled an input.
+    ///
+    /// # Errors
+    /// The first property that does not hold.
+    pub fn after_step(&mut self, history: &History, node: usize, state: &mut Node) -> Result<(), Violation> {
+        let store = state.store(self.namespace).expect("the default namespace is always open");
+        let mark = Watch::mark_of(state, store);
+        let watch = self.watches.entry(node).or_default();
+        if watch.mark == Some(mark) {
+            return Ok(());
+        }
+        watch.mark = Some(mark);
+        watch.changes += 1;
+        let look = watch.changes.is_multiple_of(self.every);
+        self.feed(history, node, state, look, Self::changed)?;
+        self.watches.entry(node).or_default().fresh.clear();
+        Ok(())
+    }
+
+    fn changed(checker: &mut dyn Checker, step: &mut Step<'_>) -> Result<(), Violation> {
+        checker.changed(step)
+    }
+
+    fn feed(
+        &mut self,
+        history: &History,
+        node: usize,
+        state: &mut Node,
+        look: bool,
+        mut tell: impl FnMut(&mut dyn Checker, &mut Step<'_>) -> Result<(), Violation>,
+    ) -> Result<(), Violation> {
+        let Self { checkers, watches, namespace, .. } = self;
+        let store = state.store(*namespace).expect("the default namespace is always open");
+        let watch = watches.entry(node).or_default();
+        let seen = Seen::from(store.context());
+        if *watch.model.seen() != seen {
+            watch.fresh.extend(watch.model.advance(history, &seen));
+        }
+        let (model, fresh, namespace) = (&watch.model, &watch.fresh, *namespace);
+        let mut step = Step { history, node, state, model, fresh, look, namespace };
+        checkers.iter_mut().try_for_each(|checker| tell(checker.as_mut(), &mut step))
+    }
+
+    /// `node` gave out `frame` for `to`. `resting` is true in the last stretch of a run, when every node
+    /// has converged and nothing is left to say: [`REST_INTERVALS`] long.
+    ///
+    /// # Errors
+    /// The first property that does not hold.
+    pub fn sent(&mut self, node: usize, to: usize, frame: &[u8], resting: bool) -> Result<(), Violation> {
+        self.checkers.iter_mut().try_for_each(|checker| checker.sent(node, to, frame, resting))
+    }
+
+    /// The wall clock of `node` shows `wall` milliseconds. To be told at the start of each life, before
+    /// each write, and on both sides of a step of the clock.
+    pub fn clock(&mut self, node: usize, wall: u64) {
+        self.checkers.iter_mut().for_each(|checker| checker.clock(node, wall));
+    }
+
+    /// The disk of `node` holds everything up to persist step `step` of its life.
+    pub fn durable(&mut self, node: usize, step: u64) {
+        self.checkers.iter_mut().for_each(|checker| checker.durable(node, step));
+    }
+
+    /// The life of `node` ends, and with it all that is not durable.
+    pub fn crashed(&mut self, node: usize) {
+        self.watches.remove(&node);
+        self.checkers.iter_mut().for_each(|checker| checker.crashed(node));
+    }
+
+    /// The run is over. `nodes` are the ones that live, ascending; `converged` is true if the world healed
+    /// everything and the nodes agreed.
+    ///
+    /// # Errors
+    /// The first property that does not hold.
+    pub fn at_end(
+        &mut self,
+        history: &History,
+        nodes: &mut [(usize, &mut Node)],
+        converged: bool,
+    ) -> Result<(), Violation> {
+        for (node, state) in nodes.iter_mut() {
+            self.feed(history, *node, state, true, Self::changed)?;
+        }
+        self.checkers.iter_mut().try_for_each(|checker| checker.at_end(history, nodes, converged))
+    }
+}

@@ -1,0 +1,202 @@
+//! Directed scenarios, for mutants that random runs meet too rarely: nodes driven by hand, frame by frame,
+//! with the oracle and every checker watching.
+
+use std::collections::VecDeque;
+
+use sync_core::id::{NamespaceId, NodeId, OwnerId, ReplicaId};
+use sync_core::limits::Limits;
+use sync_core::message::Frame;
+use sync_core::mutant::{self, Mutant};
+use sync_core::node::{Config, DEFAULT_NAMESPACE, Input, Node, Output, Persistence};
+use sync_core::time::{Now, Span, Timestamp, WallMillis};
+use sync_core::types::or_set;
+
+use crate::checkers::{Origin, Suite, Violation};
+use crate::history::{Act, History, Op, OpId, Seen};
+
+/// A frame on its way.
+struct Flight {
+    from: usize,
+    to: usize,
+    bytes: Vec<u8>,
+}
+
+/// Nodes without a network: what they send waits until the script delivers it.
+struct Stage {
+    nodes: Vec<Node>,
+    flights: VecDeque<Flight>,
+    history: History,
+    suite: Suite,
+    now: Now,
+}
+
+const WALL: WallMillis = WallMillis(1_700_000_000_000);
+
+impl Stage {
+    /// `count` nodes; those in `disks` have a disk, which makes nothing durable unless the script says so.
+    fn new(count: u8, disks: &[u8]) -> Self {
+        let now = Now::at(Timestamp::ZERO, WALL);
+        let node = |at: u8| {
+            let persistence = if disks.contains(&at) { Persistence::Driver } else { Persistence::Memory };
+            Node::new(Config { persistence, ..Self::config(at, at) }, now)
+        };
+        let nodes = (0..count).map(node).collect();
+        Self { nodes, flights: VecDeque::new(), history: History::default(), suite: Suite::new(1), now }
+    }
+
+    fn config(at: u8, life: u8) -> Config {
+        Config::new(NodeId([at; 32]), ReplicaId([life; 16]), OwnerId([life; 16]), [life; 32])
+    }
+
+    fn handle(&mut self, at: usize, input: Input) -> Result<(), Violation> {
+        self.nodes[at].handle(self.now, input);
+        while let Some(output) = self.nodes[at].poll_output() {
+            if let Output::Send { to, bytes } = output {
+                self.flights.push_back(Flight { from: at, to: usize::from(to.0[0]), bytes });
+            }
+        }
+        self.suite.after_step(&self.history, at, &mut self.nodes[at])
+    }
+
+    fn connect(&mut self, a: usize, b: usize) -> Result<(), Violation> {
+        let (of_a, of_b) = (self.nodes[a].id(), self.nodes[b].id());
+        self.handle(a, Input::Connected { peer: of_b })?;
+        self.handle(b, Input::Connected { peer: of_a })
+    }
+
+    fn deliver(&mut self, flight: Flight) -> Result<(), Violation> {
+        let frame = Frame::decode(&flight.bytes, &Limits::default()).expect("a node sent it");
+        let peer = self.nodes[flight.from].id();
+        self.handle(flight.to, Input::Received { peer, frame, len: flight.bytes.len() })
+    }
+
+    /// Delivers whatever is under way until nothing is, but keeps back what `keep` says.
+    fn deliver_all(&mut self, keep: impl Fn(&Frame, usize) -> bool) -> Result<Vec<Flight>, Violation> {
+        let mut kept = Vec::new();
+        while let Some(flight) = self.flights.pop_front() {
+            let frame = Frame::decode(&flight.bytes, &Limits::default()).expect("a node sent it");
+            if keep(&frame, flight.to) {
+                kept.push(flight);
+            } else {
+                self.deliver(flight)?;
+            }
+        }
+        Ok(kept)
+    }
+
+    fn add(&mut self, at: usize, element: &str) -> Result<(), Violation> {
+        let namespace = NamespaceId::named(DEFAULT_NAMESPACE);
+        let node = &mut self.nodes[at];
+        let seen = node.store(namespace).map(|store| Seen::from(store.context())).unwrap_or_default();
+        let written = node.write(self.now, namespace, |group| or_set::add(group, "set", element.as_bytes()));
+        let written = written.expect("an empty store has room").1;
+        let group = self.history.len() as u64;
+        let op = Op {
+            id: OpId(0),
+            node: at,
+            life: node.replica(),
+            owner: node.owner(),
+            act: Act::Add { key: "set".to_owned(), element: element.into() },
+            dots: written.first.zip(written.last),
+            seen,
+            hlc: 0,
+            group,
+            step: written.step.0,
+            at: group,
+        };
+        let id = self.history.record(op);
+        self.suite.wrote(&self.history, &[id], at, &mut self.nodes[at])?;
+        self.handle(at, Input::Wake)
+    }
+
+    /// The process of node `at` dies with all that it knew, and comes back as life `life`.
+    fn reborn(&mut self, at: u8, life: u8) -> Result<(), Violation> {
+        let place = usize::from(at);
+        let peer = self.nodes[place].id();
+        for other in (0..self.nodes.len()).filter(|other| *other != place) {
+            self.handle(other, Input::Disconnected { peer })?;
+        }
+        self.flights.clear();
+        self.suite.crashed(place);
+        self.nodes[place] = Node::new(Self::config(at, life), self.now);
+        self.suite.started(&self.history, place, Origin::Fresh, &mut self.nodes[place])
+    }
+}
+
+/// An answer to a life that is over reaches the next one.
+///
+/// B has learned x from C and not made it durable; its pull to A says that it knows x. A answers with y,
+/// which saw x. B dies and forgets x; then the answer arrives.
+fn answer_across_a_crash() -> Result<(), Violation> {
+    let (a, b, c) = (0, 1, 2);
+    let mut stage = Stage::new(3, &[1]);
+    stage.connect(c, a)?;
+    stage.deliver_all(|_, _| false)?;
+    stage.connect(c, b)?;
+    stage.add(c, "x")?;
+    stage.deliver_all(|_, _| false)?;
+    stage.add(a, "y")?;
+    stage.connect(a, b)?;
+    let kept = stage.deliver_all(|frame, to| to == c || matches!(frame, Frame::Give(..)))?;
+    stage.reborn(1, 9)?;
+    stage.connect(a, b)?;
+    stage.deliver_all(|frame, _| !matches!(frame, Frame::Hello(_)))?;
+    kept.into_iter().filter(|flight| flight.to == b).try_for_each(|flight| stage.deliver(flight))
+}
+
+/// The last push of all is lost. Nothing else will be said before the next round of roots, half a minute
+/// later: the sender has to notice that its acknowledgement is overdue.
+fn last_push_lost() -> Result<(), Violation> {
+    let (a, b) = (0, 1);
+    let mut stage = Stage::new(2, &[]);
+    stage.connect(a, b)?;
+    stage.deliver_all(|_, _| false)?;
+    stage.add(a, "x")?;
+    stage.flights.clear();
+    stage.now = Now::at(Timestamp::ZERO + Span::from_secs(10), WALL);
+    for node in [a, b, a, b] {
+        stage.handle(node, Input::Wake)?;
+        stage.deliver_all(|_, _| false)?;
+    }
+    let namespace = NamespaceId::named(DEFAULT_NAMESPACE);
+    let knows = |node: &Node| node.store(namespace).map(|store| store.context().clone());
+    if knows(&stage.nodes[a]) == knows(&stage.nodes[b]) {
+        return Ok(());
+    }
+    Err(Violation {
+        property: "convergence",
+        node: b,
+        what: "ten seconds later a lost write has not come".to_owned(),
+    })
+}
+
+/// Runs the directed scenario of `mutant`, if it has one; its name and the violation.
+pub fn kill(mutant: Mutant) -> Option<(&'static str, Violation)> {
+    let (name, script): (_, fn() -> Result<(), Violation>) = if mutant == Mutant::OtherLivesAccepted {
+        ("answer-across-a-crash", answer_across_a_crash)
+    } else if mutant == Mutant::PushNotRepeated {
+        ("last-push-lost", last_push_lost)
+    } else {
+        return None;
+    };
+    let without = mutant::with(None, script);
+    let with = mutant::with(Some(mutant), script);
+    with.err().filter(|_| without.is_ok()).map(|violation| (name, violation))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_to_another_life_is_dropped() {
+        answer_across_a_crash().expect("the frame names the life that it is for");
+        assert!(kill(Mutant::OtherLivesAccepted).is_some());
+    }
+
+    #[test]
+    fn a_lost_push_is_sent_again() {
+        last_push_lost().expect("it is sent again after five seconds");
+        assert!(kill(Mutant::PushNotRepeated).is_some());
+    }
+}

@@ -1,0 +1,71 @@
+//! What every replica must show, from the abstract execution alone.
+//!
+//! A [`Model`] is told which operations a replica knows and works out what is visible there: a write is,
+//! until an operation that had seen it ends it. Each type's rule is a file of its own, written from the
+//! documentation of the types and sharing no code with the engine: no cells, no joins, no records.
+
+pub mod lww_map;
+pub mod or_set;
+pub mod pn_counter;
+
+use crate::history::{History, Kind, Op, OpId, Seen};
+
+/// What is visible to a replica that knows a given set of operations.
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    seen: Seen,
+    /// Sets.
+    pub sets: or_set::Sets,
+    /// Maps.
+    pub maps: lww_map::Maps,
+    /// Counters.
+    pub counters: pn_counter::Counters,
+}
+
+impl Model {
+    /// The model of a replica that knows `seen`.
+    pub fn at(history: &History, seen: &Seen) -> Self {
+        let mut model = Self::default();
+        model.advance(history, seen);
+        model
+    }
+
+    /// What the replica knows.
+    pub fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// The replica has come to know `seen`, which covers what it knew; gives back what is new, ascending.
+    ///
+    /// The numbers of operations extend the order in which they saw each other, so in their order each
+    /// one meets all that it had seen.
+    pub fn advance(&mut self, history: &History, seen: &Seen) -> Vec<OpId> {
+        let mut fresh: Vec<OpId> = Vec::new();
+        for (life, count) in seen.columns() {
+            let known = self.seen.get(life);
+            if count > known {
+                let ops = history.of_life(life, known + 1, count);
+                fresh.extend(ops.filter(|op| op.is_in(seen) && !op.is_in(&self.seen)).map(|op| op.id));
+            }
+        }
+        fresh.sort_unstable();
+        for id in &fresh {
+            self.apply(history, history.op(*id));
+        }
+        self.seen = seen.clone();
+        fresh
+    }
+
+    fn apply(&mut self, history: &History, op: &Op) {
+        match op.act.kind() {
+            Kind::Set => self.sets.apply(history, op),
+            Kind::Map => self.maps.apply(history, op),
+            Kind::Counter => self.counters.apply(history, op),
+        }
+    }
+}
+
+/// Forgets the writes that `op` had seen.
+fn end_seen(history: &History, writes: &mut Vec<OpId>, op: &Op) {
+    writes.retain(|write| !op.saw(history.op(*write)));
+}

@@ -1,0 +1,214 @@
+//! The settings of a scenario: links, disks, clocks, bounds, periods, load. Each has defaults.
+
+use serde::{Deserialize, Serialize};
+use sync_core::limits::{Limits, Timing};
+use sync_core::time::Span;
+
+/// How frames travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// As over one QUIC stream each way: in order, losses cost time, a connection that is silent for too
+    /// long breaks and takes its frames with it.
+    Stream,
+    /// Harsher than QUIC: each frame is lost, doubled and overtaken for itself.
+    Datagram,
+}
+
+/// The links.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Network {
+    /// How frames travel.
+    pub mode: Mode,
+    /// Shortest and longest delay one way, in microseconds.
+    pub delay_us: (u64, u64),
+    /// Share of frames lost, 0 to 0.5.
+    pub loss: f64,
+    /// Share of frames that arrive twice (datagrams).
+    pub duplicate: f64,
+    /// Share of frames that are held back by up to ten times the longest delay (datagrams).
+    pub reorder: f64,
+    /// Bytes a second one way; 0 for no limit.
+    pub bandwidth: u64,
+    /// Most frames under way in one direction; beyond it datagrams are lost. 0 for no limit.
+    pub queue_frames: usize,
+    /// Most bytes written to a connection and not yet read at its other end (streams).
+    pub window_bytes: usize,
+    /// A connection over which nothing comes for this long breaks, in milliseconds.
+    pub idle_ms: u64,
+    /// How long a node waits before it connects again, in milliseconds; up to as much again is added.
+    pub redial_ms: u64,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Stream,
+            delay_us: (500, 5_000),
+            loss: 0.0,
+            duplicate: 0.0,
+            reorder: 0.0,
+            bandwidth: 0,
+            queue_frames: 0,
+            window_bytes: 1 << 20,
+            idle_ms: 1_000,
+            redial_ms: 200,
+        }
+    }
+}
+
+/// The disks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Disk {
+    /// False: nothing outlives a process ([`sync_core::node::Persistence::Memory`]).
+    pub durable: bool,
+    /// Shortest and longest time until a write is durable, in microseconds.
+    pub sync_us: (u64, u64),
+    /// Shortest and longest time between a write of the application and the driver's next look at the
+    /// node, in microseconds.
+    pub wake_us: (u64, u64),
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self { durable: true, sync_us: (200, 5_000), wake_us: (0, 200) }
+    }
+}
+
+/// The clocks at the beginning.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Clocks {
+    /// Each wall clock is off by up to this much either way, in milliseconds.
+    pub skew_ms: u64,
+    /// Each monotonic clock runs fast or slow by up to this many millionths.
+    pub drift_ppm: u64,
+}
+
+/// Bounds that are not the engine's defaults; see [`Limits`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Bounds {
+    /// See [`Limits::crdts_max`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crdts_max: Option<u64>,
+    /// See [`Limits::store_bytes_max`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store_bytes_max: Option<u64>,
+    /// See [`Limits::store_bytes_ceiling`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store_bytes_ceiling: Option<u64>,
+    /// See [`Limits::message_bytes_max`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_bytes_max: Option<usize>,
+    /// See [`Limits::log_entries_max`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_entries_max: Option<usize>,
+    /// See [`Limits::records_max`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub records_max: Option<usize>,
+    /// See [`Limits::outbox_frames_max`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outbox_frames_max: Option<usize>,
+    /// See [`Limits::pushes_in_flight_max`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pushes_in_flight_max: Option<u64>,
+    /// See [`Limits::skipped_entries_max`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped_entries_max: Option<u64>,
+}
+
+impl Bounds {
+    /// The engine's limits with these in place of its defaults.
+    pub fn limits(&self) -> Limits {
+        let defaults = Limits::default();
+        Limits {
+            crdts_max: self.crdts_max.unwrap_or(defaults.crdts_max),
+            store_bytes_max: self.store_bytes_max.unwrap_or(defaults.store_bytes_max),
+            store_bytes_ceiling: self.store_bytes_ceiling.unwrap_or(defaults.store_bytes_ceiling),
+            message_bytes_max: self.message_bytes_max.unwrap_or(defaults.message_bytes_max),
+            log_entries_max: self.log_entries_max.unwrap_or(defaults.log_entries_max),
+            records_max: self.records_max.unwrap_or(defaults.records_max),
+            outbox_frames_max: self.outbox_frames_max.unwrap_or(defaults.outbox_frames_max),
+            pushes_in_flight_max: self.pushes_in_flight_max.unwrap_or(defaults.pushes_in_flight_max),
+            skipped_entries_max: self.skipped_entries_max.unwrap_or(defaults.skipped_entries_max),
+            ..defaults
+        }
+    }
+}
+
+/// Periods that are not the engine's defaults, in milliseconds; see [`Timing`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Periods {
+    /// See [`Timing::sync_interval`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sync_interval_ms: Option<u64>,
+    /// See [`Timing::sync_timeout`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sync_timeout_ms: Option<u64>,
+    /// See [`Timing::hello_retry`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hello_retry_ms: Option<u64>,
+    /// See [`Timing::relay_delay`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relay_delay_ms: Option<u64>,
+    /// See [`Timing::tell_delay`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tell_delay_ms: Option<u64>,
+}
+
+impl Periods {
+    /// The engine's timing with these in place of its defaults.
+    pub fn timing(&self) -> Timing {
+        let defaults = Timing::default();
+        let or = |ms: Option<u64>, default: Span| ms.map_or(default, Span::from_millis);
+        Timing {
+            sync_interval: or(self.sync_interval_ms, defaults.sync_interval),
+            sync_timeout: or(self.sync_timeout_ms, defaults.sync_timeout),
+            hello_retry: or(self.hello_retry_ms, defaults.hello_retry),
+            relay_delay: or(self.relay_delay_ms, defaults.relay_delay),
+            tell_delay: or(self.tell_delay_ms, defaults.tell_delay),
+            drift_max: defaults.drift_max,
+        }
+    }
+}
+
+/// What the default workload does; see [`crate::workload::RandomWorkload`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Load {
+    /// Number of turns, spread over the run.
+    pub turns: usize,
+    /// Keys of each type.
+    pub keys: u32,
+    /// Elements of a set and fields of a map.
+    pub places: u32,
+    /// Weight of sets, maps and counters.
+    pub types: (u32, u32, u32),
+    /// Share of operations that remove one thing.
+    pub remove: f64,
+    /// Share of operations that clear a whole object or reset a counter.
+    pub clear: f64,
+    /// Most operations in one group; a turn draws from 1 to this.
+    pub group: u32,
+    /// Longest value of a map's field, in bytes.
+    pub value_bytes: usize,
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self {
+            turns: 150,
+            keys: 3,
+            places: 4,
+            types: (3, 3, 2),
+            remove: 0.2,
+            clear: 0.06,
+            group: 2,
+            value_bytes: 12,
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Driving a node: one input in, everything it wants done, the next deadline.
+//!
+//! This is what `sync-net` does around a real socket, disk and clock, here around simulated ones.
+
+use rand::RngExt;
+use sync_core::error::FrameError;
+use sync_core::id::NodeId;
+use sync_core::node::{Event as NodeEvent, Input, Output};
+
+use super::trace::{self, Mark};
+use super::{Event, World};
+
+impl World {
+    /// Hands `input` to a node that is up, and does what it wants done. `bytes` tell one input from
+    /// another in the trace hash.
+    pub(crate) fn feed(&mut self, at: usize, input: Input, bytes: &[u8]) {
+        let machine = &mut self.machines[at];
+        let now = machine.now(self.at);
+        let Some(node) = &mut machine.node else { return };
+        self.trace.note(self.at, Mark::Handled, at, bytes, || trace::describe(&input, &self.places));
+        self.counts.steps += 1;
+        let minted = node.store(self.namespace).map(|store| store.context().get(node.replica()));
+        node.handle(now, input);
+        if self.resting {
+            // What a node mints by itself (ended counter floors) is news, and news travel.
+            let now = node.store(self.namespace).map(|store| store.context().get(node.replica()));
+            self.resting = minted == now;
+        }
+        self.drain(at);
+        self.spread_reached(at);
+        if let Some(node) = &mut self.machines[at].node {
+            let checked = self.suite.after_step(&self.history, at, node);
+            self.judge(checked);
+            self.check_application(at);
+        }
+    }
+
+    /// Does everything that a node wants done, and notes when it wants to be woken.
+    fn drain(&mut self, at: usize) {
+        while let Some(output) = self.machines[at].node.as_mut().and_then(|node| node.poll_output()) {
+            match output {
+                Output::Send { to, bytes } => self.send(at, to, bytes),
+                Output::Disconnect { peer, reason } => {
+                    self.trace.note(self.at, Mark::Event, at, &peer.0, || format!("disconnects: {reason}"));
+                    if let Some(place) = self.place_of(at, peer) {
+                        self.net.close(self.at, at, place, true);
+                        self.disconnected(at, place);
+                    }
+                }
+                Output::Persist { n } => {
+                    if self.machines[at].disk.is_busy() {
+                        self.machines[at].disk.wait(n);
+                    } else {
+                        self.write_disk(at);
+                    }
+                }
+                Output::Event(event) => self.on_event(at, event),
+            }
+        }
+        self.schedule_wake(at);
+    }
+
+    /// The machine to which `node` has a connection to `peer`.
+    fn place_of(&self, node: usize, peer: NodeId) -> Option<usize> {
+        let place = *self.places.get(&peer)?;
+        (self.machines[node].peers[place] == Some(peer)).then_some(place)
+    }
+
+    fn send(&mut self, from: usize, peer: NodeId, bytes: Vec<u8>) {
+        let Some(to) = self.place_of(from, peer) else { return };
+        self.trace.note(self.at, Mark::Sent, from, &bytes, || {
+            format!("sends {} to n{to} ({} bytes)", trace::frame_name(&bytes), bytes.len())
+        });
+        let checked = self.suite.sent(from, to, &bytes, self.resting);
+        self.judge(checked);
+        self.net.send(self.at, from, to, bytes);
+    }
+
+    pub(super) fn write_disk(&mut self, at: usize) {
+        let (least, most) = self.scenario.disk.sync_us;
+        let takes = self.disk_random.random_range(least..=most);
+        let machine = &mut self.machines[at];
+        let Some(node) = &machine.node else { return };
+        let write = machine.disk.write(node.image());
+        self.queue.push(self.at + takes, Event::Synced { node: at, write });
+    }
+
+    pub(super) fn on_synced(&mut self, at: usize, write: u64) {
+        let Some(n) = self.machines[at].disk.written(write) else { return };
+        self.suite.durable(at, n.0);
+        self.feed(at, Input::Persisted { n }, &n.0.to_le_bytes());
+        if self.machines[at].disk.take_waiting().is_some() && !self.machines[at].disk.is_busy() {
+            self.write_disk(at);
+        }
+    }
+
+    fn schedule_wake(&mut self, at: usize) {
+        let machine = &mut self.machines[at];
+        let Some(deadline) = machine.node.as_ref().and_then(|node| node.poll_timeout()) else { return };
+        let when = machine.clock.when(deadline).max(self.at + 1);
+        if machine.wake_at.is_none_or(|earlier| when < earlier) {
+            machine.wake_at = Some(when);
+            self.queue.push(when, Event::Wake { node: at, at: when });
+        }
+    }
+
+    fn on_event(&mut self, at: usize, event: NodeEvent) {
+        self.trace.note(self.at, Mark::Event, at, &[], || format!("reports {event:?}"));
+        match event {
+            NodeEvent::SessionDone { fallback, .. } => {
+                self.counts.sessions += 1;
+                self.counts.fallbacks += u64::from(fallback);
+            }
+            NodeEvent::Degraded { .. } => self.counts.fault("ceiling"),
+            NodeEvent::Fenced { new, .. } => {
+                self.counts.fences += 1;
+                self.fenced(at, new);
+            }
+            NodeEvent::Diverged { peer, .. } => {
+                self.counts.alarms += 1;
+                self.fail("no-false-alarm", at, format!("says that it has diverged from {peer:?}"));
+            }
+            NodeEvent::FrameRefused { peer, error } => self.on_refused(at, peer, &error),
+            NodeEvent::Changed { .. }
+            | NodeEvent::PeerUp { .. }
+            | NodeEvent::PeerDown { .. }
+            | NodeEvent::EventsLost { .. } => {}
+        }
+    }
+
+    /// In this world every peer is honest: what it sends may be refused for a limit, a clock or an order
+    /// of arrival, never as a breach of the protocol. Garbage comes from a fault, and so does what a
+    /// machine that was set back says until it is fenced.
+    fn on_refused(&mut self, at: usize, peer: NodeId, error: &FrameError) {
+        let out_of_order = matches!(error, FrameError::Gap { .. });
+        if error.is_violation() && !out_of_order && !self.machines[at].garbage && !self.reverted() {
+            self.fail("honest-frames-pass", at, format!("refuses a frame of {peer:?}: {error}"));
+        }
+    }
+
+    fn reverted(&self) -> bool {
+        self.counts.faults.contains_key("revert")
+    }
+}

@@ -1,0 +1,238 @@
+//! Lives of nodes: how they start, end, stand still and are set back.
+
+use rand::RngExt;
+use sync_core::id::{NodeId, OwnerId, ReplicaId};
+use sync_core::mutant::{self, Mutant};
+use sync_core::node::{Config, Image, Input, Node, Persistence};
+
+use super::World;
+use super::machine::{Comeback, Snapshot};
+use super::trace::Mark;
+use crate::checkers::Origin;
+use crate::timeline::MarkKind;
+
+impl World {
+    /// Starts a machine that is down, as its comeback says.
+    pub(crate) fn start(&mut self, at: usize) {
+        let machine = &mut self.machines[at];
+        let comeback = std::mem::replace(&mut machine.comeback, Comeback::Durable { keep_owner: false });
+        let (image, keep_owner, origin) = match comeback {
+            Comeback::Durable { keep_owner } => {
+                (machine.disk.durable().cloned(), keep_owner, Origin::Durable)
+            }
+            Comeback::Empty { replaced } => {
+                machine.disk.set(None);
+                if replaced {
+                    machine.id = NodeId(self.ids_random.random());
+                    self.places.insert(machine.id, at);
+                }
+                (None, false, Origin::Fresh)
+            }
+            Comeback::Copy { image, keep_owner } => {
+                machine.disk.set((*image).clone());
+                (*image, keep_owner, Origin::Backup)
+            }
+        };
+        let keep_owner = keep_owner || (origin == Origin::Backup && mutant::is(Mutant::RestoreKeepsOwner));
+        let mut config = self.config(at, image.as_ref().filter(|_| keep_owner));
+        let twin =
+            if origin == Origin::Backup { Mutant::RestoreKeepsReplica } else { Mutant::RestartKeepsReplica };
+        if let Some(image) = image.as_ref().filter(|_| mutant::is(twin)) {
+            config.replica = image.replica();
+        }
+        let (replica, owner) = (config.replica, config.owner);
+        let now = self.machines[at].now(self.at);
+        self.suite.clock(at, now.wall.0);
+        let origin = if image.is_some() { origin } else { Origin::Fresh };
+        let mut node = match image {
+            Some(image) => Node::restart(config, image, now),
+            None => Node::new(config, now),
+        };
+        self.trace.note(self.at, Mark::Started, at, &replica.0, || {
+            format!("starts: incarnation {replica:?}, owner {owner:?}, {origin:?}")
+        });
+        let checked = self.suite.started(&self.history, at, origin, &mut node);
+        self.machines[at].node = Some(node);
+        self.judge(checked);
+        self.picture_started(at, origin);
+        for peer in (0..self.machines.len()).filter(|peer| *peer != at) {
+            if self.scenario.topology.links(at, peer, self.machines.len()) {
+                self.net.redial(self.at, at, peer);
+            }
+        }
+    }
+
+    /// A configuration for the next life on machine `at`, with the owner of `owner_of` if there is one.
+    fn config(&mut self, at: usize, owner_of: Option<&Image>) -> Config {
+        let random = &mut self.ids_random;
+        let (replica, owner, seed) = (random.random(), random.random(), random.random());
+        let owner = owner_of.map_or(OwnerId(owner), Image::owner);
+        let mut config = Config::new(self.machines[at].id, ReplicaId(replica), owner, seed);
+        config.limits = self.scenario.bounds.limits();
+        config.timing = self.scenario.periods.timing();
+        if self.scenario.disk.durable {
+            config.persistence = Persistence::Driver;
+        }
+        config
+    }
+
+    /// The process dies: what was not durable is lost, and nobody is told.
+    pub(crate) fn crash(&mut self, at: usize, torn: bool, comeback: Comeback) {
+        let machine = &mut self.machines[at];
+        let lost = machine.disk.crash(torn);
+        self.counts.faults_by("lost-tail", u64::from(lost));
+        let owner = machine.node.as_ref().map(Node::owner);
+        let same_owner = machine.disk.durable().map(Image::owner) == owner;
+        let comeback = match comeback {
+            // An owner taken at a restore or a fence may not be durable yet: then the one on the disk is
+            // a former one, and counting on under it would count twice.
+            Comeback::Durable { keep_owner } => Comeback::Durable { keep_owner: keep_owner && same_owner },
+            other @ (Comeback::Empty { .. } | Comeback::Copy { .. }) => other,
+        };
+        self.end_life(at, comeback, false);
+        self.picture_mark(at, MarkKind::Crash);
+    }
+
+    /// A clean stop: everything is durable, and the peers are told.
+    pub(crate) fn stop(&mut self, at: usize, comeback: Comeback) {
+        let machine = &mut self.machines[at];
+        if let Some(node) = machine.node.as_ref().filter(|_| self.scenario.disk.durable) {
+            let image = node.image();
+            self.suite.durable(at, image.step().0);
+            machine.disk.set(Some(image));
+        }
+        self.end_life(at, comeback, true);
+        self.picture_mark(at, MarkKind::Stop);
+    }
+
+    fn end_life(&mut self, at: usize, comeback: Comeback, tell: bool) {
+        self.trace.note(self.at, Mark::Ended, at, &[], || format!("ends; comes back: {comeback}"));
+        let machine = &mut self.machines[at];
+        machine.comeback = if self.scenario.disk.durable { comeback } else { comeback.without_disk() };
+        let node = machine.end();
+        self.net.drop_ends(self.at, at, tell);
+        if let Some(node) = node {
+            self.suite.crashed(at);
+            self.count_life(&node);
+        }
+        self.picture_ended(at);
+    }
+
+    /// Adds the figures of a life that is over.
+    pub(crate) fn count_life(&mut self, node: &Node) {
+        let stats = node.stats();
+        self.counts.items_new += stats.items_new;
+        self.counts.items_known += stats.items_known;
+        let truncated = node.store(self.namespace).is_some_and(|store| store.floors().next().is_some());
+        self.counts.record_truncations += u64::from(truncated);
+    }
+
+    /// The process stands still.
+    pub(crate) fn pause(&mut self, at: usize) {
+        self.machines[at].still_since = Some(self.at);
+        for peer in (0..self.machines.len()).filter(|peer| *peer != at) {
+            self.net.watch(self.at, peer, at);
+        }
+        self.picture_paused(at);
+    }
+
+    /// The process goes on, and finds everything that happened meanwhile.
+    pub(crate) fn resume(&mut self, at: usize) {
+        if self.machines[at].still_since.take().is_none() {
+            return;
+        }
+        self.trace.note(self.at, Mark::Fault, at, &[], || "goes on".to_owned());
+        self.picture_resumed(at);
+        while let Some(event) = self.machines[at].deferred.pop_front() {
+            self.happen(event);
+            self.take_pending();
+        }
+    }
+
+    /// The node reads what has piled up, and goes on reading.
+    pub(crate) fn read_again(&mut self, at: usize) {
+        if !std::mem::take(&mut self.machines[at].deaf) {
+            return;
+        }
+        self.trace.note(self.at, Mark::Fault, at, &[], || "reads again".to_owned());
+        while let Some((from, connection, bytes)) = self.machines[at].unread.pop_front() {
+            if self.net.end(at, from) == Some(connection) {
+                self.net.read(self.at, from, at, connection, bytes.len());
+                self.receive(from, at, &bytes);
+            }
+        }
+    }
+
+    /// Keeps the memory and the disk of a machine, for a revert.
+    pub(crate) fn snapshot(&mut self, at: usize) {
+        let machine = &mut self.machines[at];
+        if let Some(node) = machine.node.as_ref().filter(|_| machine.still_since.is_none()) {
+            let snapshot =
+                Snapshot { node: Box::new(node.clone()), durable: machine.disk.durable().cloned() };
+            machine.snapshots.insert(self.at, snapshot);
+        }
+    }
+
+    /// Sets a machine back to its snapshot of `from`; false if there is none of this life, or if something
+    /// other than its own events is lost with it.
+    ///
+    /// What it had learned from others meanwhile cannot be missed by anybody: its peers take it to know
+    /// that, and no frame tells it otherwise. Only own events that others know have it fenced.
+    pub(crate) fn revert(&mut self, at: usize, from: u64) -> bool {
+        let namespace = self.namespace;
+        let machine = &mut self.machines[at];
+        let Some(snapshot) = machine.snapshots.remove(&from) else { return false };
+        let others = |node: &Node, own: ReplicaId| -> Vec<(ReplicaId, u64)> {
+            let columns = node.store(namespace).into_iter().flat_map(|store| store.context().columns());
+            columns.filter(|(replica, _)| *replica != own).collect()
+        };
+        let old = machine.node.as_ref().expect("snapshots are dropped with the life they are of");
+        let replica = old.replica();
+        if snapshot.node.replica() != replica || others(&snapshot.node, replica) != others(old, replica) {
+            return false;
+        }
+        let minted = old.store(namespace).map_or(0, |store| store.context().get(replica));
+        let earlier = machine.minted.entry(replica).or_default();
+        *earlier = minted.max(*earlier);
+        let old = machine.node.take().expect("it was just there");
+        machine.end();
+        machine.disk.set(snapshot.durable);
+        self.net.drop_ends(self.at, at, false);
+        self.suite.crashed(at);
+        self.count_life(&old);
+        let mut node = *snapshot.node;
+        let connected: Vec<NodeId> = node
+            .peers(self.namespace)
+            .into_iter()
+            .filter(|peer| peer.connected)
+            .map(|peer| peer.node)
+            .collect();
+        let checked = self.suite.started(&self.history, at, Origin::Backup, &mut node);
+        self.machines[at].node = Some(node);
+        self.judge(checked);
+        for peer in connected {
+            self.feed(at, Input::Disconnected { peer }, &peer.0);
+        }
+        if self.scenario.disk.durable && !self.machines[at].disk.is_busy() {
+            // What was on its way to the disk at the snapshot is written again.
+            self.write_disk(at);
+        }
+        true
+    }
+
+    /// The node has taken new ids: whatever held its application back is over.
+    pub(crate) fn fenced(&mut self, at: usize, new: ReplicaId) {
+        self.trace.note(self.at, Mark::Ids, at, &new.0, || format!("is fenced; goes on as {new:?}"));
+        self.picture_mark(at, MarkKind::Fenced);
+    }
+
+    /// True if the application may write at `at`.
+    pub(crate) fn may_write(&self, at: usize) -> bool {
+        let machine = &self.machines[at];
+        let Some(node) = machine.node.as_ref().filter(|_| machine.still_since.is_none()) else {
+            return false;
+        };
+        let minted = machine.minted.get(&node.replica()).copied().unwrap_or(0);
+        node.store(self.namespace).map_or(0, |store| store.context().get(node.replica())) >= minted
+    }
+}

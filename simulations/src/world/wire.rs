@@ -1,0 +1,112 @@
+//! The network reaches a node: connections come and go, frames arrive.
+
+use sync_core::message::Frame;
+use sync_core::node::Input;
+
+use super::World;
+use crate::net::Wire;
+use crate::scenario::Mode;
+
+/// Frames that wait for a node that does not read, when nothing holds their senders back (datagrams).
+const UNREAD_DATAGRAMS_MAX: usize = 256;
+
+impl World {
+    pub(super) fn on_wire(&mut self, wire: Wire) {
+        match wire {
+            Wire::Arrive { from, to, connection, bytes } => {
+                if self.net.arrived(from, to, connection) {
+                    self.on_arrival(from, to, connection, bytes);
+                }
+            }
+            Wire::Written { from, to, connection, bytes } => {
+                if self.net.end(from, to) == Some(connection)
+                    && let Some(peer) = self.machines[from].peers[to]
+                {
+                    self.feed(from, Input::Written { peer, bytes }, &[]);
+                }
+            }
+            Wire::Opened { node, peer, connection } => {
+                if self.machines[node].node.is_some() && self.net.opened(self.at, node, peer, connection) {
+                    self.connected(node, peer);
+                }
+            }
+            Wire::Closed { node, peer, connection } => {
+                if self.net.end(node, peer) == Some(connection) {
+                    self.net.close(self.at, node, peer, false);
+                    self.disconnected(node, peer);
+                }
+            }
+            Wire::Idle { node, peer, connection } => {
+                let still = self.machines[peer].still_since;
+                if self.net.is_silent(self.at, node, peer, connection, still) {
+                    self.net.close(self.at, node, peer, true);
+                    self.disconnected(node, peer);
+                }
+            }
+            Wire::Dial { a, b } => {
+                let reachable = self.machines[a].runs() && self.machines[b].runs();
+                // A pair of which one is down is dialed again when it starts.
+                if self.machines[a].node.is_some() && self.machines[b].node.is_some() {
+                    self.net.dial(self.at, a, b, reachable);
+                } else {
+                    self.net.dial_given_up(a, b);
+                }
+            }
+        }
+    }
+
+    fn connected(&mut self, node: usize, peer: usize) {
+        let id = self.machines[peer].id;
+        if self.machines[node].peers[peer].is_some_and(|known| known != id) {
+            self.disconnected(node, peer);
+        }
+        self.machines[node].peers[peer] = Some(id);
+        self.feed(node, Input::Connected { peer: id }, &id.0);
+    }
+
+    pub(super) fn disconnected(&mut self, node: usize, peer: usize) {
+        if let Some(peer) = self.machines[node].peers[peer].take() {
+            self.feed(node, Input::Disconnected { peer }, &peer.0);
+        }
+    }
+
+    fn on_arrival(&mut self, from: usize, to: usize, connection: u64, bytes: Vec<u8>) {
+        let machine = &mut self.machines[to];
+        if machine.deaf {
+            let bounded = self.scenario.network.mode == Mode::Datagram;
+            if !bounded || machine.unread.len() < UNREAD_DATAGRAMS_MAX {
+                machine.unread.push_back((from, connection, bytes));
+            }
+            return;
+        }
+        self.net.read(self.at, from, to, connection, bytes.len());
+        self.receive(from, to, &bytes);
+    }
+
+    /// Hands a frame to the node that it came to.
+    pub(super) fn receive(&mut self, from: usize, to: usize, bytes: &[u8]) {
+        let machine = &self.machines[to];
+        let (Some(peer), Some(node)) = (machine.peers[from], &machine.node) else { return };
+        let input = match Frame::decode(bytes, node.limits()) {
+            Ok(frame) => {
+                match &frame {
+                    Frame::Root(_, root) => {
+                        // Its sender has no cursor for this node, and a log that no longer begins at the
+                        // beginning: only a session helps.
+                        let truncated = root.head > node.limits().log_entries_max as u64;
+                        self.counts.log_truncations += u64::from(root.behind && truncated);
+                    }
+                    Frame::Part(..) => self.counts.parts += 1,
+                    Frame::Hello(_)
+                    | Frame::Push(..)
+                    | Frame::Ack(..)
+                    | Frame::Pull(..)
+                    | Frame::Give(..) => {}
+                }
+                Input::Received { peer, frame, len: bytes.len() }
+            }
+            Err(error) => Input::Malformed { peer, error },
+        };
+        self.feed(to, input, bytes);
+    }
+}
