@@ -43,7 +43,7 @@ impl Node {
         let mut spaces = self.spaces.clone();
         for space in spaces.values_mut() {
             if mutant::is(Mutant::ContextDurableBeforeItems) {
-                space.store.mutant_lose_newest();
+                space.store.planted_lose_newest();
             }
             if mutant::is(Mutant::ClockNotPersisted) {
                 space.hlc = crate::cell::Hlc::default();

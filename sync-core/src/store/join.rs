@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 
 use super::Store;
 use crate::causal::{CausalContext, DotSet};
-use crate::cell::{CellId, Item, ObjectId, Path, TypeTag};
+use crate::cell::{CellId, Item, ObjectId, Path};
 use crate::error::FrameError;
-use crate::fragment::{CellPart, Claims, Fragment, Record};
+use crate::fragment::{CellPart, Claims, Fragment};
 use crate::id::{Dot, ReplicaId};
 use crate::mutant::{self, Mutant};
 use crate::time::WallMillis;
@@ -93,17 +93,7 @@ impl Store {
             dead.extend(self.live_in(&fragment.dots).map(|(dot, _)| dot).filter(|dot| !named.contains(dot)));
         }
         if mutant::is(Mutant::RemovesKillConcurrent) {
-            for (_, record) in &fragment.records {
-                match record {
-                    Record::Cells(cells) => {
-                        dead.extend(cells.iter().flat_map(|cell| self.items_of(cell)).map(|i| i.dot))
-                    }
-                    Record::Range(range) => {
-                        dead.extend(self.cells_in(range).flat_map(|(_, items)| items).map(|i| i.dot))
-                    }
-                }
-            }
-            dead.retain(|dot| !named.contains(dot));
+            dead.extend(self.planted_kills(fragment, &named));
         }
         match &fragment.claims {
             Claims::None => {}
@@ -129,7 +119,8 @@ impl Store {
             let revived = mutant::is(Mutant::DeadRevived) && !self.is_live(item.dot);
             if self.context.contains(item.dot) && !revived {
                 items_known += 1;
-            } else if self.mutant_drops(&part.cell, item) {
+            } else if self.planted_drop(&part.cell, item) {
+                // A planted bug refuses single items inside the join.
             } else if !item.is_expired(horizon) {
                 fresh.push((&part.cell, item));
             }
@@ -150,19 +141,6 @@ impl Store {
         let live = self.items_of(&part.cell).iter().map(|item| item.dot);
         let judged = |dot: Dot| context.contains(dot) || mutant::is(Mutant::ClaimsJudgedByReceiver);
         live.filter(move |dot| judged(*dot) && !listed(*dot))
-    }
-
-    /// For mutants that refuse single items inside a join.
-    fn mutant_drops(&self, cell: &CellId, item: &Item) -> bool {
-        let newer = |held: &Item| (held.hlc, held.dot) > (item.hlc, item.dot);
-        let loses = || cell.object.ty == TypeTag::LWW_MAP && self.items_of(cell).iter().any(newer);
-        (mutant::is(Mutant::LwwLoserDropped) && loses())
-            || (mutant::is(Mutant::CapDropsItems) && self.is_beyond_cap(cell))
-    }
-
-    /// For mutants: the cell's object is not here and there is no room for it.
-    fn is_beyond_cap(&self, cell: &CellId) -> bool {
-        self.crdts >= self.limits.crdts_max && !self.is_present(cell.object.key.as_str(), cell.object.ty)
     }
 
     fn expired(&self, horizon: WallMillis) -> impl Iterator<Item = Dot> + '_ {

@@ -14,6 +14,7 @@ mod join;
 mod lattice;
 mod log;
 mod offer;
+mod planted;
 mod records;
 mod root;
 
@@ -169,7 +170,7 @@ impl Store {
     /// Begins a new, empty log: this state goes into another life.
     pub(crate) fn forget_log(&mut self) {
         self.log = StatusLog::default();
-        self.mutate_image();
+        self.planted_image();
     }
 
     pub(crate) fn set_limits(&mut self, limits: Limits) {
@@ -181,23 +182,6 @@ impl Store {
         if mutant::is(Mutant::DamagedCellDropped) {
             let damaged = self.live.keys().next().copied();
             damaged.into_iter().for_each(|dot| drop(self.kill(dot)));
-        }
-    }
-
-    /// For mutants: the items of the newest step are not in the image.
-    pub(crate) fn mutant_lose_newest(&mut self) {
-        let newest = self.log.entries().last().map(|entry| entry.dots.clone()).unwrap_or_default();
-        newest.dots().for_each(|dot| drop(self.kill(dot)));
-    }
-
-    /// For mutants: what a durable image loses.
-    fn mutate_image(&mut self) {
-        if mutant::is(Mutant::RecordsNotPersisted) {
-            self.records = Records::default();
-        }
-        if mutant::is(Mutant::FloorsNotPersisted) {
-            let kept = std::mem::take(&mut self.records);
-            kept.iter().for_each(|(dot, record)| self.records.insert(dot, record.clone(), &self.limits));
         }
     }
 

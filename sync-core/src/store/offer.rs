@@ -113,18 +113,6 @@ impl Store {
         parts.into_iter().map(part).collect()
     }
 
-    /// For mutants: `dots` without the newest events of the last step.
-    fn before_newest(&self, dots: &DotSet) -> DotSet {
-        let mut older = dots.clone();
-        let newest = self.log.entries().last().into_iter().flat_map(|entry| entry.dots.intervals());
-        for (replica, interval) in newest.filter(|(replica, i)| i.last == self.context.get(*replica)) {
-            for seq in interval.first..=interval.last {
-                older.remove(Dot::new(replica, seq));
-            }
-        }
-        older
-    }
-
     fn live_in_range(&self, range: &PathRange) -> DotSet {
         self.cells_in(range).flat_map(|(_, items)| items.iter().map(|item| item.dot)).collect()
     }
