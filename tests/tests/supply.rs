@@ -28,7 +28,11 @@ const LICENCES: &[&str] = &[
 ];
 
 /// Crates of which two versions are linked, each with the reason. Keep it short.
-const DUPLICATES: &[(&str, &str)] = &[("embedded-io", "postcard names both, for features that are off")];
+const DUPLICATES: &[(&str, &str)] = &[
+    ("embedded-io", "postcard names both, for features that are off"),
+    ("getrandom", "0.2 is ring's, until its next release"),
+    ("syn", "build time only: two generations of derive macros"),
+];
 
 fn metadata() -> Value {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
