@@ -78,9 +78,12 @@ impl Histories {
     /// Writes out the histories named since the last time.
     pub(super) fn settle(&mut self, ops: &[Op]) {
         for set in &self.sets[self.histories.len()..] {
+            // Who saw another had seen more than it, so this is an order in which they can have happened.
+            let mut in_order: Vec<&Op> = set.iter().map(|op| &ops[usize::from(*op)]).collect();
+            in_order.sort_by_key(|op| op.seen.columns().map(|(_, count)| count).sum::<u64>());
             let mut history = History::default();
-            for op in set {
-                history.record(ops[usize::from(*op)].clone());
+            for op in in_order {
+                history.record(op.clone());
             }
             self.histories.push(history);
         }

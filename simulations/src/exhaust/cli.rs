@@ -65,7 +65,7 @@ pub fn command(args: &Args) -> ExitCode {
     let jobs = usize::try_from(args.jobs).unwrap_or(1);
     if !args.json {
         println!(
-            "{:<10} {:<62} {:>9} {:>5}  {:<15} {:>10} {:>7}",
+            "{:<10} {:<74} {:>9} {:>5}  {:<15} {:>10} {:>7}",
             "type", "scope", "states", "depth", "", "violations", "seconds"
         );
     }
@@ -84,8 +84,13 @@ pub fn command(args: &Args) -> ExitCode {
 /// The searches of the plan that the options leave, the long ones first.
 fn plan(args: &Args) -> Vec<Scope> {
     let kinds = [Kind::Set, Kind::Map, Kind::Counter];
-    let shapes: [fn(Kind) -> Scope; 4] =
-        [Scope::pair, Scope::trio, Scope::pair_without_crash, Scope::pair_with_cuts];
+    let shapes: [fn(Kind) -> Scope; 5] = [
+        Scope::pair,
+        Scope::trio,
+        Scope::pair_without_crash,
+        Scope::pair_with_cuts,
+        Scope::pair_with_short_memory,
+    ];
     let all = shapes.iter().flat_map(|shape| kinds.map(shape));
     all.filter(|scope| args.kind.is_none_or(|only| only.kind() == scope.kind))
         .filter(|scope| args.replicas.is_none_or(|only| only == scope.replicas as u64))
@@ -126,7 +131,7 @@ fn print_row(report: &Report) {
     let outcome = outcome(report);
     let violations = usize::from(report.violation.is_some());
     let (name, text) = (type_name(scope.kind), describe(scope));
-    println!("{name:<10} {text:<62} {states:>9} {depth:>5}  {outcome:<15} {violations:>10} {seconds:>7.1}");
+    println!("{name:<10} {text:<74} {states:>9} {depth:>5}  {outcome:<15} {violations:>10} {seconds:>7.1}");
     if let Some(violation) = &report.violation {
         println!("  violation: {}", violation.what);
         for (nth, line) in violation.story.iter().enumerate() {
@@ -155,7 +160,8 @@ fn describe(scope: &Scope) -> String {
         (_, false) => "1 crash",
         (_, true) => "1 crash, links cut at will",
     };
-    format!("{replicas} replicas, {operations} operations of {kinds}, any sends, {faults}")
+    let memory = if scope.short_memory { ", logs and records of 1" } else { "" };
+    format!("{replicas} replicas, {operations} operations of {kinds}, any sends, {faults}{memory}")
 }
 
 fn type_name(kind: Kind) -> &'static str {

@@ -139,7 +139,7 @@ impl Local {
                 let disk = self.wedged.take().expect("a node crashes after its disk has stopped");
                 let (image, _) = all.images[disk.image as usize].clone();
                 self.life += 1;
-                let mut config = config(self.index, self.life);
+                let mut config = config(&all.scope, self.index, self.life);
                 config.owner = image.owner();
                 self.node = Node::restart(config, image, self.now());
                 let index = self.index;

@@ -143,8 +143,9 @@ impl Locals {
 
     /// The nodes at the start: linked, introduced, and agreed that all are empty.
     pub(super) fn start(&mut self) -> Result<Vec<u32>, String> {
+        let scope = self.scope;
         let fresh = |index| Local {
-            node: Node::new(config(index, 0), now(Timestamp::ZERO)),
+            node: Node::new(config(&scope, index, 0), now(Timestamp::ZERO)),
             index,
             life: 0,
             clock: Timestamp::ZERO,
@@ -264,7 +265,7 @@ impl Locals {
     }
 
     pub(super) fn image(&mut self, image: Image) -> u32 {
-        let disk = Node::restart(probe(0), image.clone(), now(Timestamp::ZERO));
+        let disk = Node::restart(probe(&self.scope), image.clone(), now(Timestamp::ZERO));
         let mut hasher = blake3::Hasher::new();
         hasher.update(&disk.state_key(now(Timestamp::ZERO))).update(&image.owner().0);
         let next = number(self.images.len());
@@ -298,8 +299,8 @@ impl Locals {
 }
 
 /// A life that never writes, to look at what an image holds.
-fn probe(node: usize) -> sync_core::node::Config {
-    let mut config = config(node, 0);
+fn probe(scope: &Scope) -> sync_core::node::Config {
+    let mut config = config(scope, 0, 0);
     config.replica = ReplicaId([0xee; 16]);
     config
 }

@@ -1,7 +1,7 @@
 //! How far a search goes: which type, how many replicas, and how much of everything may happen.
 
 use sync_core::id::{NodeId, OwnerId, ReplicaId};
-use sync_core::limits::Timing;
+use sync_core::limits::{Limits, Timing};
 use sync_core::node::{Config, Persistence};
 use sync_core::time::Span;
 
@@ -40,6 +40,8 @@ pub struct Scope {
     pub crashes: usize,
     /// True if links may break and stand again, any number of times.
     pub cuts: bool,
+    /// True if a node keeps one entry of its log and one record, so that most repairs go by the fallback.
+    pub short_memory: bool,
     /// The search stops after the level in which this many states were seen.
     pub states_max: usize,
     /// One in so many states is healed, chosen by its hash; 1 heals all.
@@ -56,6 +58,7 @@ impl Scope {
             operations: 3,
             crashes: 1,
             cuts: false,
+            short_memory: false,
             states_max: usize::MAX,
             heal_every: 64,
         }
@@ -69,6 +72,11 @@ impl Scope {
     /// Two replicas, two operations of two kinds, links that break and stand again at will.
     pub fn pair_with_cuts(kind: Kind) -> Self {
         Self { operations: 2, crashes: 0, cuts: true, ..Self::pair(kind) }
+    }
+
+    /// Two replicas, three operations of two kinds, logs and records of one entry.
+    pub fn pair_with_short_memory(kind: Kind) -> Self {
+        Self { crashes: 0, short_memory: true, ..Self::pair(kind) }
     }
 
     /// Three replicas, three operations of two kinds, one crash, cut at five million states.
@@ -129,10 +137,13 @@ pub(super) fn node_id(node: usize) -> NodeId {
 /// Periods are a few microseconds, so that jitter, a quarter of them, rounds to nothing and one tick
 /// passes all of them. The clock stands still between ticks, so states differ by what was done and not
 /// by when.
-pub(super) fn config(node: usize, life: usize) -> Config {
+pub(super) fn config(scope: &Scope, node: usize, life: usize) -> Config {
     let owner = OwnerId([u8::try_from(node + 1).expect("there are three nodes at most"); 16]);
     let mut config = Config::new(node_id(node), replica(column(node, life)), owner, [7; 32]);
     config.persistence = Persistence::Driver;
+    if scope.short_memory {
+        config.limits = Limits { log_entries_max: 1, records_max: 1, ..Limits::default() };
+    }
     config.timing = Timing {
         sync_interval: Span::from_micros(2),
         sync_timeout: Span::from_micros(2),
