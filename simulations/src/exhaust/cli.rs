@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::Args as ClapArgs;
 
-use super::{Alphabet, REPLICAS_MAX, Report, Scope, explore};
+use super::search::{Level, Search};
+use super::{Alphabet, REPLICAS_MAX, Report, Scope};
 use crate::history::Kind;
 
 /// What to search. Without options: the whole plan, every type.
@@ -114,7 +115,7 @@ fn run(scopes: &[Scope], jobs: usize, done: &(dyn Fn(&Report) + Sync)) -> Vec<Re
                     let nth = next.fetch_add(1, Ordering::Relaxed);
                     scopes.get(nth).zip(reports.get(nth))
                 } {
-                    let report = explore(*scope);
+                    let report = Search::new(*scope).run(&|level| progress(scope, level));
                     done(&report);
                     *place.lock().expect("no thread panics while it holds the lock") = Some(report);
                 }
@@ -124,6 +125,16 @@ fn run(scopes: &[Scope], jobs: usize, done: &(dyn Fn(&Report) + Sync)) -> Vec<Re
     let taken =
         |place: Mutex<Option<Report>>| place.into_inner().expect("no thread panics while it holds the lock");
     reports.into_iter().filter_map(taken).collect()
+}
+
+/// Tells whoever waits at a terminal how far a search has come.
+fn progress(scope: &Scope, level: &Level) {
+    let Level { depth, states, waiting } = level;
+    eprintln!(
+        "{}, {}: depth {depth}, {states} states, {waiting} to search",
+        type_name(scope.kind),
+        describe(scope)
+    );
 }
 
 fn print_row(report: &Report) {

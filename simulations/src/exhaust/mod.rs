@@ -110,5 +110,5 @@ impl Report {
 /// assert!(report.exhausted && report.violation.is_none(), "{report:?}");
 /// ```
 pub fn explore(scope: Scope) -> Report {
-    search::Search::new(scope).run()
+    search::Search::new(scope).run(&|_| {})
 }

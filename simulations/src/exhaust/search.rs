@@ -11,6 +11,16 @@ use super::state::{Move, State};
 use super::story;
 use super::visited::{Found, Visited};
 
+/// How far a search has come at the end of a level.
+pub(super) struct Level {
+    /// Moves from the start.
+    pub(super) depth: usize,
+    /// Distinct states seen.
+    pub(super) states: usize,
+    /// States of the next level, to be searched for the first time or again.
+    pub(super) waiting: usize,
+}
+
 /// A search under way.
 pub(super) struct Search {
     pub(super) scope: Scope,
@@ -42,7 +52,7 @@ impl Search {
         Ok(State { nodes, history: 0, frames: Box::default() })
     }
 
-    pub(super) fn run(mut self) -> Report {
+    pub(super) fn run(mut self, level_done: &dyn Fn(&Level)) -> Report {
         let began = Instant::now();
         let mut report = Report::of(self.scope);
         let start = match self.start() {
@@ -66,6 +76,7 @@ impl Search {
             }
             report.depth += usize::from(!next.is_empty());
             level = next;
+            level_done(&Level { depth: report.depth, states: self.visited.len(), waiting: level.len() });
         }
         report.exhausted = level.is_empty() && report.violation.is_none();
         report.states = self.visited.len();
