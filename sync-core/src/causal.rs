@@ -197,6 +197,11 @@ impl DotSet {
         self.0.get(&replica).and_then(|list| list.last()).map_or(0, |interval| interval.last)
     }
 
+    /// The lowest sequence named of `replica`; 0 if none.
+    pub fn bottom(&self, replica: ReplicaId) -> u64 {
+        self.0.get(&replica).and_then(|list| list.first()).map_or(0, |interval| interval.first)
+    }
+
     /// Every dot. The caller has bounded the set: a hostile interval can name 2^40 of them.
     pub fn dots(&self) -> impl Iterator<Item = Dot> + '_ {
         self.intervals().flat_map(|(replica, interval)| {

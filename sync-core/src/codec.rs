@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::dictionary::Names;
 use crate::error::FrameError;
 use crate::id::{Dot, ReplicaId};
 
@@ -34,6 +35,11 @@ impl Writer {
             value >>= 7;
         }
         self.bytes.push((value & 0x7f) as u8);
+    }
+
+    /// A signed varint: zigzag, so that small numbers of either sign are short.
+    pub fn signed(&mut self, value: i64) {
+        self.varint((value << 1 ^ value >> 63).cast_unsigned());
     }
 
     /// A length as a varint.
@@ -121,6 +127,12 @@ impl<'a> Reader<'a> {
         Err(FrameError::Field { field, value })
     }
 
+    /// A signed varint.
+    pub fn signed(&mut self, field: &'static str) -> Result<i64, FrameError> {
+        let value = self.varint(field)?;
+        Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
+    }
+
     /// A varint of at most `max`.
     pub fn varint_max(&mut self, field: &'static str, max: u64) -> Result<u64, FrameError> {
         let value = self.varint(field)?;
@@ -163,10 +175,18 @@ impl<'a> Reader<'a> {
 }
 
 /// The replicas that a frame names, each once: dots carry an index into this table.
+///
+/// An entry is one byte for the frame's two ends, the place in the frame's base for a replica of it, and
+/// sixteen bytes for any other; the shortest form that fits is the only one.
 #[derive(Clone, Debug, Default)]
 pub struct ReplicaTable {
     ids: Vec<ReplicaId>,
 }
+
+const ENTRY_WHOLE: u64 = 0;
+const ENTRY_FROM: u64 = 1;
+const ENTRY_TO: u64 = 2;
+const ENTRY_BASE: u64 = 3;
 
 impl ReplicaTable {
     /// The table of `ids`.
@@ -174,21 +194,57 @@ impl ReplicaTable {
         Self { ids: ids.into_iter().collect() }
     }
 
+    /// Number of replicas.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// True if no replica is named.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// The shortest form of `id`; what [`ENTRY_WHOLE`] names follows in full.
+    fn entry(id: ReplicaId, names: &Names) -> u64 {
+        let place = || names.base.as_ref().and_then(|base| base.place(id));
+        match id {
+            id if id == names.from => ENTRY_FROM,
+            id if id == names.to => ENTRY_TO,
+            _ => place().map_or(ENTRY_WHOLE, |at| ENTRY_BASE + at as u64),
+        }
+    }
+
     /// Writes the number of ids and the ids, ascending.
-    pub fn write(&self, out: &mut Writer) {
+    pub fn write(&self, names: &Names, out: &mut Writer) {
         out.count(self.ids.len());
         for id in &self.ids {
-            out.fixed(&id.0);
+            let entry = Self::entry(*id, names);
+            out.varint(entry);
+            if entry == ENTRY_WHOLE {
+                out.fixed(&id.0);
+            }
         }
     }
 
     /// Reads what [`Self::write`] wrote.
-    pub fn read(input: &mut Reader<'_>) -> Result<Self, FrameError> {
-        let count = input.count("replica table", 16)?;
+    pub fn read(names: &Names, input: &mut Reader<'_>) -> Result<Self, FrameError> {
+        let count = input.count("replica table", 1)?;
         let mut ids = Vec::with_capacity(count);
         for _ in 0..count {
-            let id = ReplicaId(input.fixed("replica table")?);
-            if ids.last().is_some_and(|last| *last >= id) {
+            let entry = input.varint("replica table")?;
+            let id = match entry {
+                ENTRY_WHOLE => ReplicaId(input.fixed("replica table")?),
+                ENTRY_FROM => names.from,
+                ENTRY_TO => names.to,
+                _ => {
+                    let columns = names.base.as_ref().map_or(&[][..], |base| base.columns());
+                    let at = usize::try_from(entry - ENTRY_BASE).ok();
+                    let column = at.and_then(|at| columns.get(at));
+                    column.ok_or(FrameError::Field { field: "replica table", value: entry })?.0
+                }
+            };
+            let shortest = Self::entry(id, names) == entry;
+            if !shortest || ids.last().is_some_and(|last| *last >= id) {
                 return Err(FrameError::Order { field: "replica table" });
             }
             ids.push(id);
@@ -209,6 +265,25 @@ impl ReplicaTable {
             .ok()
             .and_then(|index| self.ids.get(index).copied())
             .ok_or(FrameError::Field { field, value: index })
+    }
+
+    /// Writes an index and a number below `max` in one varint: small numbers of few replicas take one byte.
+    pub fn write_pair(&self, replica: ReplicaId, number: u64, out: &mut Writer) {
+        let index = self.ids.binary_search(&replica).expect("the table was made from the same fragment");
+        out.varint(number * self.ids.len() as u64 + index as u64);
+    }
+
+    /// Reads what [`Self::write_pair`] wrote.
+    pub fn read_pair(
+        &self,
+        field: &'static str,
+        input: &mut Reader<'_>,
+    ) -> Result<(ReplicaId, u64), FrameError> {
+        let pair = input.varint(field)?;
+        let len = self.ids.len() as u64;
+        let index = pair.checked_rem(len).ok_or(FrameError::Field { field, value: pair })?;
+        let at = usize::try_from(index).expect("an index is below the length of the table");
+        Ok((self.ids[at], pair / len))
     }
 
     /// Writes a dot as index and sequence.
@@ -243,12 +318,15 @@ mod tests {
         for _ in 0..2_000 {
             let value: u64 = rng.random::<u64>() >> rng.random_range(0..64);
             let mut out = Writer::default();
+            let signed = value.cast_signed().wrapping_neg();
             out.varint(value);
+            out.signed(signed);
             out.bytes(b"payload");
             let bytes = out.finish();
-            assert_eq!(bytes, postcard::to_allocvec(&(value, &b"payload"[..])).unwrap());
+            assert_eq!(bytes, postcard::to_allocvec(&(value, signed, &b"payload"[..])).unwrap());
             let mut input = Reader::new(&bytes);
             assert_eq!(input.varint("value").unwrap(), value);
+            assert_eq!(input.signed("signed").unwrap(), signed);
             assert_eq!(input.bytes("payload", 7).unwrap(), b"payload");
             input.finish().unwrap();
         }

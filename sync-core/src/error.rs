@@ -4,6 +4,7 @@
 //! [`FrameError`] is about bytes from a peer. A broken invariant of ours is a panic whose message says
 //! why it was thought to hold; it is never one of these.
 
+use crate::dictionary::{BaseId, Versions};
 use crate::id::{Dot, NamespaceId, ReplicaId};
 
 /// Why a local write did not happen. In every case nothing was minted and no state changed.
@@ -108,13 +109,30 @@ pub enum FrameError {
         /// Bytes left over.
         extra: usize,
     },
-    /// The frame speaks a protocol version that this build does not.
-    #[error("protocol version {version} is not spoken here (this build speaks {ours})")]
+    /// The frame speaks a protocol version that this node does not.
+    #[error("protocol version {version} is not spoken here (this node speaks {ours})")]
     Version {
         /// The frame's version.
         version: u8,
         /// Ours.
-        ours: u8,
+        ours: Versions,
+    },
+    /// The frame is for another incarnation, from one that has not introduced itself, or of a namespace that is
+    /// not open here. The node introduces itself again.
+    #[error(
+        "the frame's route is none of this link's: it is of another life, or of a namespace that is not open"
+    )]
+    UnknownRoute,
+    /// The frame states a context as the difference from one that is not held here. The node asks for the whole;
+    /// an answer to a pull long done is dropped.
+    #[error("the frame builds on context {base:?}, which is not held here")]
+    UnknownBase {
+        /// The frame's namespace.
+        namespace: NamespaceId,
+        /// What it builds on.
+        base: BaseId,
+        /// True if the frame answers a pull.
+        answer: bool,
     },
     /// The frame is of a kind that this version does not have.
     #[error("no frame of kind {kind} exists in this version")]
@@ -223,7 +241,11 @@ impl FrameError {
             | Self::Gap { .. }
             | Self::DotTwice { .. }
             | Self::OutsideDots { .. } => true,
-            Self::OwnDots { .. } | Self::ClockAhead { .. } | Self::Ceiling { .. } => false,
+            Self::UnknownRoute
+            | Self::UnknownBase { .. }
+            | Self::OwnDots { .. }
+            | Self::ClockAhead { .. }
+            | Self::Ceiling { .. } => false,
         }
     }
 }

@@ -27,6 +27,7 @@
 pub mod causal;
 pub mod cell;
 pub mod codec;
+pub mod dictionary;
 pub mod error;
 pub mod fragment;
 pub mod id;

@@ -1,45 +1,50 @@
 //! The frames that nodes exchange, and their bytes.
 //!
 //! A frame is a version byte, a kind byte and the kind's fields; `docs/protocol.md` lists them. Every
-//! frame but [`Hello`] and [`Part`] names its namespace and both incarnations. Each is idempotent: loss,
-//! duplication and reordering cost only time.
+//! frame but [`Hello`] names its namespace and both incarnations. Each is idempotent: loss, duplication
+//! and reordering cost only time.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::causal::CausalContext;
 use crate::codec::{Reader, ReplicaTable, Writer};
+use crate::dictionary::{Base, Dictionary, Names, RouteTag, Version, Versions};
 use crate::error::FrameError;
-use crate::fragment::{Fragment, read_context, write_context};
-use crate::id::{Dot, NamespaceId, NodeId, ReplicaId, StateId};
+use crate::fragment::{Fragment, changed, read_columns, read_context, write_columns, write_context};
+use crate::id::{NodeId, ReplicaId, StateId};
 use crate::limits::Limits;
 use crate::merkle::Fingerprint;
 use crate::time::WallMillis;
 
-/// The version byte of every frame that this build writes and reads.
-pub const PROTOCOL_VERSION: u8 = 1;
+pub use crate::dictionary::Route;
 
 /// Longest cluster label, in bytes.
 pub const LABEL_BYTES_MAX: usize = 64;
 
-/// Whose frame it is: the namespace and the two incarnations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// The causal domain.
-    pub namespace: NamespaceId,
-    /// The sender's incarnation.
-    pub from: ReplicaId,
-    /// The incarnation that the sender means. Another one drops the frame and answers `Hello`.
-    pub to: ReplicaId,
-    /// How many events of `to` the sender knows. A life that has minted fewer was set back (a copied
-    /// disk, a machine put back to an earlier image of its memory): it learns so before it joins anything.
-    pub known: u64,
+/// How a frame is put into bytes: what the two ends have agreed on.
+#[derive(Clone, Debug)]
+pub struct Dialect {
+    /// The protocol version.
+    pub version: Version,
+    /// A context that the reader holds, for frames that name replicas.
+    pub base: Option<Arc<Base>>,
+}
+
+impl Default for Dialect {
+    /// The newest version, without a base.
+    fn default() -> Self {
+        Self { version: Versions::default().max, base: None }
+    }
 }
 
 /// The first frame of a connection, and the answer to a frame for another incarnation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
-    /// Feature bits; none are defined in version 1, unknown ones are ignored.
+    /// Feature bits; none are defined yet, unknown ones are ignored.
     pub features: u32,
+    /// The protocol versions that the sender speaks.
+    pub versions: Versions,
     /// The cluster's label; nodes of different labels do not talk.
     pub cluster: String,
     /// The sender; must be the node that the connection's certificate names.
@@ -66,6 +71,8 @@ pub struct Root {
     pub behind: bool,
     /// True if the sender wants to be told when the states are equal.
     pub wants_reply: bool,
+    /// True if the sender could not resolve a base: the receiver states contexts whole from here on.
+    pub wants_whole: bool,
 }
 
 /// Entries `lo..hi` of the sender's log, resolved at sending.
@@ -96,8 +103,6 @@ pub struct Pull {
     pub context: CausalContext,
     /// Its horizon.
     pub horizon: WallMillis,
-    /// Its root: with equal context and horizon, another root proves damage.
-    pub root: Fingerprint,
 }
 
 /// Answers a pull: what its context lacked, of one snapshot.
@@ -105,6 +110,9 @@ pub struct Pull {
 pub struct Give {
     /// The sender's log head at that snapshot.
     pub head: u64,
+    /// The Merkle root at that snapshot: who then knows the same events and has another root is damaged, or the
+    /// sender is.
+    pub root: Fingerprint,
     /// What the receiver lacked, with claims.
     pub fragment: Fragment,
 }
@@ -150,57 +158,52 @@ const GIVE: u8 = 6;
 const PART: u8 = 7;
 
 /// Bytes of a [`Part`] frame besides its slice, at most.
-pub(crate) const PART_OVERHEAD: usize = 2 + 8 + 16 + 16 + 10 + 10 + 10 + 10 + 10;
+pub(crate) const PART_OVERHEAD: usize = 2 + 8 + 10 + 10 + 10 + 10 + 10;
 
 impl Frame {
-    /// The frame's bytes.
-    pub fn encode(&self) -> Vec<u8> {
+    /// The frame's bytes. [`Hello`] is the same in every version, so that any two nodes can agree on one.
+    pub fn encode(&self, dialect: &Dialect) -> Vec<u8> {
         let mut out = Writer::default();
-        out.byte(PROTOCOL_VERSION);
+        let hello = matches!(self, Self::Hello(_));
+        out.byte(if hello { Version::WHOLE.0 } else { dialect.version.0 });
         match self {
-            Self::Hello(hello) => {
-                out.byte(HELLO);
-                out.fixed(&hello.features.to_le_bytes());
-                out.bytes(hello.cluster.as_bytes());
-                out.fixed(&hello.node.0);
-                out.fixed(&hello.incarnation.0);
-                out.varint(hello.clock.0);
-                out.byte(u8::from(hello.wants_reply));
-            }
+            Self::Hello(hello) => write_hello(hello, &mut out),
             Self::Root(route, root) => {
                 write_route(ROOT, route, &mut out);
                 out.fixed(&root.state.0);
                 out.varint(root.head);
                 out.varint(root.clock.0);
-                out.byte(u8::from(root.behind) | u8::from(root.wants_reply) << 1);
+                let flags = [root.behind, root.wants_reply, root.wants_whole];
+                out.byte(flags.into_iter().rev().fold(0, |byte, flag| byte << 1 | u8::from(flag)));
             }
             Self::Push(route, push) => {
                 write_route(PUSH, route, &mut out);
                 out.varint(push.lo);
-                out.varint(push.hi);
-                push.fragment.write(&mut out);
+                out.varint(push.hi - push.lo);
+                write_fragment(route, &push.fragment, dialect, &mut out);
             }
             Self::Ack(route, ack) => {
                 write_route(ACK, route, &mut out);
-                match ack.hi {
-                    None => out.byte(0),
-                    Some(hi) => {
-                        out.byte(1);
-                        out.varint(hi);
-                    }
-                }
-                write_table_and_context(&ack.known, &mut out);
+                out.varint(ack.hi.map_or(0, |hi| hi + 1));
+                let names = write_names(route, dialect, &mut out);
+                let table = ReplicaTable::new(ack.known.columns().map(|(id, _)| id).collect());
+                table.write(&names, &mut out);
+                write_columns(&ack.known, &table, &names, &mut out);
             }
             Self::Pull(route, pull) => {
                 write_route(PULL, route, &mut out);
                 out.varint(pull.horizon.0);
-                out.fixed(&pull.root.0);
-                write_table_and_context(&pull.context, &mut out);
+                let names = write_names(route, dialect, &mut out);
+                let ids: BTreeSet<ReplicaId> = changed(&pull.context, &names).map(|(id, _)| id).collect();
+                let table = ReplicaTable::new(ids);
+                table.write(&names, &mut out);
+                write_context(&pull.context, &table, &names, &mut out);
             }
             Self::Give(route, give) => {
                 write_route(GIVE, route, &mut out);
                 out.varint(give.head);
-                give.fragment.write(&mut out);
+                out.fixed(&give.root.0);
+                write_fragment(route, &give.fragment, dialect, &mut out);
             }
             Self::Part(route, part) => {
                 write_route(PART, route, &mut out);
@@ -213,70 +216,91 @@ impl Frame {
         out.finish()
     }
 
-    /// Reads one frame of at most [`Limits::message_bytes_max`].
+    /// Reads one frame of at most [`Limits::message_bytes_max`]; `dictionary` says what its sender need not
+    /// spell out ([`crate::node::Node::reads`]).
     ///
     /// # Errors
     /// What is wrong with the bytes, and where. Nothing is allocated before its length is checked.
     ///
     /// ```
+    /// use sync_core::dictionary::{Dictionary, Versions};
     /// use sync_core::{error::FrameError, limits::Limits, message::Frame};
-    /// let refused = Frame::decode(&[9, 2], &Limits::default());
-    /// assert_eq!(refused, Err(FrameError::Version { version: 9, ours: 1 }));
+    /// let refused = Frame::decode(&[9, 2], &Dictionary::default(), &Limits::default());
+    /// assert_eq!(refused, Err(FrameError::Version { version: 9, ours: Versions::default() }));
     /// ```
-    pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Self, FrameError> {
+    pub fn decode(bytes: &[u8], dictionary: &Dictionary, limits: &Limits) -> Result<Self, FrameError> {
         if bytes.len() > limits.message_bytes_max {
             return Err(FrameError::Oversize { len: bytes.len(), max: limits.message_bytes_max });
         }
-        Self::decode_unbounded(bytes, limits)
+        Self::decode_unbounded(bytes, dictionary, limits)
     }
 
     /// Reads one frame whose length the caller has bounded: an answer put together from parts.
-    pub(crate) fn decode_unbounded(bytes: &[u8], limits: &Limits) -> Result<Self, FrameError> {
+    pub(crate) fn decode_unbounded(
+        bytes: &[u8],
+        dictionary: &Dictionary,
+        limits: &Limits,
+    ) -> Result<Self, FrameError> {
         let mut input = Reader::new(bytes);
-        let version = input.byte("version")?;
-        if version != PROTOCOL_VERSION {
-            return Err(FrameError::Version { version, ours: PROTOCOL_VERSION });
+        let (version, ours) = (input.byte("version")?, dictionary.versions());
+        let kind = input.byte("kind")?;
+        let hello = kind == HELLO && version == Version::WHOLE.0;
+        if !hello && !ours.contains(Version(version)) {
+            return Err(FrameError::Version { version, ours });
         }
-        let frame = match input.byte("kind")? {
-            HELLO => Self::Hello(read_hello(&mut input)?),
-            ROOT => Self::Root(read_route(&mut input)?, read_root(&mut input)?),
-            PUSH => {
-                let route = read_route(&mut input)?;
-                let lo = input.varint("lo")?;
-                let hi = input.varint("hi")?;
-                if hi < lo {
-                    return Err(FrameError::Field { field: "hi", value: hi });
+        let input = &mut input;
+        let frame = if kind == HELLO {
+            Self::Hello(read_hello(input)?)
+        } else if (ROOT..=PART).contains(&kind) {
+            let route = dictionary.read_route(input)?;
+            let names = |input: &mut Reader<'_>| {
+                dictionary.read_base(&route, kind == GIVE, input).and_then(|names| {
+                    let whole = names.base.is_none() || version >= Version::DIFFERENCES.0;
+                    if whole { Ok(names) } else { Err(FrameError::Field { field: "base", value: 1 }) }
+                })
+            };
+            match kind {
+                ROOT => Self::Root(route, read_root(input)?),
+                PUSH => {
+                    let lo = input.varint("lo")?;
+                    let len = input.varint("hi")?;
+                    let hi = lo.checked_add(len).ok_or(FrameError::Field { field: "hi", value: len })?;
+                    let names = names(input)?;
+                    Self::Push(route, Push { lo, hi, fragment: Fragment::read(input, &names, limits)? })
                 }
-                Self::Push(route, Push { lo, hi, fragment: Fragment::read(&mut input, limits)? })
+                ACK => {
+                    let hi = input.varint("cursor")?.checked_sub(1);
+                    let names = names(input)?;
+                    let table = ReplicaTable::read(&names, input)?;
+                    let known = read_columns(&table, &names, input)?;
+                    if known.iter().any(|(_, seq)| *seq == 0) {
+                        return Err(FrameError::Field { field: "context", value: 0 });
+                    }
+                    let known = known.into_iter().collect();
+                    Self::Ack(route, Ack { hi, known })
+                }
+                PULL => {
+                    let horizon = WallMillis(input.varint("horizon")?);
+                    let names = names(input)?;
+                    let table = ReplicaTable::read(&names, input)?;
+                    Self::Pull(route, Pull { context: read_context(&table, &names, input)?, horizon })
+                }
+                GIVE => {
+                    let head = input.varint("head")?;
+                    let root = Fingerprint(input.fixed("root")?);
+                    let names = names(input)?;
+                    Self::Give(route, Give { head, root, fragment: Fragment::read(input, &names, limits)? })
+                }
+                _ => {
+                    let answer = input.varint("answer")?;
+                    let total = input.varint("total")?;
+                    let at = input.varint("at")?;
+                    let bytes = input.bytes("slice", limits.message_bytes_max)?.to_vec();
+                    Self::Part(route, Part { answer, total, at, bytes })
+                }
             }
-            ACK => {
-                let route = read_route(&mut input)?;
-                let hi = match read_flags("cursor", 1, &mut input)? {
-                    0 => None,
-                    _ => Some(input.varint("cursor")?),
-                };
-                Self::Ack(route, Ack { hi, known: read_table_and_context(&mut input)? })
-            }
-            PULL => {
-                let route = read_route(&mut input)?;
-                let horizon = WallMillis(input.varint("horizon")?);
-                let root = Fingerprint(input.fixed("root")?);
-                Self::Pull(route, Pull { context: read_table_and_context(&mut input)?, horizon, root })
-            }
-            GIVE => {
-                let route = read_route(&mut input)?;
-                let head = input.varint("head")?;
-                Self::Give(route, Give { head, fragment: Fragment::read(&mut input, limits)? })
-            }
-            PART => {
-                let route = read_route(&mut input)?;
-                let answer = input.varint("answer")?;
-                let total = input.varint("total")?;
-                let at = input.varint("at")?;
-                let bytes = input.bytes("slice", limits.message_bytes_max)?.to_vec();
-                Self::Part(route, Part { answer, total, at, bytes })
-            }
-            kind => return Err(FrameError::Kind { kind }),
+        } else {
+            return Err(FrameError::Kind { kind });
         };
         input.finish()?;
         Ok(frame)
@@ -298,19 +322,19 @@ impl Frame {
 
 fn write_route(kind: u8, route: &Route, out: &mut Writer) {
     out.byte(kind);
-    out.fixed(&route.namespace.0);
-    out.fixed(&route.from.0);
-    out.fixed(&route.to.0);
+    out.fixed(&RouteTag::of(route.namespace, route.from, route.to).0);
     out.varint(route.known);
 }
 
-fn read_route(input: &mut Reader<'_>) -> Result<Route, FrameError> {
-    Ok(Route {
-        namespace: NamespaceId(input.fixed("namespace")?),
-        from: ReplicaId(input.fixed("from")?),
-        to: ReplicaId(input.fixed("to")?),
-        known: input.varint_max("known of the receiver", Dot::SEQ_MAX)?,
-    })
+fn write_names(route: &Route, dialect: &Dialect, out: &mut Writer) -> Names {
+    let names = Names::new(route, dialect.base.clone());
+    names.write_base(out);
+    names
+}
+
+fn write_fragment(route: &Route, fragment: &Fragment, dialect: &Dialect, out: &mut Writer) {
+    let names = write_names(route, dialect, out);
+    fragment.write(&names, out);
 }
 
 fn read_flags(field: &'static str, max: u8, input: &mut Reader<'_>) -> Result<u8, FrameError> {
@@ -320,12 +344,29 @@ fn read_flags(field: &'static str, max: u8, input: &mut Reader<'_>) -> Result<u8
     }
 }
 
+fn write_hello(hello: &Hello, out: &mut Writer) {
+    out.byte(HELLO);
+    out.byte(hello.versions.min.0);
+    out.byte(hello.versions.max.0);
+    out.fixed(&hello.features.to_le_bytes());
+    out.bytes(hello.cluster.as_bytes());
+    out.fixed(&hello.node.0);
+    out.fixed(&hello.incarnation.0);
+    out.varint(hello.clock.0);
+    out.byte(u8::from(hello.wants_reply));
+}
+
 fn read_hello(input: &mut Reader<'_>) -> Result<Hello, FrameError> {
+    let (min, max) = (input.byte("oldest version")?, input.byte("newest version")?);
+    if min == 0 || max < min {
+        return Err(FrameError::Field { field: "newest version", value: u64::from(max) });
+    }
     let features = u32::from_le_bytes(input.fixed("features")?);
     let label = input.bytes("cluster label", LABEL_BYTES_MAX)?;
     let cluster = String::from_utf8(label.to_vec()).map_err(|_| FrameError::KeyEncoding)?;
     Ok(Hello {
         features,
+        versions: Versions { min: Version(min), max: Version(max) },
         cluster,
         node: NodeId(input.fixed("node")?),
         incarnation: ReplicaId(input.fixed("incarnation")?),
@@ -338,17 +379,7 @@ fn read_root(input: &mut Reader<'_>) -> Result<Root, FrameError> {
     let state = StateId(input.fixed("state id")?);
     let head = input.varint("head")?;
     let clock = WallMillis(input.varint("clock")?);
-    let flags = read_flags("root flags", 3, input)?;
-    Ok(Root { state, head, clock, behind: flags & 1 == 1, wants_reply: flags & 2 == 2 })
-}
-
-fn write_table_and_context(context: &CausalContext, out: &mut Writer) {
-    let table = ReplicaTable::new(context.columns().map(|(id, _)| id).collect::<BTreeSet<_>>());
-    table.write(out);
-    write_context(context, &table, out);
-}
-
-fn read_table_and_context(input: &mut Reader<'_>) -> Result<CausalContext, FrameError> {
-    let table = ReplicaTable::read(input)?;
-    read_context(&table, input)
+    let flags = read_flags("root flags", 7, input)?;
+    let [behind, wants_reply, wants_whole] = [1, 2, 4].map(|bit| flags & bit == bit);
+    Ok(Root { state, head, clock, behind, wants_reply, wants_whole })
 }

@@ -21,6 +21,8 @@ use crate::time::{Span, Timestamp};
 pub struct Session {
     /// A root is to be sent; the value says whether the peer shall confirm if the states are equal.
     pub root_due: Option<bool>,
+    /// The next root asks the peer to state contexts whole.
+    pub whole_due: bool,
     /// When the next root goes by itself.
     pub root_at: Option<Timestamp>,
     /// A pull is to be sent, or sent again.
@@ -31,6 +33,8 @@ pub struct Session {
     pub give_due: Option<CausalContext>,
     /// A long answer of which parts are still to be sent.
     pub giving: Option<Giving>,
+    /// An answer of ours is not acknowledged yet.
+    pub answered: bool,
     /// The outcome of the last exchange of roots.
     pub roots_equal: Option<bool>,
     /// The number, among all exchanges of this node, of the last one after which all that the peer then

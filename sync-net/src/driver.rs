@@ -179,10 +179,13 @@ impl Driver {
                 self.links.insert(peer, link);
                 self.handle(Input::Connected { peer });
             }
-            TransportEvent::Frame { peer, bytes } => match Frame::decode(&bytes, &self.shared.limits) {
-                Ok(frame) => self.handle(Input::Received { peer, frame, len: bytes.len() }),
-                Err(error) => self.handle(Input::Malformed { peer, error }),
-            },
+            TransportEvent::Frame { peer, bytes } => {
+                let dictionary = self.shared.core().reads(peer);
+                match Frame::decode(&bytes, &dictionary, &self.shared.limits) {
+                    Ok(frame) => self.handle(Input::Received { peer, frame, len: bytes.len() }),
+                    Err(error) => self.handle(Input::Malformed { peer, error }),
+                }
+            }
             TransportEvent::Written { peer, bytes } => self.handle(Input::Written { peer, bytes }),
             TransportEvent::Down { peer, reason } => {
                 tracing::info!(node, ?peer, reason, "link down");

@@ -213,6 +213,7 @@ mod tests {
     #[test]
     fn a_guest_that_left_is_still_listed() {
         let gone = PeerStatus {
+            version: None,
             node: NodeId([5; 32]),
             connected: false,
             incarnation: None,

@@ -53,6 +53,7 @@ pub struct Cluster {
     /// Frames under way, by sender and receiver.
     wires: BTreeMap<(u8, u8), VecDeque<Vec<u8>>>,
     events: Vec<(u8, Event)>,
+    parted: Vec<String>,
     /// Persist steps asked for and not yet granted, by node.
     unpersisted: BTreeMap<u8, PersistStep>,
     connected: BTreeSet<(u8, u8)>,
@@ -84,6 +85,7 @@ impl Cluster {
             now,
             wires: BTreeMap::new(),
             events: Vec::new(),
+            parted: Vec::new(),
             unpersisted: BTreeMap::new(),
             connected: BTreeSet::new(),
         }
@@ -180,7 +182,10 @@ impl Cluster {
                     self.unpersisted.insert(index, n);
                 }
                 Output::Event(event) => self.events.push((index, event)),
-                Output::Disconnect { peer, .. } => self.disconnect(index, peer.0[0] - 1),
+                Output::Disconnect { peer, reason } => {
+                    self.parted.push(reason.to_string());
+                    self.disconnect(index, peer.0[0] - 1);
+                }
             }
         }
     }
@@ -200,17 +205,21 @@ impl Cluster {
     /// Takes the frames under way, decoded.
     pub fn take_frames(&mut self, from: u8, to: u8) -> Vec<Frame> {
         let frames = self.take(from, to);
-        frames
-            .iter()
-            .map(|bytes| Frame::decode(bytes, &Limits::default()).expect("nodes send frames"))
-            .collect()
+        frames.iter().map(|bytes| self.read_sent(from, to, bytes)).collect()
+    }
+
+    /// Decodes a frame that `from` has sent to `to`.
+    pub fn read_sent(&mut self, from: u8, to: u8, bytes: &[u8]) -> Frame {
+        let dictionary = self.node(from).writes(node_id(to));
+        Frame::decode(bytes, &dictionary, &Limits::default()).expect("nodes send frames")
     }
 
     /// Gives bytes to `to` as if `from` had sent them.
     pub fn deliver(&mut self, from: u8, to: u8, bytes: &[u8]) {
         let limits = self.node(to).limits().clone();
         let (peer, len) = (node_id(from), bytes.len());
-        let input = match Frame::decode(bytes, &limits) {
+        let dictionary = self.node(to).reads(peer);
+        let input = match Frame::decode(bytes, &dictionary, &limits) {
             Ok(frame) => Input::Received { peer, frame, len },
             Err(error) => Input::Malformed { peer, error },
         };
@@ -263,6 +272,11 @@ impl Cluster {
     /// Moves time on without waking anybody or delivering anything.
     pub fn sleep(&mut self, span: Span) {
         self.now = self.now + span;
+    }
+
+    /// Why nodes have closed connections.
+    pub fn parted(&self) -> &[String] {
+        &self.parted
     }
 
     /// Takes the events that came since the last call.

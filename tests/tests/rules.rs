@@ -3,11 +3,11 @@
 //! Each tells the shortest story in which breaking the rule shows. `docs/rules.md` lists rule, test and
 //! the planted bug that turns the test red.
 
-use sync_core::causal::CausalContext;
 use sync_core::cell::TypeTag;
+use sync_core::fragment::{Claims, Fragment};
 use sync_core::id::OwnerId;
 use sync_core::limits::Limits;
-use sync_core::message::{Ack, Frame, Give, Push, Route};
+use sync_core::message::{Ack, Dialect, Frame, Give, Push, Route};
 use sync_core::node::{Event, Input, Node, Persistence};
 use sync_core::time::Span;
 use sync_core::types::{lww_map, or_set, pn_counter};
@@ -306,7 +306,7 @@ fn a_restarted_peer_is_not_pushed_from_the_cursor_of_its_former_life() {
     while or_set::len(cluster.store(1), "s") == 0 {
         while cluster.deliver_next(1, 0) {}
         for bytes in cluster.take(0, 1) {
-            let push = matches!(Frame::decode(&bytes, &Limits::default()), Ok(Frame::Push(..)));
+            let push = matches!(cluster.read_sent(0, 1, &bytes), Frame::Push(..));
             assert!(!push, "no cursor stands for this life, so nothing is pushed before a session");
             cluster.deliver(0, 1, &bytes);
         }
@@ -342,8 +342,7 @@ fn an_answer_is_joined_only_by_the_life_that_asked() {
     let mut give = None;
     while give.is_none() {
         let mut frames = cluster.take(0, 1);
-        let is_give =
-            |bytes: &Vec<u8>| matches!(Frame::decode(bytes, &Limits::default()), Ok(Frame::Give(..)));
+        let is_give = |bytes: &Vec<u8>| matches!(cluster.read_sent(0, 1, bytes), Frame::Give(..));
         give = frames.iter().position(is_give).map(|at| frames.swap_remove(at));
         frames.iter().for_each(|bytes| cluster.deliver(0, 1, bytes));
         while cluster.deliver_next(1, 0) {}
@@ -410,7 +409,7 @@ fn a_session_never_reaches_into_a_newer_state_than_its_context() {
                 }
                 cluster.write(0, |group| lww_map::put(group, "m", b"f", b"2"));
             }
-            cluster.deliver(0, 1, &frame.encode());
+            cluster.deliver(0, 1, &frame.encode(&Dialect::default()));
         }
         while cluster.deliver_next(1, 0) {}
     }
@@ -486,7 +485,7 @@ fn a_group_is_one_step_everywhere() {
     });
     let frames = cluster.take_frames(0, 1);
     assert_eq!(pushes(&frames).len(), 1);
-    cluster.deliver(0, 1, &frames[0].encode());
+    cluster.deliver(0, 1, &frames[0].encode(&Dialect::default()));
     assert_eq!(cluster.store(1).crdt_count(), 3);
 }
 
@@ -688,7 +687,7 @@ fn a_frame_that_shows_state_is_held_until_that_state_is_durable_and_never_cut() 
     let frames = cluster.take_frames(0, 1);
     assert_eq!(pushes(&frames).len(), 1);
     // A crash before durability: nobody has seen the write, so no dot is reused and nothing is lost.
-    frames.iter().for_each(|frame| cluster.deliver(0, 1, &frame.encode()));
+    frames.iter().for_each(|frame| cluster.deliver(0, 1, &frame.encode(&Dialect::default())));
     assert!(or_set::contains(cluster.store(1), "s", b"x"));
 }
 
@@ -699,16 +698,16 @@ fn equal_contexts_with_unequal_roots_raise_one_alarm_and_no_loop() {
     cluster.settle();
     cluster.events();
     // A damaged peer: it knows the same events and shows another root.
-    let (context, horizon) = (cluster.store(0).context().clone(), cluster.store(0).horizon());
+    let context = cluster.store(0).context().clone();
     let route = Route { namespace: namespace(), from: replica(1, 0), to: replica(0, 0), known: 0 };
-    let root = sync_core::merkle::Fingerprint([3; 32]);
-    let pull = sync_core::message::Pull { context, horizon, root };
+    let claims = Claims::Cells { context, ranges: Vec::new() };
+    let fragment = Fragment { claims, ..Fragment::default() };
+    let give = Give { head: 0, root: sync_core::merkle::Fingerprint([3; 32]), fragment };
     for _ in 0..3 {
-        cluster.deliver(1, 0, &Frame::Pull(route, pull.clone()).encode());
+        cluster.deliver(1, 0, &Frame::Give(route, give.clone()).encode(&Dialect::default()));
     }
     let alarms = cluster.events().into_iter().filter(|(_, event)| matches!(event, Event::Diverged { .. }));
     assert_eq!(alarms.count(), 1);
-    assert_eq!(pull.context.minus(&CausalContext::default()).len(), 1);
 }
 
 /// Breaks each rule and demands that its test turns red.

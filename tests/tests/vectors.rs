@@ -1,18 +1,22 @@
-//! Golden vectors: the bytes of every frame of version 1, frozen in `tests/vectors`.
+//! Golden vectors: the bytes of every frame, in version 1 and over a base in version 2, frozen in
+//! `tests/vectors`.
 //!
 //! A change here is a change of the protocol: it needs a new version, not a new vector. To write the
 //! vectors of frames that are new, delete nothing and run with `SYNC_WRITE_VECTORS=1`.
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use sync_core::causal::{CausalContext, DotSet};
 use sync_core::cell::{CellId, Hlc, Item, ObjectId, Path, PathRange, Payload, TypeTag};
+use sync_core::dictionary::{Base, Dictionary, Version, Versions};
+use sync_core::error::FrameError;
 use sync_core::fragment::{CellPart, Claims, Fragment, Record};
 use sync_core::id::{Dot, NamespaceId, NodeId, ReplicaId, StateId};
 use sync_core::limits::Limits;
 use sync_core::merkle::Fingerprint;
-use sync_core::message::{Ack, Frame, Give, Hello, Part, Pull, Push, Root, Route};
+use sync_core::message::{Ack, Dialect, Frame, Give, Hello, Part, Pull, Push, Root, Route};
 use sync_core::store::Store;
 use sync_core::time::WallMillis;
 use sync_tests::lab::{Lab, Mix};
@@ -83,6 +87,7 @@ fn context() -> CausalContext {
 fn frames() -> Vec<(&'static str, Frame)> {
     let hello = Hello {
         features: 0,
+        versions: Versions::default(),
         cluster: "shop".to_owned(),
         node: NodeId([0x11; 32]),
         incarnation: A,
@@ -95,12 +100,13 @@ fn frames() -> Vec<(&'static str, Frame)> {
         clock: WallMillis(1_750_000_000_000),
         behind: true,
         wants_reply: true,
+        wants_whole: false,
     };
     let range = PathRange::whole(ObjectId::new("cart/17850", TypeTag::OR_SET));
     let cells = Claims::Cells { context: context(), ranges: vec![(range, DotSet::of(Dot::new(C, 8)))] };
     let live = [Dot::new(A, 1), Dot::new(A, 4), Dot::new(A, 9), Dot::new(B, 300)].into_iter().collect();
     let whole = Claims::Whole { context: context(), live };
-    let pull = Pull { context: context(), horizon: WallMillis(7), root: Fingerprint([0x33; 32]) };
+    let pull = Pull { context: context(), horizon: WallMillis(7) };
     vec![
         ("hello", Frame::Hello(hello)),
         ("root", Frame::Root(route(), root)),
@@ -108,8 +114,14 @@ fn frames() -> Vec<(&'static str, Frame)> {
         ("ack", Frame::Ack(route(), Ack { hi: Some(14), known: context() })),
         ("ack_without_cursor", Frame::Ack(route(), Ack { hi: None, known: CausalContext::default() })),
         ("pull", Frame::Pull(route(), pull)),
-        ("give_cells", Frame::Give(route(), Give { head: 14, fragment: fragment(cells) })),
-        ("give_whole", Frame::Give(route(), Give { head: 14, fragment: fragment(whole) })),
+        (
+            "give_cells",
+            Frame::Give(route(), Give { head: 14, root: Fingerprint([0x33; 32]), fragment: fragment(cells) }),
+        ),
+        (
+            "give_whole",
+            Frame::Give(route(), Give { head: 14, root: Fingerprint([0x33; 32]), fragment: fragment(whole) }),
+        ),
         (
             "part",
             Frame::Part(route(), Part { answer: 3, total: 5_000_000, at: 999_000, bytes: vec![1, 2, 3] }),
@@ -133,16 +145,45 @@ fn assert_frozen(name: &str, text: &str) {
         fs::write(&path, text).expect("the vectors' folder is writable");
     }
     let frozen = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    assert_eq!(text, frozen, "{name}: the bytes of version 1 are frozen");
+    assert_eq!(text, frozen, "{name}: these bytes are frozen");
+}
+
+/// A context that both ends hold: older than [`context`] in one column, newer in none.
+fn base() -> Arc<Base> {
+    Arc::new(Base::of(&CausalContext::from_iter([(A, 2), (B, 299), (C, 1 << 40)])))
+}
+
+fn dictionary() -> Dictionary {
+    Dictionary::default().with(NamespaceId::named("default"), (A, B), vec![base()])
 }
 
 #[test]
 fn every_frame_has_the_bytes_of_its_golden_vector_and_reads_back() {
     for (name, frame) in frames() {
-        let bytes = frame.encode();
-        assert_eq!(Frame::decode(&bytes, &Limits::default()), Ok(frame), "{name} reads back");
+        let whole = Dialect { version: Version(1), base: None };
+        let bytes = frame.encode(&whole);
+        assert_eq!(Frame::decode(&bytes, &dictionary(), &Limits::default()), Ok(frame.clone()), "{name}");
         assert_frozen(name, &hex(&bytes));
+        let over_base = Dialect { version: Version(2), base: Some(base()) };
+        let bytes = frame.encode(&over_base);
+        assert_eq!(Frame::decode(&bytes, &dictionary(), &Limits::default()), Ok(frame), "{name} over a base");
+        assert_frozen(&format!("{name}_2"), &hex(&bytes));
     }
+}
+
+#[test]
+fn a_difference_from_an_unknown_context_and_a_foreign_route_are_told_apart_from_garbage() {
+    let (_, pull) = frames().into_iter().find(|(name, _)| *name == "pull").expect("it is in the list");
+    let bytes = pull.encode(&Dialect { version: Version(2), base: Some(base()) });
+    let namespace = NamespaceId::named("default");
+    let without = Dictionary::default().with(namespace, (A, B), Vec::new());
+    let unknown = FrameError::UnknownBase { namespace, base: base().id(), answer: false };
+    assert_eq!(Frame::decode(&bytes, &without, &Limits::default()), Err(unknown));
+    let foreign = Dictionary::default().with(namespace, (B, A), vec![base()]);
+    assert_eq!(Frame::decode(&bytes, &foreign, &Limits::default()), Err(FrameError::UnknownRoute));
+    let old = Dictionary::new(Versions { min: Version(1), max: Version(1) });
+    let refused = Frame::decode(&bytes, &old, &Limits::default());
+    assert!(matches!(refused, Err(FrameError::Version { version: 2, .. })), "{refused:?}");
 }
 
 #[test]
@@ -163,8 +204,10 @@ fn random_fragments_read_back_as_they_were_written() {
     for seed in 0..2_000 {
         let mut lab = Lab::with_history(seed, Mix::All, 30);
         let fragment = lab.fragment(0, 1);
-        let bytes = Frame::Give(route(), Give { head: seed, fragment: fragment.clone() }).encode();
-        match Frame::decode(&bytes, &Limits::default()) {
+        let bytes =
+            Frame::Give(route(), Give { head: seed, root: Fingerprint([0; 32]), fragment: fragment.clone() })
+                .encode(&Dialect::default());
+        match Frame::decode(&bytes, &dictionary(), &Limits::default()) {
             Ok(Frame::Give(_, give)) => assert_eq!(give.fragment, fragment),
             other => panic!("{other:?}"),
         }

@@ -8,7 +8,7 @@ use sync_core::id::{Dot, ReplicaId};
 use sync_core::limits::Limits;
 use sync_core::message::Frame;
 
-use super::{Checker, Origin, Step, Violation};
+use super::{Checker, Origin, Sent, Step, Violation};
 use crate::history::OpId;
 
 const NAME: &str = "frames are held";
@@ -68,12 +68,13 @@ impl Checker for Held {
         }
     }
 
-    fn sent(&mut self, node: usize, to: usize, frame: &[u8], _resting: bool) -> Result<(), Violation> {
+    fn sent(&mut self, sent: &Sent<'_>) -> Result<(), Violation> {
+        let Sent { node, to, bytes, dictionary, resting: _ } = *sent;
         let Some(pending) = self.pending.get(&node).filter(|_| self.durable.contains_key(&node)) else {
             return Ok(());
         };
         let Some(oldest) = pending.first() else { return Ok(()) };
-        let Ok(frame) = Frame::decode(frame, &self.limits) else { return Ok(()) };
+        let Ok(frame) = Frame::decode(bytes, dictionary, &self.limits) else { return Ok(()) };
         let shown = shown(&frame, oldest.first.replica);
         if shown >= oldest.first.seq {
             let what =
@@ -88,8 +89,9 @@ impl Checker for Held {
 mod tests {
     use super::*;
     use crate::checkers::bench::Bench;
+    use sync_core::dictionary::Dictionary;
     use sync_core::id::NamespaceId;
-    use sync_core::message::{Ack, Route};
+    use sync_core::message::{Ack, Dialect, Route};
 
     #[test]
     fn a_frame_that_leaves_before_its_state_is_durable_is_caught() {
@@ -99,9 +101,11 @@ mod tests {
         let life = bench.node.replica();
         let route = Route { namespace: NamespaceId::named("default"), from: life, to: life, known: 0 };
         let known = bench.store().context().clone();
-        let frame = Frame::Ack(route, Ack { hi: None, known }).encode();
-        assert!(bench.suite.sent(0, 1, &frame, false).is_err());
+        let bytes = Frame::Ack(route, Ack { hi: None, known }).encode(&Dialect::default());
+        let dictionary = Dictionary::default().with(route.namespace, (life, life), Vec::new());
+        let sent = Sent { node: 0, to: 1, bytes: &bytes, dictionary: &dictionary, resting: false };
+        assert!(bench.suite.sent(&sent).is_err());
         bench.suite.durable(0, u64::MAX);
-        bench.suite.sent(0, 1, &frame, false).expect("now it is durable");
+        bench.suite.sent(&sent).expect("now it is durable");
     }
 }

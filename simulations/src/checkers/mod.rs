@@ -30,6 +30,7 @@ mod bench;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use sync_core::dictionary::Dictionary;
 use sync_core::id::{NamespaceId, ReplicaId};
 use sync_core::node::{DEFAULT_NAMESPACE, Node};
 use sync_core::store::Store;
@@ -100,6 +101,22 @@ impl Step<'_> {
     }
 }
 
+/// A frame that a node gave out.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent<'a> {
+    /// The node, by place.
+    pub node: usize,
+    /// For whom, by place.
+    pub to: usize,
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// What its bytes need not spell out.
+    pub dictionary: &'a Dictionary,
+    /// True in the last stretch of a run, when every node has converged and nothing is left to say:
+    /// [`REST_INTERVALS`] long.
+    pub resting: bool,
+}
+
 /// One property. Each method is told of one kind of thing that happened; most checkers need few.
 ///
 /// # Errors
@@ -123,8 +140,8 @@ pub trait Checker {
         Ok(())
     }
 
-    /// `node` gave out `frame` for `to`. `resting` is true once nothing is left to say.
-    fn sent(&mut self, _node: usize, _to: usize, _frame: &[u8], _resting: bool) -> Result<(), Violation> {
+    /// A node gave out a frame.
+    fn sent(&mut self, _sent: &Sent<'_>) -> Result<(), Violation> {
         Ok(())
     }
 
@@ -286,13 +303,12 @@ impl Suite {
         checkers.iter_mut().try_for_each(|checker| tell(checker.as_mut(), &mut step))
     }
 
-    /// `node` gave out `frame` for `to`. `resting` is true in the last stretch of a run, when every node
-    /// has converged and nothing is left to say: [`REST_INTERVALS`] long.
+    /// A node gave out a frame.
     ///
     /// # Errors
     /// The first property that does not hold.
-    pub fn sent(&mut self, node: usize, to: usize, frame: &[u8], resting: bool) -> Result<(), Violation> {
-        self.checkers.iter_mut().try_for_each(|checker| checker.sent(node, to, frame, resting))
+    pub fn sent(&mut self, sent: &Sent<'_>) -> Result<(), Violation> {
+        self.checkers.iter_mut().try_for_each(|checker| checker.sent(sent))
     }
 
     /// The wall clock of `node` shows `wall` milliseconds. To be told at the start of each life, before

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sync_core::limits::Limits;
 use sync_core::message::Frame;
 
-use super::{Checker, Violation};
+use super::{Checker, Sent, Violation};
 
 const NAME: &str = "silence at rest";
 
@@ -31,11 +31,12 @@ impl Checker for Rest {
         NAME
     }
 
-    fn sent(&mut self, node: usize, to: usize, frame: &[u8], resting: bool) -> Result<(), Violation> {
+    fn sent(&mut self, sent: &Sent<'_>) -> Result<(), Violation> {
+        let Sent { node, to, bytes, dictionary, resting } = *sent;
         if !resting {
             return Ok(());
         }
-        let what = match Frame::decode(frame, &self.limits) {
+        let what = match Frame::decode(bytes, dictionary, &self.limits) {
             Ok(Frame::Root(..)) => {
                 let roots = self.roots.entry((node, to)).or_default();
                 *roots += 1;
@@ -58,8 +59,9 @@ impl Checker for Rest {
 mod tests {
     use super::*;
     use crate::checkers::Suite;
+    use sync_core::dictionary::Dictionary;
     use sync_core::id::{NamespaceId, ReplicaId, StateId};
-    use sync_core::message::{Ack, Root, Route};
+    use sync_core::message::{Ack, Dialect, Root, Route};
 
     #[test]
     fn chatter_at_rest_is_caught() {
@@ -71,14 +73,17 @@ mod tests {
             clock: Default::default(),
             behind: false,
             wants_reply: false,
+            wants_whole: false,
         };
-        let root = Frame::Root(route, root).encode();
-        let ack = Frame::Ack(route, Ack { hi: None, known: Default::default() }).encode();
+        let root = Frame::Root(route, root).encode(&Dialect::default());
+        let ack = Frame::Ack(route, Ack { hi: None, known: Default::default() }).encode(&Dialect::default());
+        let dictionary = Dictionary::default().with(namespace, (life, life), Vec::new());
+        let sent = |bytes, resting| Sent { node: 0, to: 1, bytes, dictionary: &dictionary, resting };
         let mut suite = Suite::of(vec![Box::new(Rest::default())], 1);
-        suite.sent(0, 1, &ack, false).expect("it is not resting yet");
-        suite.sent(0, 1, &ack, true).expect("a log is confirmed once");
-        (0..ROOTS_MAX).for_each(|_| suite.sent(0, 1, &root, true).expect("a round is right"));
-        assert!(suite.sent(0, 1, &root, true).is_err());
-        assert!(suite.sent(0, 1, &ack, true).is_err());
+        suite.sent(&sent(&ack, false)).expect("it is not resting yet");
+        suite.sent(&sent(&ack, true)).expect("a log is confirmed once");
+        (0..ROOTS_MAX).for_each(|_| suite.sent(&sent(&root, true)).expect("a round is right"));
+        assert!(suite.sent(&sent(&root, true)).is_err());
+        assert!(suite.sent(&sent(&ack, true)).is_err());
     }
 }

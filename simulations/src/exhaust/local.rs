@@ -63,7 +63,7 @@ pub(super) struct Letter {
     pub(super) from: usize,
     pub(super) to: usize,
     pub(super) frame: Frame,
-    len: usize,
+    bytes: Vec<u8>,
     pub(super) key: [u8; 16],
 }
 
@@ -113,6 +113,12 @@ impl Local {
         self.clock = self.clock + TICK;
     }
 
+    /// Takes in a frame from the network.
+    pub(super) fn receive(&mut self, letter: &Letter) {
+        let input = letter.input(&self.node);
+        self.handle(input);
+    }
+
     pub(super) fn handle(&mut self, input: Input) {
         let now = self.now();
         self.node.handle(now, input);
@@ -121,7 +127,7 @@ impl Local {
     /// Takes in `step`; gives back the operation that it was.
     pub(super) fn take(&mut self, all: &mut Locals, step: Step) -> Result<Option<u16>, String> {
         match step {
-            Step::Receive(letter) => self.handle(all.letters[usize::from(letter)].input()),
+            Step::Receive(letter) => self.receive(&all.letters[usize::from(letter)]),
             Step::Write(choice) => return Ok(self.write(all, choice)),
             Step::Wake => self.handle(Input::Wake),
             Step::Tick => {
@@ -226,8 +232,9 @@ impl Local {
         while let Some(output) = self.node.poll_output() {
             match output {
                 Output::Send { to, bytes } => {
-                    letters.push(Letter::new(self.index, usize::from(to.0[0]) - 1, &bytes)?);
-                    self.handle(Input::Written { peer: to, bytes: bytes.len() });
+                    let len = bytes.len();
+                    letters.push(Letter::new(&self.node, self.index, usize::from(to.0[0]) - 1, bytes)?);
+                    self.handle(Input::Written { peer: to, bytes: len });
                 }
                 Output::Persist { n } => asked = Some(n),
                 Output::Disconnect { peer, reason } => {
@@ -241,17 +248,21 @@ impl Local {
 }
 
 impl Letter {
-    fn new(from: usize, to: usize, bytes: &[u8]) -> Result<Self, String> {
-        let frame = Frame::decode(bytes, &Limits::default())
+    fn new(sender: &Node, from: usize, to: usize, bytes: Vec<u8>) -> Result<Self, String> {
+        let frame = Frame::decode(&bytes, &sender.writes(node_id(to)), &Limits::default())
             .map_err(|error| format!("node {from} sends a frame that cannot be read: {error}"))?;
         let mut hasher = blake3::Hasher::new();
-        hasher.update(&[narrow(from), narrow(to)]).update(bytes);
-        Ok(Self { from, to, frame, len: bytes.len(), key: short(hasher) })
+        hasher.update(&[narrow(from), narrow(to)]).update(&bytes);
+        Ok(Self { from, to, frame, bytes, key: short(hasher) })
     }
 
-    /// What its receiver is given.
-    pub(super) fn input(&self) -> Input {
-        Input::Received { peer: node_id(self.from), frame: self.frame.clone(), len: self.len }
+    /// What its receiver makes of it.
+    fn input(&self, receiver: &Node) -> Input {
+        let peer = node_id(self.from);
+        match Frame::decode(&self.bytes, &receiver.reads(peer), &Limits::default()) {
+            Ok(frame) => Input::Received { peer, frame, len: self.bytes.len() },
+            Err(error) => Input::Malformed { peer, error },
+        }
     }
 
     /// True if a receiver relies on what the frame says of its sender's state.
@@ -297,7 +308,7 @@ pub(super) fn exchange(nodes: &mut [Local]) -> Result<Vec<Letter>, String> {
             queue.extend(local.drain()?);
         }
         let Some(letter) = queue.pop_front() else { return Ok(delivered) };
-        nodes[letter.to].handle(letter.input());
+        nodes[letter.to].receive(&letter);
         delivered.push(letter);
         if delivered.len() > FRAMES_MAX {
             return Err(format!("after {FRAMES_MAX} frames without a fault the nodes are still talking"));

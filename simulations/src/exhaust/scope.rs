@@ -1,5 +1,6 @@
 //! How far a search goes: which type, how many replicas, and how much of everything may happen.
 
+use sync_core::dictionary::Version;
 use sync_core::id::{NodeId, OwnerId, ReplicaId};
 use sync_core::limits::{Limits, Timing};
 use sync_core::node::{Config, Persistence};
@@ -141,6 +142,8 @@ pub(super) fn config(scope: &Scope, node: usize, life: usize) -> Config {
     let owner = OwnerId([u8::try_from(node + 1).expect("there are three nodes at most"); 16]);
     let mut config = Config::new(node_id(node), replica(column(node, life)), owner, [7; 32]);
     config.persistence = Persistence::Driver;
+    // Contexts kept to build on would multiply the states by what they were when.
+    config.versions.max = Version::WHOLE;
     if scope.short_memory {
         config.limits = Limits { log_entries_max: 1, records_max: 1, ..Limits::default() };
     }

@@ -65,17 +65,22 @@ impl Stage {
     }
 
     fn deliver(&mut self, flight: Flight) -> Result<(), Violation> {
-        let frame = Frame::decode(&flight.bytes, &Limits::default()).expect("a node sent it");
         let peer = self.nodes[flight.from].id();
-        self.handle(flight.to, Input::Received { peer, frame, len: flight.bytes.len() })
+        let dictionary = self.nodes[flight.to].reads(peer);
+        let input = match Frame::decode(&flight.bytes, &dictionary, &Limits::default()) {
+            Ok(frame) => Input::Received { peer, frame, len: flight.bytes.len() },
+            Err(error) => Input::Malformed { peer, error },
+        };
+        self.handle(flight.to, input)
     }
 
     /// Delivers whatever is under way until nothing is, but keeps back what `keep` says.
     fn deliver_all(&mut self, keep: impl Fn(&Frame, usize) -> bool) -> Result<Vec<Flight>, Violation> {
         let mut kept = Vec::new();
         while let Some(flight) = self.flights.pop_front() {
-            let frame = Frame::decode(&flight.bytes, &Limits::default()).expect("a node sent it");
-            if keep(&frame, flight.to) {
+            let dictionary = self.nodes[flight.from].writes(self.nodes[flight.to].id());
+            let frame = Frame::decode(&flight.bytes, &dictionary, &Limits::default());
+            if frame.is_ok_and(|frame| keep(&frame, flight.to)) {
                 kept.push(flight);
             } else {
                 self.deliver(flight)?;

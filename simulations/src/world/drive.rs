@@ -9,6 +9,7 @@ use sync_core::node::{Event as NodeEvent, Input, Output};
 
 use super::trace::{self, Mark};
 use super::{Event, World};
+use crate::checkers::Sent;
 
 impl World {
     /// Hands `input` to a node that is up, and does what it wants done. `bytes` tell one input from
@@ -71,7 +72,10 @@ impl World {
         self.trace.note(self.at, Mark::Sent, from, &bytes, || {
             format!("sends {} to n{to} ({} bytes)", trace::frame_name(&bytes), bytes.len())
         });
-        let checked = self.suite.sent(from, to, &bytes, self.resting);
+        let dictionary = self.machines[from].node.as_ref().map(|node| node.writes(peer)).unwrap_or_default();
+        let resting = self.resting;
+        let sent = Sent { node: from, to, bytes: &bytes, dictionary: &dictionary, resting };
+        let checked = self.suite.sent(&sent);
         self.judge(checked);
         self.net.send(self.at, from, to, bytes);
     }

@@ -203,7 +203,9 @@ impl World {
                 (bytes[0], bytes[1]) = (1, random.random_range(2..=8));
             }
             let limits = self.scenario.bounds.limits();
-            if let Err(error) = sync_core::message::Frame::decode(&bytes, &limits) {
+            let node = self.machines[at].node.as_ref();
+            let dictionary = node.map(|node| node.reads(peer)).unwrap_or_default();
+            if let Err(error) = sync_core::message::Frame::decode(&bytes, &dictionary, &limits) {
                 self.feed(at, Input::Malformed { peer, error }, &bytes);
             }
         }

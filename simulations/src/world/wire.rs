@@ -87,7 +87,7 @@ impl World {
     pub(super) fn receive(&mut self, from: usize, to: usize, bytes: &[u8]) {
         let machine = &self.machines[to];
         let (Some(peer), Some(node)) = (machine.peers[from], &machine.node) else { return };
-        let input = match Frame::decode(bytes, node.limits()) {
+        let input = match Frame::decode(bytes, &node.reads(peer), node.limits()) {
             Ok(frame) => {
                 match &frame {
                     Frame::Root(_, root) => {

@@ -1,5 +1,6 @@
 //! How a node is set up.
 
+use crate::dictionary::Versions;
 use crate::id::{NodeId, OwnerId, ReplicaId};
 use crate::limits::{Limits, Timing};
 
@@ -25,6 +26,9 @@ pub struct Config {
     pub owner: OwnerId,
     /// Nodes of another cluster label are refused. At most [`crate::message::LABEL_BYTES_MAX`] bytes.
     pub cluster: String,
+    /// The protocol versions to speak: all that this build can, unless a cluster is to be held at an older
+    /// one while its nodes are replaced.
+    pub versions: Versions,
     /// Seeds jitter and the ids taken when this node is fenced. In production: operating system
     /// randomness. In a simulation: whatever the seed says.
     pub seed: [u8; 32],
@@ -46,6 +50,7 @@ impl Config {
             replica,
             owner,
             cluster: "default".to_owned(),
+            versions: Versions::default(),
             seed,
             limits: Limits::default(),
             timing: Timing::default(),

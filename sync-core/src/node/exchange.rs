@@ -1,7 +1,10 @@
 //! What the node does with connections and frames: one method an arm of the protocol.
 
+use std::sync::Arc;
+
 use super::peer::{Link, Peer};
 use super::{Cause, DisconnectReason, Event, Node, Output};
+use crate::dictionary::Base;
 use crate::error::FrameError;
 use crate::fragment::{Claims, Fragment};
 use crate::id::{NamespaceId, NodeId, ReplicaId};
@@ -138,6 +141,27 @@ impl Node {
         self.peer_mut(peer).links.entry(namespace).or_default()
     }
 
+    /// Bytes that are no frame, or one that only another life of ours or its sender could read.
+    pub(super) fn on_malformed(&mut self, peer: NodeId, error: FrameError) {
+        let Some(state) = self.peers.get_mut(&peer).filter(|state| state.connected) else { return };
+        match error {
+            FrameError::UnknownRoute => {
+                state.stats.frames_stale += 1;
+                state.hello_due = Some(true);
+            }
+            // An answer to a pull that is answered or given up.
+            FrameError::UnknownBase { answer: true, .. } => state.stats.frames_stale += 1,
+            FrameError::UnknownBase { namespace, .. } => {
+                state.stats.frames_stale += 1;
+                if let Some(link) = state.links.get_mut(&namespace) {
+                    link.session.whole_due = true;
+                    link.session.want_root(true);
+                }
+            }
+            error => self.refuse(peer, error),
+        }
+    }
+
     fn on_refused(&mut self, peer: NodeId, error: FrameError) {
         if let FrameError::OwnDots { claimed, minted } = error {
             self.refuse(peer, error);
@@ -154,6 +178,10 @@ impl Node {
             let (theirs, ours) = (hello.cluster.clone(), self.config.cluster.clone());
             return self.disconnect(peer, DisconnectReason::ClusterLabel { theirs, ours });
         }
+        let (theirs, ours) = (hello.versions, self.config.versions);
+        let Some(version) = ours.newest_common(theirs) else {
+            return self.disconnect(peer, DisconnectReason::NoCommonVersion { theirs, ours });
+        };
         self.note_clock(now, peer, hello.clock);
         let incarnation = hello.incarnation;
         let state = self.peer_mut(peer);
@@ -164,6 +192,7 @@ impl Node {
         let fresh = !state.introduced;
         let reborn = state.incarnation != Some(incarnation);
         state.introduced = true;
+        state.version = version;
         if reborn {
             state.incarnation = Some(incarnation);
         }
@@ -171,7 +200,16 @@ impl Node {
             state.links.values_mut().for_each(|link| *link = Link::default());
         }
         if fresh || reborn {
-            state.links.values_mut().for_each(|link| link.session.want_root(true));
+            // One of the two begins, or both would ask for the same repair. The other steps in if nothing comes.
+            let begins = self.config.node < peer;
+            let step_in = now.mono + self.jittered(self.config.timing.sync_timeout);
+            for link in self.peer_mut(peer).links.values_mut() {
+                if begins {
+                    link.session.want_root(true);
+                } else {
+                    link.session.root_at.get_or_insert(step_in);
+                }
+            }
             self.staging.take_if(|(from, ..)| *from == peer);
             self.event(Event::PeerUp { peer, incarnation });
         }
@@ -199,6 +237,11 @@ impl Node {
     fn on_root(&mut self, now: Now, peer: NodeId, route: Route, root: Root) -> Result<(), FrameError> {
         self.note_clock(now, peer, root.clock);
         let next = now.mono + self.jittered(self.config.timing.sync_interval);
+        if root.wants_whole {
+            let link = self.link_mut(peer, route.namespace);
+            link.bases.forget_out();
+            link.cursor.fall_back();
+        }
         let space = self.spaces.get_mut(&route.namespace).expect("routed frames are of open namespaces");
         let equal = space.store.state_id() == root.state;
         if equal {
@@ -216,6 +259,7 @@ impl Node {
             if root.wants_reply || mutant::is(Mutant::RootsAnswerRoots) {
                 link.session.want_root(false);
             }
+            self.with_bases(peer, route.namespace, |bases, base| bases.equal(base));
             self.exchanged(peer, route.namespace);
             if moved {
                 self.step_on();
@@ -291,6 +335,7 @@ impl Node {
         // A cursor begins with a session, so who holds the whole log knows all that is known here.
         let all = (ack.hi == Some(head)).then(|| space.store.context().clone());
         let link = self.link_mut(peer, route.namespace);
+        link.session.answered = false;
         link.known.join(&ack.known);
         if let Some(hi) = ack.hi {
             link.cursor.on_ack(now.mono, hi, &timing);
@@ -304,27 +349,22 @@ impl Node {
     fn on_pull(&mut self, _now: Now, peer: NodeId, route: Route, pull: Pull) -> Result<(), FrameError> {
         let own = self.replica;
         let space = self.spaces.get_mut(&route.namespace).expect("routed frames are of open namespaces");
-        let (context, horizon) = (space.store.context().clone(), space.store.horizon());
+        let context = space.store.context().clone();
         let (claimed, minted) = (pull.context.get(own), context.get(own));
         if claimed > minted && !mutant::is(Mutant::NeverFenced) {
             return Err(FrameError::OwnDots { claimed, minted });
         }
-        let same_events = context == pull.context && horizon == pull.horizon;
-        let diverged = same_events && space.store.root() != pull.root;
         let covered = context.covers(&pull.context);
+        let stated = Arc::new(Base::of(&pull.context));
+        self.with_bases(peer, route.namespace, |bases, _| bases.pulled(stated));
         let link = self.link_mut(peer, route.namespace);
         link.known.join(&pull.context);
         link.session.give_due = Some(pull.context);
         link.session.giving = None;
-        let alarm = diverged && !link.diverged;
-        link.diverged |= diverged;
         if covered {
             self.exchanged(peer, route.namespace);
         } else {
             link.session.want_pull();
-        }
-        if alarm {
-            self.event(Event::Diverged { peer, namespace: route.namespace });
         }
         Ok(())
     }
@@ -341,8 +381,15 @@ impl Node {
         }
         let joined = joined?;
         self.hold_up_to(peer, route, give.head);
-        self.link_mut(peer, route.namespace).known.join(theirs);
+        let link = self.link_mut(peer, route.namespace);
+        link.known.join(theirs);
+        link.bases.answered();
+        // Whoever pulled from us as well will acknowledge that answer; nobody else gives us a cursor.
+        if link.cursor.acked().is_none() && !link.session.answered {
+            link.session.want_root(true);
+        }
         self.exchanged(peer, route.namespace);
+        self.compare(peer, route.namespace, give);
         let fallback = matches!(fragment.claims, Claims::Whole { .. });
         let stats = &mut self.peer_mut(peer).stats;
         stats.sessions += 1;
@@ -350,6 +397,22 @@ impl Node {
         let (namespace, items) = (route.namespace, joined.items_new);
         self.event(Event::SessionDone { peer, namespace, items, fallback });
         Ok(())
+    }
+
+    /// T8: who knows the same events as the giver at its snapshot holds the same state, or one of both is
+    /// damaged, cloned or wrong.
+    fn compare(&mut self, peer: NodeId, namespace: NamespaceId, give: &Give) {
+        let space = self.spaces.get_mut(&namespace).expect("routed frames are of open namespaces");
+        let (context, horizon) = (give.fragment.context(), give.fragment.horizon);
+        if context != Some(space.store.context()) || horizon != space.store.horizon() {
+            return;
+        }
+        let diverged = space.store.root() != give.root;
+        let link = self.link_mut(peer, namespace);
+        let alarm = diverged && !std::mem::replace(&mut link.diverged, diverged);
+        if alarm {
+            self.event(Event::Diverged { peer, namespace });
+        }
     }
 
     fn on_part(&mut self, now: Now, peer: NodeId, route: Route, part: Part) -> Result<(), FrameError> {
@@ -390,7 +453,7 @@ impl Node {
             }
             Staged::Complete(bytes) => {
                 self.staging = None;
-                match Frame::decode_unbounded(&bytes, &self.config.limits)? {
+                match Frame::decode_unbounded(&bytes, &self.reads(peer), &self.config.limits)? {
                     Frame::Give(inner, give) if Route { known: route.known, ..inner } == route => {
                         self.on_give(now, peer, route, &give)
                     }

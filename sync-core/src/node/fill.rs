@@ -8,7 +8,7 @@ use super::{Node, Output, PersistStep};
 use crate::causal::CausalContext;
 use crate::id::{NamespaceId, NodeId};
 use crate::limits::{Limits, Timing};
-use crate::message::{Ack, Frame, Give, Hello, PART_OVERHEAD, Pull, Push, Root, Route};
+use crate::message::{Ack, Dialect, Frame, Give, Hello, PART_OVERHEAD, Pull, Push, Root, Route};
 use crate::mutant::{self, Mutant};
 use crate::push;
 use crate::session::Giving;
@@ -125,13 +125,15 @@ impl Node {
         state.hello_at = (!state.introduced).then_some(retry);
         let hello = Hello {
             features: 0,
+            versions: self.config.versions,
             cluster: self.config.cluster.clone(),
             node: self.config.node,
             incarnation: self.replica,
             clock: now.wall,
             wants_reply,
         };
-        self.send(peer, &Frame::Hello(hello), Shows::Nothing);
+        let bytes = Frame::Hello(hello).encode(&Dialect::default());
+        self.send_bytes(peer, bytes, Shows::Nothing);
         true
     }
 
@@ -160,7 +162,7 @@ impl Node {
         let known: CausalContext = grown.collect();
         link.told.join(&known);
         link.tell_at = None;
-        self.send(peer, &Frame::Ack(route, Ack { hi, known }), Shows::State);
+        self.send(peer, namespace, &Frame::Ack(route, Ack { hi, known }), Shows::State);
         true
     }
 
@@ -169,8 +171,10 @@ impl Node {
         let link = self.link(peer, namespace);
         let Some(wants_reply) = link.session.root_due.take() else { return false };
         let behind = link.cursor.acked().is_none();
-        // Without a cursor nothing else will bring the peer forward: try again soon.
-        let again = if behind { sync_timeout } else { sync_interval };
+        // Without a cursor nothing else will bring the peer forward, and until it has answered the root may be
+        // lost: try again soon.
+        let soon = behind || link.session.roots_equal.is_none();
+        let again = if soon { sync_timeout } else { sync_interval };
         let again = now.mono + self.jittered(again);
         self.link(peer, namespace).session.root_at = Some(again);
         let route = self.route(peer, namespace);
@@ -181,8 +185,10 @@ impl Node {
             clock: now.wall,
             behind,
             wants_reply,
+            wants_whole: std::mem::take(&mut self.link(peer, namespace).session.whole_due),
         };
-        self.send(peer, &Frame::Root(route, root), Shows::State);
+        self.with_bases(peer, namespace, |bases, base| bases.rooted(base));
+        self.send(peer, namespace, &Frame::Root(route, root), Shows::State);
         true
     }
 
@@ -195,10 +201,10 @@ impl Node {
         let route = self.route(peer, namespace);
         let space = self.spaces.get_mut(&namespace).expect("links are of open namespaces");
         let context = space.store.context().clone();
-        let pull =
-            Pull { context: context.clone(), horizon: space.store.horizon(), root: space.store.root() };
+        let pull = Pull { context: context.clone(), horizon: space.store.horizon() };
         self.link(peer, namespace).told.join(&context);
-        self.send(peer, &Frame::Pull(route, pull), Shows::Nothing);
+        self.with_bases(peer, namespace, |bases, base| bases.asked(base));
+        self.send(peer, namespace, &Frame::Pull(route, pull), Shows::Nothing);
         true
     }
 
@@ -216,14 +222,15 @@ impl Node {
         let route = self.route(peer, namespace);
         let link = self.link(peer, namespace);
         let Some(theirs) = link.session.give_due.take() else { return false };
-        let store = &self.spaces[&namespace].store;
-        let (fragment, mut head) = (store.answer(&theirs), store.log_head());
+        let base = link.bases.of_answer();
+        let store = &mut self.spaces.get_mut(&namespace).expect("links are of open namespaces").store;
+        let (root, fragment, mut head) = (store.root(), store.answer(&theirs), store.log_head());
         if mutant::is(Mutant::GiveHeadAhead) {
             head += 1;
         }
         let (items, context) = (fragment.item_count() as u64, store.context().clone());
-        let frame = Frame::Give(route, Give { head, fragment });
-        let bytes = frame.encode();
+        let frame = Frame::Give(route, Give { head, root, fragment });
+        let bytes = frame.encode(&Dialect { version: self.peers[&peer].version, base });
         let long = bytes.len() > self.config.limits.message_bytes_max;
         self.answers += 1;
         let answer = self.answers;
@@ -232,6 +239,7 @@ impl Node {
         state.stats.deltas_sent += items;
         let link = self.link(peer, namespace);
         link.told.join(&context);
+        link.session.answered = true;
         if long {
             link.session.giving = Some(Giving { answer, bytes, at: 0, head });
         } else {
@@ -248,7 +256,7 @@ impl Node {
             *giving = None;
             return false;
         };
-        self.send(peer, &Frame::Part(route, part), Shows::State);
+        self.send(peer, namespace, &Frame::Part(route, part), Shows::State);
         true
     }
 
@@ -275,7 +283,7 @@ impl Node {
                     }
                 }
                 let frame = Frame::Push(self.route(peer, namespace), Push { lo, hi, fragment });
-                let bytes = frame.encode();
+                let bytes = frame.encode(&self.dialect(peer, namespace));
                 let Limits { message_bytes_max, .. } = self.config.limits;
                 if bytes.len() > message_bytes_max {
                     // A push is never cut: cut before the head, an overwrite would show as a removal.
@@ -293,8 +301,16 @@ impl Node {
         }
     }
 
-    fn send(&mut self, peer: NodeId, frame: &Frame, shows: Shows) {
-        self.send_bytes(peer, frame.encode(), shows);
+    /// How the peer is talked to.
+    fn dialect(&self, peer: NodeId, namespace: NamespaceId) -> Dialect {
+        let state = &self.peers[&peer];
+        let base = state.links.get(&namespace).and_then(|link| link.bases.out());
+        Dialect { version: state.version, base }
+    }
+
+    fn send(&mut self, peer: NodeId, namespace: NamespaceId, frame: &Frame, shows: Shows) {
+        let bytes = frame.encode(&self.dialect(peer, namespace));
+        self.send_bytes(peer, bytes, shows);
     }
 
     fn send_bytes(&mut self, peer: NodeId, bytes: Vec<u8>, shows: Shows) {

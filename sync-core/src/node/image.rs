@@ -52,7 +52,10 @@ impl Node {
                 space.inbound.values_mut().for_each(|(_, position)| *position += 1);
             }
         }
-        spaces.values_mut().for_each(|space| space.store.forget_log());
+        for space in spaces.values_mut() {
+            space.store.forget_log();
+            space.base = None;
+        }
         Image { step: self.step, replica: self.replica, owner: self.owner, spaces }
     }
 

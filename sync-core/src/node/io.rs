@@ -4,6 +4,7 @@
 //! application or an operator may want to know.
 
 use crate::cell::{ObjectId, Path};
+use crate::dictionary::Versions;
 use crate::error::FrameError;
 use crate::id::{NamespaceId, NodeId, OwnerId, ReplicaId};
 use crate::message::Frame;
@@ -104,6 +105,14 @@ pub enum DisconnectReason {
         theirs: String,
         /// Ours.
         ours: String,
+    },
+    /// No protocol version is spoken by both.
+    #[error("the peer speaks protocol versions {theirs}, this node {ours}; update the older of the two")]
+    NoCommonVersion {
+        /// What the peer said.
+        theirs: Versions,
+        /// Ours.
+        ours: Versions,
     },
     /// The peer's `Hello` names another node than its certificate.
     #[error("the peer calls itself {claimed}, its certificate says {proven}")]

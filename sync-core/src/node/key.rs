@@ -7,8 +7,13 @@ use super::peer::{Link, Peer};
 use super::space::Space;
 use super::{Node, Output};
 use crate::causal::{CausalContext, DotSet};
+use crate::dictionary::Names;
 use crate::fragment::{Claims, Fragment};
+use crate::id::ReplicaId;
 use crate::time::{Now, Timestamp};
+
+/// No replica of a store, so every one is spelled out.
+const NOBODY: ReplicaId = ReplicaId([0; 16]);
 
 /// Feeds fields to a hash, each with its length where it has none of its own.
 struct Sink<'a> {
@@ -123,7 +128,7 @@ fn space_key(space: &Space, sink: &mut Sink<'_>) {
         ..store.push_fragment(store.context().to_dots())
     };
     let mut out = crate::codec::Writer::default();
-    full.write(&mut out);
+    full.write(&Names { from: NOBODY, to: NOBODY, base: None }, &mut out);
     sink.bytes(&out.finish());
     sink.context(store.context());
     for (dot, record) in store.records() {
@@ -148,6 +153,7 @@ fn peer_key(peer: &Peer, sink: &mut Sink<'_>) {
     let Peer {
         connected,
         incarnation,
+        version,
         introduced,
         hello_due,
         hello_at,
@@ -159,6 +165,7 @@ fn peer_key(peer: &Peer, sink: &mut Sink<'_>) {
     } = peer;
     sink.flags(&[*connected, *introduced, hello_due.is_some(), hello_due.unwrap_or(false)]);
     sink.bytes(incarnation.as_ref().map_or(&[][..], |replica| &replica.0));
+    sink.number(u64::from(version.0));
     sink.deadline(*hello_at);
     sink.number(outbox.frames() as u64);
     for (namespace, link) in links {
@@ -168,11 +175,15 @@ fn peer_key(peer: &Peer, sink: &mut Sink<'_>) {
 }
 
 fn link_key(link: &Link, sink: &mut Sink<'_>) {
-    let Link { cursor, session, known, told, tell_at, told_at: _, ack_due, diverged } = link;
+    let Link { cursor, session, known, told, tell_at, told_at: _, bases, ack_due, diverged } = link;
     cursor.key(&mut |value| sink.option(value));
     cursor.deadlines().into_iter().for_each(|at| sink.deadline(at));
     sink.flags(&[session.root_due.is_some(), session.root_due == Some(true)]);
     sink.flags(&[session.is_pull_due(), session.is_pulling(), *ack_due, *diverged]);
+    sink.flags(&[session.whole_due, session.answered, session.roots_equal.is_none()]);
+    for base in bases.all() {
+        sink.bytes(base.as_ref().map_or(&[][..], |base| base.name()));
+    }
     sink.deadline(session.root_at);
     sink.deadline(session.pull_until());
     sink.deadline(*tell_at);

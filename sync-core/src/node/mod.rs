@@ -11,6 +11,7 @@
 //! `handle`, poll outputs until there are none, then read the deadline. A write only marks what is due;
 //! the driver follows it with [`Input::Wake`], so the writer pays for no frame.
 
+mod bases;
 mod config;
 mod converge;
 mod exchange;
@@ -106,7 +107,8 @@ impl Node {
     pub fn new(config: Config, now: Now) -> Self {
         let namespace = NamespaceId::named(DEFAULT_NAMESPACE);
         let store = Store::new(namespace, config.limits.clone());
-        let space = Space { store, hlc: crate::cell::Hlc::default(), inbound: BTreeMap::new() };
+        let hlc = crate::cell::Hlc::default();
+        let space = Space { store, hlc, inbound: BTreeMap::new(), base: None };
         Self::with_spaces(config, now, BTreeMap::from([(namespace, space)]))
     }
 
@@ -154,8 +156,8 @@ impl Node {
                 Touched::Peer(peer)
             }
             Input::Malformed { peer, error } => {
-                self.refuse(peer, error);
-                Touched::Nobody
+                self.on_malformed(peer, error);
+                Touched::Peer(peer)
             }
             Input::Written { peer, bytes } => {
                 self.on_written(peer, bytes);
@@ -307,6 +309,7 @@ impl Node {
                 node: *node,
                 connected: peer.connected,
                 incarnation: peer.incarnation,
+                version: peer.incarnation.map(|_| peer.version),
                 behind: acked.is_none(),
                 acked,
                 head,

@@ -3,19 +3,23 @@
 use std::collections::BTreeMap;
 
 use crate::causal::CausalContext;
+use crate::dictionary::Version;
 use crate::id::{NamespaceId, ReplicaId};
 use crate::node::Stats;
+use crate::node::bases::Bases;
 use crate::push::Cursor;
 use crate::queue::Outbox;
 use crate::session::Session;
 use crate::time::Timestamp;
 
 /// A member known besides this node. At most [`crate::limits::Limits::peers_max`] are kept.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Peer {
     pub(crate) connected: bool,
     /// Its life; `None` until its `Hello`.
     pub(crate) incarnation: Option<ReplicaId>,
+    /// The protocol version that we talk in.
+    pub(crate) version: Version,
     /// True once its `Hello` came on the connection that is up.
     pub(crate) introduced: bool,
     /// A `Hello` is to be sent; the value says whether it wants a reply.
@@ -28,6 +32,25 @@ pub(crate) struct Peer {
     pub(crate) outbox: Outbox,
     pub(crate) stats: Stats,
     pub(crate) links: BTreeMap<NamespaceId, Link>,
+}
+
+impl Default for Peer {
+    /// Of a peer never met.
+    fn default() -> Self {
+        Self {
+            connected: false,
+            incarnation: None,
+            version: Version::WHOLE,
+            introduced: false,
+            hello_due: None,
+            hello_at: None,
+            seen_at: Timestamp::ZERO,
+            clock_ahead_ms: None,
+            outbox: Outbox::default(),
+            stats: Stats::default(),
+            links: BTreeMap::new(),
+        }
+    }
 }
 
 /// The machines of one peer in one namespace, all for one incarnation of it.
@@ -43,6 +66,8 @@ pub(crate) struct Link {
     pub(crate) tell_at: Option<Timestamp>,
     /// The log head at which there was nothing to tell it: it holds, or was told, all that is known.
     pub(crate) told_at: Option<u64>,
+    /// Contexts that both ends hold.
+    pub(crate) bases: Bases,
     /// An acknowledgement is to be sent.
     pub(crate) ack_due: bool,
     /// True after a `Diverged` alarm, until roots are equal again: one alarm, no loop.

@@ -1,8 +1,10 @@
 //! One open namespace: its store, its clock, and how far it holds the logs of others.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::cell::Hlc;
+use crate::dictionary::Base;
 use crate::id::{NodeId, ReplicaId};
 use crate::store::Store;
 
@@ -14,9 +16,25 @@ pub(crate) struct Space {
     pub(crate) hlc: Hlc,
     /// Of each peer, its incarnation and the position up to which its log is held here.
     pub(crate) inbound: BTreeMap<NodeId, (ReplicaId, u64)>,
+    /// The context at a log head, as frames build on it: made once, shared by all links.
+    pub(crate) base: Option<(u64, Arc<Base>)>,
 }
 
 impl Space {
+    /// The present context, as frames build on it. Whatever the context learns is logged, so the log head
+    /// tells whether the last one is still it.
+    pub(crate) fn base(&mut self) -> Arc<Base> {
+        let head = self.store.log_head();
+        match &self.base {
+            Some((at, base)) if *at == head => base.clone(),
+            Some(_) | None => {
+                let base = Arc::new(Base::of(self.store.context()));
+                self.base = Some((head, base.clone()));
+                base
+            }
+        }
+    }
+
     /// The position up to which the log of `incarnation` is held; `None` if no cursor stands.
     pub(crate) fn inbound(&self, peer: NodeId, incarnation: ReplicaId) -> Option<u64> {
         self.inbound.get(&peer).filter(|(of, _)| *of == incarnation).map(|(_, position)| *position)

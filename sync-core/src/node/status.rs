@@ -2,6 +2,7 @@
 
 use std::ops::AddAssign;
 
+use crate::dictionary::Version;
 use crate::id::{NodeId, ReplicaId};
 
 /// Counts since the start, for one peer or summed over all.
@@ -75,6 +76,8 @@ pub struct PeerStatus {
     pub node: NodeId,
     /// True while a connection is up.
     pub connected: bool,
+    /// The protocol version that we talk in; `None` before its first `Hello`.
+    pub version: Option<Version>,
     /// Its life, once it has introduced itself.
     pub incarnation: Option<ReplicaId>,
     /// True if no push cursor stands: the peer catches up by a session.

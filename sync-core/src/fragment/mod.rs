@@ -5,11 +5,14 @@
 //! section 3, T1). Three strengths, by what it says beyond `D`: a push says nothing, a session's answer
 //! claims the live dots of each cell it touches (T6), a fallback claims all live dots (T7).
 
-use std::collections::BTreeSet;
+mod cells;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::causal::{CausalContext, DotSet, Interval};
-use crate::cell::{CellId, Hlc, Item, Key, ObjectId, Path, PathRange, Payload, TypeTag};
-use crate::codec::{Reader, ReplicaTable, Writer, read_seq};
+use crate::cell::{CellId, Item, Key, ObjectId, Path, PathRange, TypeTag};
+use crate::codec::{Reader, ReplicaTable, Writer};
+use crate::dictionary::Names;
 use crate::error::FrameError;
 use crate::id::{Dot, ReplicaId};
 use crate::limits::Limits;
@@ -110,10 +113,11 @@ impl Fragment {
         self.dots.is_empty()
     }
 
-    fn replicas(&self) -> BTreeSet<ReplicaId> {
+    /// The replicas that the fragment's bytes must name, over the base of `names`.
+    fn replicas(&self, names: &Names) -> BTreeSet<ReplicaId> {
         let mut ids: BTreeSet<ReplicaId> = self.dots.columns().map(|(replica, _)| replica).collect();
         ids.extend(self.cells.iter().flat_map(|part| part.others.iter().map(|dot| dot.replica)));
-        ids.extend(self.context().into_iter().flat_map(|context| context.columns().map(|(id, _)| id)));
+        ids.extend(self.context().into_iter().flat_map(|context| changed(context, names).map(|(id, _)| id)));
         match &self.claims {
             Claims::None => {}
             Claims::Cells { ranges, .. } => {
@@ -126,86 +130,84 @@ impl Fragment {
     }
 
     /// Appends the fragment; [`Self::read`] reads it. `docs/protocol.md` has the fields.
-    pub fn write(&self, out: &mut Writer) {
-        let table = ReplicaTable::new(self.replicas());
-        table.write(out);
+    pub fn write(&self, names: &Names, out: &mut Writer) {
+        let table = ReplicaTable::new(self.replicas(names));
+        let words = Words { table: &table, names, dots: &self.dots };
+        table.write(names, out);
         out.varint(self.horizon.0);
-        write_dots(&self.dots, &table, out);
-        let newest = self.cells.iter().flat_map(|part| &part.items).map(|item| item.hlc.0).max();
-        let newest = newest.unwrap_or(0);
-        out.varint(newest);
-        write_cells(&self.cells, &table, newest, out);
+        words.write_dots(&self.dots, out);
+        cells::write(&self.cells, &words, out);
         match &self.claims {
             Claims::None => out.byte(0),
             Claims::Cells { context, ranges } => {
                 out.byte(1);
-                write_context(context, &table, out);
+                write_context(context, &table, names, out);
                 out.count(ranges.len());
                 for (range, live) in ranges {
                     write_range(range, out);
-                    write_dots(live, &table, out);
+                    words.write_dots(live, out);
                 }
             }
             Claims::Whole { context, live } => {
                 out.byte(2);
-                write_context(context, &table, out);
-                write_dots(live, &table, out);
+                write_context(context, &table, names, out);
+                words.write_dots(live, out);
             }
         }
         out.count(self.records.len());
         for (dot, record) in &self.records {
-            table.write_dot(*dot, out);
+            words.write_own(*dot, out);
             write_record(record, out);
         }
         out.count(self.floors.len());
         for (replica, seq) in &self.floors {
-            table.write_replica(*replica, out);
-            out.varint(*seq);
+            table.write_pair(*replica, *seq, out);
         }
     }
 
     /// Reads what [`Self::write`] wrote. Checks every rule that needs no store: canonical order, no dot
     /// named twice, no item, claim or record outside the dots.
-    pub fn read(input: &mut Reader<'_>, limits: &Limits) -> Result<Self, FrameError> {
-        let table = ReplicaTable::read(input)?;
+    pub fn read(input: &mut Reader<'_>, names: &Names, limits: &Limits) -> Result<Self, FrameError> {
+        let table = ReplicaTable::read(names, input)?;
         let horizon = WallMillis(input.varint("horizon")?);
-        let dots = read_dots("dots", &table, input)?;
-        let newest = input.varint("newest clock")?;
-        let cells = read_cells(&table, newest, input, limits)?;
+        let nothing = DotSet::default();
+        let dots = Words { table: &table, names, dots: &nothing }.read_dots("dots", input)?;
+        let words = Words { table: &table, names, dots: &dots };
+        let cells = cells::read(&words, input, limits)?;
         let claims = match input.byte("claims")? {
             0 => Claims::None,
             1 => {
-                let context = read_context(&table, input)?;
+                let context = read_context(&table, names, input)?;
                 let count = input.count("claimed ranges", 4)?;
                 let mut ranges = Vec::with_capacity(count);
                 for _ in 0..count {
-                    ranges.push((read_range(input, limits)?, read_dots("live in range", &table, input)?));
+                    ranges.push((read_range(input, limits)?, words.read_dots("live in range", input)?));
                 }
                 Claims::Cells { context, ranges }
             }
             2 => {
-                let context = read_context(&table, input)?;
-                Claims::Whole { context, live: read_dots("live dots", &table, input)? }
+                let context = read_context(&table, names, input)?;
+                Claims::Whole { context, live: words.read_dots("live dots", input)? }
             }
             value => return Err(FrameError::Field { field: "claims", value: u64::from(value) }),
         };
-        let count = input.count("records", 5)?;
+        let count = input.count("records", 3)?;
         let mut records: Vec<(Dot, Record)> = Vec::with_capacity(count);
         for _ in 0..count {
-            let dot = table.read_dot("records", input)?;
+            let dot = words.read_own("records", input)?;
             if records.last().is_some_and(|(last, _)| *last >= dot) {
                 return Err(FrameError::Order { field: "records" });
             }
             records.push((dot, read_record(input, limits)?));
         }
-        let count = input.count("floors", 2)?;
+        let count = input.count("floors", 1)?;
         let mut floors: Vec<(ReplicaId, u64)> = Vec::with_capacity(count);
         for _ in 0..count {
-            let replica = table.read_replica("floors", input)?;
+            let (replica, seq) = table.read_pair("floors", input)?;
             if floors.last().is_some_and(|(last, _)| *last >= replica) {
                 return Err(FrameError::Order { field: "floors" });
             }
-            floors.push((replica, read_seq("floors", input)?));
+            floors.push((replica, checked_seq("floors", seq)?));
         }
         let fragment = Self { dots, cells, claims, records, floors, horizon };
         fragment.check()?;
@@ -265,76 +267,160 @@ fn check_whole(items: &BTreeSet<Dot>, live: &DotSet, dots: &DotSet) -> Result<()
     if count == max { Ok(()) } else { Err(FrameError::Count { field: "live dots", count, max }) }
 }
 
-fn write_dots(dots: &DotSet, table: &ReplicaTable, out: &mut Writer) {
-    out.count(dots.columns().count());
-    for (replica, intervals) in dots.columns() {
-        table.write_replica(replica, out);
-        out.count(intervals.len());
-        let mut end = 0;
-        for Interval { first, last } in intervals {
-            out.varint(first - end);
-            out.varint(last - first);
-            end = *last;
-        }
-    }
+/// What the words of one fragment stand for.
+struct Words<'a> {
+    table: &'a ReplicaTable,
+    names: &'a Names,
+    /// The fragment's dots.
+    dots: &'a DotSet,
 }
 
-fn read_dots(
-    field: &'static str,
-    table: &ReplicaTable,
-    input: &mut Reader<'_>,
-) -> Result<DotSet, FrameError> {
-    let columns = input.count(field, 4)?;
-    let (mut dots, mut last_replica) = (DotSet::default(), None);
-    for _ in 0..columns {
-        let replica = table.read_replica(field, input)?;
-        let intervals = input.count(field, 2)?;
-        if last_replica.replace(replica).is_some_and(|last| last >= replica) || intervals == 0 {
-            return Err(FrameError::Order { field });
+impl Words<'_> {
+    /// Intervals, each by its distance from the one before; the first of a column from the base.
+    fn write_dots(&self, dots: &DotSet, out: &mut Writer) {
+        out.count(dots.columns().count());
+        for (replica, intervals) in dots.columns() {
+            self.table.write_pair(replica, intervals.len() as u64, out);
+            let mut end = None;
+            for Interval { first, last } in intervals {
+                match end {
+                    None => out.signed(distance(self.names.based(replica) + 1, *first)),
+                    Some(end) => out.varint(first - end),
+                }
+                out.varint(last - first);
+                end = Some(*last);
+            }
         }
-        let mut end = 0u64;
-        for at in 0..intervals {
-            // A gap of one between two intervals would make them adjacent: that set has one interval.
-            let gap = read_seq(field, input)?;
-            if at > 0 && gap == 1 {
+    }
+
+    fn read_dots(&self, field: &'static str, input: &mut Reader<'_>) -> Result<DotSet, FrameError> {
+        let columns = input.count(field, 3)?;
+        let (mut dots, mut last_replica) = (DotSet::default(), None);
+        for _ in 0..columns {
+            let (replica, intervals) = self.table.read_pair(field, input)?;
+            let max = input.remaining() as u64 / 2;
+            if intervals == 0 || intervals > max {
+                return Err(FrameError::Count { field, count: intervals, max });
+            }
+            if last_replica.replace(replica).is_some_and(|last| last >= replica) {
                 return Err(FrameError::Order { field });
             }
-            let first = end + gap;
-            let last = first + input.varint_max(field, Dot::SEQ_MAX)?;
-            if last > Dot::SEQ_MAX {
-                return Err(FrameError::Field { field, value: last });
+            let mut end = None;
+            for _ in 0..intervals {
+                let first = match end {
+                    None => at_distance(self.names.based(replica) + 1, input.signed(field)?),
+                    // A gap of one between two intervals would make them adjacent: that set has one interval.
+                    Some(end) => match input.varint_max(field, Dot::SEQ_MAX)? {
+                        0 | 1 => return Err(FrameError::Order { field }),
+                        gap => end + gap,
+                    },
+                };
+                let first = checked_seq(field, first)?;
+                let last = first + input.varint_max(field, Dot::SEQ_MAX)?;
+                dots.insert_range(replica, first, checked_seq(field, last)?);
+                end = Some(last);
             }
-            dots.insert_range(replica, first, last);
-            end = last;
         }
+        Ok(dots)
     }
-    Ok(dots)
+
+    /// A dot of the fragment, by its distance from the first of its column there.
+    fn write_own(&self, dot: Dot, out: &mut Writer) {
+        let offset = dot.seq.saturating_sub(self.dots.bottom(dot.replica));
+        self.table.write_pair(dot.replica, offset, out);
+    }
+
+    fn read_own(&self, field: &'static str, input: &mut Reader<'_>) -> Result<Dot, FrameError> {
+        let (replica, offset) = self.table.read_pair(field, input)?;
+        let seq = self.dots.bottom(replica).checked_add(offset);
+        let seq = seq.ok_or(FrameError::Field { field, value: offset })?;
+        Ok(Dot { replica, seq: checked_seq(field, seq)? })
+    }
 }
 
-/// Writes a context against `table`, which must hold all its replicas.
-pub(crate) fn write_context(context: &CausalContext, table: &ReplicaTable, out: &mut Writer) {
-    out.count(context.len());
-    for (replica, seq) in context.columns() {
+/// How far `to` is from `from`.
+fn distance(from: u64, to: u64) -> i64 {
+    to.cast_signed().wrapping_sub(from.cast_signed())
+}
+
+/// What is so far from `from`; 0, which no sequence is, where that leaves the range.
+fn at_distance(from: u64, by: i64) -> u64 {
+    from.checked_add_signed(by).unwrap_or(0)
+}
+
+fn checked_seq(field: &'static str, seq: u64) -> Result<u64, FrameError> {
+    match seq {
+        1..=Dot::SEQ_MAX => Ok(seq),
+        value => Err(FrameError::Field { field, value }),
+    }
+}
+
+/// The columns in which `context` is another than the base of `names`, with its events there; 0 for none.
+pub(crate) fn changed<'a>(
+    context: &'a CausalContext,
+    names: &'a Names,
+) -> impl Iterator<Item = (ReplicaId, u64)> + 'a {
+    let grown = context.columns().filter(|(id, seq)| *seq != names.based(*id));
+    let columns = names.base.as_ref().map_or(&[][..], |base| base.columns());
+    let gone = columns.iter().filter(|(id, _)| context.get(*id) == 0).map(|(id, _)| (*id, 0));
+    grown.chain(gone)
+}
+
+/// Writes a context as its difference from the base. `table` must hold the replicas of [`changed`].
+pub(crate) fn write_context(context: &CausalContext, table: &ReplicaTable, names: &Names, out: &mut Writer) {
+    let changed: BTreeMap<ReplicaId, u64> = changed(context, names).collect();
+    out.count(changed.len());
+    for (replica, seq) in changed {
         table.write_replica(replica, out);
-        out.varint(seq);
+        out.signed(distance(names.based(replica), seq));
     }
 }
 
-/// Reads a context against `table`.
+/// Reads what [`write_context`] wrote.
 pub(crate) fn read_context(
     table: &ReplicaTable,
+    names: &Names,
     input: &mut Reader<'_>,
 ) -> Result<CausalContext, FrameError> {
+    let columns = names.base.as_ref().map_or(&[][..], |base| base.columns());
+    let mut context: BTreeMap<ReplicaId, u64> = columns.iter().copied().collect();
+    for (replica, seq) in read_columns(table, names, input)? {
+        match seq {
+            _ if seq == names.based(replica) => return Err(FrameError::Order { field: "context" }),
+            0 => context.remove(&replica),
+            seq => context.insert(replica, seq),
+        };
+    }
+    Ok(context.into_iter().collect())
+}
+
+/// Writes columns, each by its distance from the base. `table` must hold their replicas.
+pub(crate) fn write_columns(columns: &CausalContext, table: &ReplicaTable, names: &Names, out: &mut Writer) {
+    out.count(columns.len());
+    for (replica, seq) in columns.columns() {
+        table.write_replica(replica, out);
+        out.signed(distance(names.based(replica), seq));
+    }
+}
+
+/// Reads what [`write_columns`] wrote, ascending by replica.
+pub(crate) fn read_columns(
+    table: &ReplicaTable,
+    names: &Names,
+    input: &mut Reader<'_>,
+) -> Result<Vec<(ReplicaId, u64)>, FrameError> {
     let count = input.count("context", 2)?;
-    let (mut context, mut last_replica) = (CausalContext::default(), None);
+    let mut columns: Vec<(ReplicaId, u64)> = Vec::with_capacity(count);
     for _ in 0..count {
         let replica = table.read_replica("context", input)?;
-        if last_replica.replace(replica).is_some_and(|last| last >= replica) {
+        if columns.last().is_some_and(|(last, _)| *last >= replica) {
             return Err(FrameError::Order { field: "context" });
         }
-        context.advance(replica, read_seq("context", input)?);
+        let by = input.signed("context")?;
+        let seq = names.based(replica).checked_add_signed(by).filter(|seq| *seq <= Dot::SEQ_MAX);
+        columns.push((replica, seq.ok_or(FrameError::Field { field: "context", value: by.unsigned_abs() })?));
     }
-    Ok(context)
+    Ok(columns)
 }
 
 fn write_object(object: &ObjectId, out: &mut Writer) {
@@ -350,86 +436,6 @@ fn read_object(input: &mut Reader<'_>, limits: &Limits) -> Result<ObjectId, Fram
 
 fn read_path(input: &mut Reader<'_>, limits: &Limits) -> Result<Path, FrameError> {
     Ok(Path::from(input.bytes("path", limits.path_bytes_max)?))
-}
-
-/// Cells grouped by object, so that a key travels once.
-fn write_cells(cells: &[CellPart], table: &ReplicaTable, newest: u64, out: &mut Writer) {
-    let objects: Vec<&[CellPart]> = cells.chunk_by(|a, b| a.cell.object == b.cell.object).collect();
-    out.count(objects.len());
-    for parts in objects {
-        write_object(&parts[0].cell.object, out);
-        out.count(parts.len());
-        for part in parts {
-            out.bytes(part.cell.path.as_bytes());
-            out.count(part.items.len());
-            for item in &part.items {
-                table.write_dot(item.dot, out);
-                out.varint(newest - item.hlc.0);
-                out.varint(item.expires.0);
-                out.bytes(item.payload.as_bytes());
-            }
-            out.count(part.others.len());
-            part.others.iter().for_each(|dot| table.write_dot(*dot, out));
-        }
-    }
-}
-
-fn read_cells(
-    table: &ReplicaTable,
-    newest: u64,
-    input: &mut Reader<'_>,
-    limits: &Limits,
-) -> Result<Vec<CellPart>, FrameError> {
-    let objects = input.count("objects", 6)?;
-    let mut cells: Vec<CellPart> = Vec::new();
-    for _ in 0..objects {
-        let object = read_object(input, limits)?;
-        if cells.last().is_some_and(|last| last.cell.object >= object) {
-            return Err(FrameError::Order { field: "objects" });
-        }
-        let parts = input.count("cells", 3)?;
-        if parts == 0 {
-            return Err(FrameError::Count { field: "cells", count: 0, max: 0 });
-        }
-        for at in 0..parts {
-            let path = read_path(input, limits)?;
-            if at > 0 && cells.last().is_some_and(|last| last.cell.path >= path) {
-                return Err(FrameError::Order { field: "cells" });
-            }
-            let cell = CellId { object: object.clone(), path };
-            cells.push(read_part(cell, table, newest, input, limits)?);
-        }
-    }
-    Ok(cells)
-}
-
-fn read_part(
-    cell: CellId,
-    table: &ReplicaTable,
-    newest: u64,
-    input: &mut Reader<'_>,
-    limits: &Limits,
-) -> Result<CellPart, FrameError> {
-    let mut items: Vec<Item> = Vec::new();
-    for _ in 0..input.count("items", 5)? {
-        let dot = table.read_dot("items", input)?;
-        if items.last().is_some_and(|last| last.dot >= dot) {
-            return Err(FrameError::Order { field: "items" });
-        }
-        let age = input.varint_max("item clock", newest)?;
-        let expires = WallMillis(input.varint("expires")?);
-        let payload = Payload::from(input.bytes("payload", limits.value_bytes_max)?);
-        items.push(Item { dot, hlc: Hlc(newest - age), expires, payload });
-    }
-    let mut others: Vec<Dot> = Vec::new();
-    for _ in 0..input.count("claims", 2)? {
-        let dot = table.read_dot("claims", input)?;
-        if others.last().is_some_and(|last| *last >= dot) {
-            return Err(FrameError::Order { field: "claims" });
-        }
-        others.push(dot);
-    }
-    Ok(CellPart { cell, items, others })
 }
 
 fn write_range(range: &PathRange, out: &mut Writer) {
