@@ -19,7 +19,7 @@ pub struct Args {
     /// Only searches with so many replicas, 2 or 3.
     #[arg(long, value_parser = clap::value_parser!(u64).range(2..=REPLICAS_MAX as u64))]
     replicas: Option<u64>,
-    /// Stop a search after the level in which it has seen so many states.
+    /// Stop a search once it has seen so many states.
     #[arg(long)]
     max_states: Option<usize>,
     /// Heal one in so many states; 1 heals all and takes about five times as long.

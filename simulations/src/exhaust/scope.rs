@@ -39,11 +39,13 @@ pub struct Scope {
     pub operations: usize,
     /// Crashes, each with a restart under a new incarnation; 0 or 1. What was not durable is lost.
     pub crashes: usize,
+    /// True if owners may end their stale counter floors, at any time.
+    pub collects: bool,
     /// True if links may break and stand again, any number of times.
     pub cuts: bool,
     /// True if a node keeps one entry of its log and one record, so that most repairs go by the fallback.
     pub short_memory: bool,
-    /// The search stops after the level in which this many states were seen.
+    /// The search stops once this many states were seen.
     pub states_max: usize,
     /// One in so many states is healed, chosen by its hash; 1 heals all.
     pub heal_every: u64,
@@ -58,6 +60,8 @@ impl Scope {
             replicas: 2,
             operations: 3,
             crashes: 1,
+            // With crashes and collections at will, counters would need five times the states of sets.
+            collects: false,
             cuts: false,
             short_memory: false,
             states_max: usize::MAX,
@@ -67,22 +71,22 @@ impl Scope {
 
     /// Two replicas, three operations of all kinds, no crash.
     pub fn pair_without_crash(kind: Kind) -> Self {
-        Self { alphabet: Alphabet::All, crashes: 0, ..Self::pair(kind) }
+        Self { alphabet: Alphabet::All, crashes: 0, collects: true, ..Self::pair(kind) }
     }
 
     /// Two replicas, two operations of two kinds, links that break and stand again at will.
     pub fn pair_with_cuts(kind: Kind) -> Self {
-        Self { operations: 2, crashes: 0, cuts: true, ..Self::pair(kind) }
+        Self { operations: 2, crashes: 0, collects: true, cuts: true, ..Self::pair(kind) }
     }
 
     /// Two replicas, three operations of two kinds, logs and records of one entry.
     pub fn pair_with_short_memory(kind: Kind) -> Self {
-        Self { crashes: 0, short_memory: true, ..Self::pair(kind) }
+        Self { crashes: 0, collects: true, short_memory: true, ..Self::pair(kind) }
     }
 
     /// Three replicas, three operations of two kinds, one crash, cut at five million states.
     pub fn trio(kind: Kind) -> Self {
-        Self { replicas: 3, states_max: 5_000_000, ..Self::pair(kind) }
+        Self { replicas: 3, collects: true, states_max: 5_000_000, ..Self::pair(kind) }
     }
 
     /// How many operations a replica may choose from.

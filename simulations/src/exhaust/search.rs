@@ -67,6 +67,9 @@ impl Search {
         while !level.is_empty() && report.violation.is_none() && self.visited.len() < self.scope.states_max {
             let mut next = Vec::new();
             for index in std::mem::take(&mut level) {
+                if self.visited.len() >= self.scope.states_max {
+                    break;
+                }
                 let state = self.visited.take(index);
                 if let Err((path, what)) = self.expand(index, &state, &mut next) {
                     let story = story::tell(&mut self, &path);
@@ -74,11 +77,14 @@ impl Search {
                     break;
                 }
             }
-            report.depth += usize::from(!next.is_empty());
+            // A level that was cut is not covered.
+            let cut = self.visited.len() >= self.scope.states_max;
+            report.depth += usize::from(!next.is_empty() && !cut);
             level = next;
             level_done(&Level { depth: report.depth, states: self.visited.len(), waiting: level.len() });
         }
-        report.exhausted = level.is_empty() && report.violation.is_none();
+        let cut = self.visited.len() >= self.scope.states_max;
+        report.exhausted = level.is_empty() && !cut && report.violation.is_none();
         report.states = self.visited.len();
         report.transitions = self.transitions;
         report.node_states = self.locals.len();

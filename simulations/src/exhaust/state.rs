@@ -98,7 +98,7 @@ impl State {
                 one(Step::Wake);
             }
             one(Step::Tick);
-            if facts.can_collect {
+            if scope.collects && facts.can_collect {
                 one(Step::Collect);
             }
             if wedged.is_some() {
