@@ -8,48 +8,13 @@
 //! Depth is at most 32 whatever addresses a writer mines; a leaf of many equal addresses costs bytes,
 //! never depth. Hash inputs begin with a domain byte and carry the skipped nibbles.
 
-use std::fmt;
+use super::{Address, Fingerprint, NIBBLES};
 
 /// Most cells of a leaf whose addresses differ. Default 16: to be measured with the descent protocol.
 pub const LEAF_CELLS_MAX: usize = 16;
 
-const NIBBLES: usize = 32;
 const DOMAIN_LEAF: u8 = 1;
 const DOMAIN_BRANCH: u8 = 2;
-
-/// Where a cell sits in the trie: half a hash of its object, half a hash of its path.
-///
-/// A key's cells are neighbours, so each CRDT has a subtree of its own.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Address(pub [u8; 16]);
-
-impl Address {
-    fn nibble(&self, at: usize) -> usize {
-        let byte = self.0[at / 2];
-        usize::from(if at.is_multiple_of(2) { byte >> 4 } else { byte & 15 })
-    }
-
-    /// Number of leading nibbles that `self` and `other` share.
-    fn common(&self, other: &Self) -> usize {
-        (0..NIBBLES).find(|at| self.nibble(*at) != other.nibble(*at)).unwrap_or(NIBBLES)
-    }
-}
-
-impl fmt::Debug for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-/// The hash of one cell, leaf or subtree.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Fingerprint(pub [u8; 32]);
-
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
 
 /// A cell as the trie knows it: its address and the caller's handle to it.
 type Entry<H> = (Address, H);
