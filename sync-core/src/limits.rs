@@ -4,6 +4,9 @@
 //! its edge. Three kinds of edge exist: the *local writer* is refused before anything is minted; the
 //! *oldest* goes and a slower path takes over; a *frame* is refused whole. Nothing is ever refused, cut
 //! or reordered inside a join (DESIGN section 4, bounds).
+//!
+//! Bounds that both ends must share, or that no deployment would choose, stand as constants where they
+//! are used: [`Dot::SEQ_MAX`](crate::id::Dot::SEQ_MAX), [`merkle::sketch`](crate::merkle::sketch).
 
 use crate::time::Span;
 

@@ -1,7 +1,11 @@
 //! What proves that two stores are equal, and what finds where they are not.
 //!
-//! - [`trie`]: the Merkle trie, one 32-byte root over all live cells.
+//! - [`trie`]: the Merkle trie, one 32-byte root over all live cells;
+//! - [`sketch`]: coded symbols over all live dots, for few differences in one message;
+//! - [`cut`]: the keyed 64-bit hash that shortens what travels.
 
+pub mod cut;
+pub mod sketch;
 pub mod trie;
 
 use std::fmt;

@@ -17,14 +17,19 @@ mod offer;
 mod planted;
 mod records;
 mod root;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
+use std::ops::{Bound, Range};
+use std::sync::Arc;
 
 use crate::causal::{CausalContext, DotSet, Interval};
 use crate::cell::{CellId, Item, Key, ObjectId, Path, PathRange, TypeTag};
 use crate::id::{Dot, NamespaceId};
 use crate::limits::Limits;
+use crate::merkle::cut::CutKey;
+use crate::merkle::sketch::{Sketch, Symbol};
 use crate::merkle::{Address, Trie};
 use crate::mutant::{self, Mutant};
 use crate::time::WallMillis;
@@ -37,6 +42,9 @@ pub(crate) use records::Records;
 
 /// Accounted bytes of a live item besides its key, path and payload: what the indexes hold for it.
 pub const ITEM_OVERHEAD_BYTES: u64 = 96;
+
+/// Keys the checksums of every store's sketch: peers compare symbols, so all use one key.
+pub const SKETCH_KEY: CutKey = *b"sync sketch dots";
 
 /// A cell's place in the slab. Reused after the cell is gone.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -86,6 +94,9 @@ pub struct Store {
     free: Vec<CellIx>,
     /// Every live dot and its cell.
     live: BTreeMap<Dot, CellIx>,
+    /// Maximal runs of consecutive live dots.
+    live_intervals: u64,
+    sketch: Sketch,
     /// Live items that expire, by when.
     expiring: BTreeSet<(WallMillis, Dot)>,
     records: Records,
@@ -111,6 +122,8 @@ impl Store {
             slots: Vec::new(),
             free: Vec::new(),
             live: BTreeMap::new(),
+            live_intervals: 0,
+            sketch: Sketch::new(SKETCH_KEY),
             expiring: BTreeSet::new(),
             records: Records::default(),
             log: StatusLog::default(),
@@ -202,6 +215,23 @@ impl Store {
     /// Every live dot, ascending.
     pub fn live_dots(&self) -> impl Iterator<Item = Dot> + '_ {
         self.live.keys().copied()
+    }
+
+    /// Maximal runs of consecutive live dots of one replica: what a listing of all live dots costs is
+    /// some bytes a run, whatever their number. Kept with every change.
+    pub fn live_intervals(&self) -> u64 {
+        self.live_intervals
+    }
+
+    /// The symbols of `range` of the sketch over the live dots, settling what changed since it was last
+    /// asked for; cut off at [`SYMBOLS_KEPT`](crate::merkle::sketch::SYMBOLS_KEPT).
+    pub fn sketch_symbols(&mut self, range: Range<usize>) -> &[Symbol] {
+        self.sketch.symbols(range)
+    }
+
+    /// All kept symbols as they are now: a session compares against these while writes go on.
+    pub fn sketch_snapshot(&mut self) -> Arc<Vec<Symbol>> {
+        self.sketch.snapshot()
     }
 
     /// The live item of `dot` and its cell; `None` if it is dead or unknown.
@@ -311,6 +341,8 @@ impl Store {
         let ix = ix.unwrap_or_else(|| self.new_cell(cell));
         let was_live = self.live.insert(item.dot, ix);
         debug_assert!(was_live.is_none(), "a dot lives in exactly one cell");
+        self.live_intervals = self.live_intervals + 1 - self.live_neighbours(item.dot);
+        self.sketch.toggle(item.dot);
         if item.expires.0 != 0 {
             self.expiring.insert((item.expires, item.dot));
         }
@@ -345,9 +377,17 @@ impl Store {
         ix
     }
 
+    /// How many of the dots next to `dot` in its column are live: 0, 1 or 2.
+    fn live_neighbours(&self, dot: Dot) -> u64 {
+        let is_live = |seq| self.is_live(Dot::new(dot.replica, seq));
+        u64::from(is_live(dot.seq - 1)) + u64::from(is_live(dot.seq + 1))
+    }
+
     /// Makes `dot` dead; gives back its cell and item, or `None` if it was not live.
     fn kill(&mut self, dot: Dot) -> Option<(CellId, Item)> {
         let ix = self.live.remove(&dot)?;
+        self.live_intervals = self.live_intervals + self.live_neighbours(dot) - 1;
+        self.sketch.toggle(dot);
         let slot = self.slot_mut(ix);
         let at = slot.items.iter().position(|item| item.dot == dot);
         let item = slot.items.remove(at.expect("a live dot has an item in its cell"));

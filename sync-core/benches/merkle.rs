@@ -1,0 +1,134 @@
+//! What the trie and the sketch cost: JSON, one line a figure.
+//!
+//! `cargo bench -p sync-core --bench merkle -- [speed] [sketch]`; without a name, all of them.
+
+#![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "a bench measures wall time")]
+
+use std::time::Instant;
+
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{RngExt, SeedableRng};
+use sync_core::cell::{CellId, Hlc, ObjectId, Payload, TypeTag};
+use sync_core::id::{Dot, NamespaceId, OwnerId, ReplicaId};
+use sync_core::limits::Limits;
+use sync_core::merkle::sketch::{Decoded, Decoder, SYMBOLS_KEPT, Sketch};
+use sync_core::store::Store;
+
+const SIZES: [u64; 3] = [10_000, 100_000, 1_000_000];
+const REPLICA: ReplicaId = ReplicaId([7; 16]);
+
+fn main() {
+    let chosen: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|arg| arg == name);
+    if wanted("sketch") {
+        sketch_symbols();
+        sketch_upkeep();
+    }
+    if wanted("speed") {
+        SIZES.into_iter().for_each(store_speed);
+    }
+}
+
+fn line(mark: &str, n: u64, value: f64, unit: &str) {
+    println!(r#"{{"mark":"{mark}","n":{n},"value":{value:.2},"unit":"{unit}"}}"#);
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Symbols for each of `d` differences, one symbol at a time: mean and 99th percentile over the runs.
+fn sketch_symbols() {
+    let key = *b"key of the bench";
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
+    for d in [1u64, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 2_500, 2_800, 2_900, 3_000] {
+        let runs = if d < 100 { 2_000 } else { 100 };
+        let (mut ratios, mut decode_us, mut failed) = (Vec::new(), Vec::new(), 0);
+        for _ in 0..runs {
+            let (mut ours, mut theirs) = (Sketch::new(key), Sketch::new(key));
+            (0..d).for_each(|_| theirs.toggle(Dot::new(REPLICA, rng.random_range(1..Dot::SEQ_MAX))));
+            let (ours, theirs) = (ours.snapshot(), theirs.snapshot());
+            let mut decoder = Decoder::new(key, []).expect("nothing is left out");
+            let start = Instant::now();
+            let decoded = ours.chunks(1).zip(theirs.chunks(1)).find_map(|(ours, theirs)| {
+                match decoder.add(ours, theirs).expect("the symbols are honest") {
+                    Decoded::Done(_) => Some(decoder.symbols()),
+                    Decoded::More => None,
+                }
+            });
+            match decoded {
+                Some(symbols) => ratios.push(symbols as f64 / d as f64),
+                None => failed += 1,
+            }
+            decode_us.push(start.elapsed().as_secs_f64() * 1e6);
+        }
+        ratios.sort_by(f64::total_cmp);
+        let mean = ratios.iter().sum::<f64>() / ratios.len().max(1) as f64;
+        let p99 = ratios.get((ratios.len() * 99 / 100).min(ratios.len().saturating_sub(1)));
+        line("symbols per difference, mean", d, mean, "symbols");
+        line("symbols per difference, p99", d, p99.copied().unwrap_or(f64::NAN), "symbols");
+        line("not decoded by the kept symbols", d, f64::from(failed) * 100.0 / f64::from(runs), "%");
+        line("decoding, one symbol a run", d, median(decode_us), "us");
+    }
+}
+
+/// One dot toggled, settled by the bounded list; and one toggled and settled at once.
+fn sketch_upkeep() {
+    let mut sketch = Sketch::new(*b"key of the bench");
+    let start = Instant::now();
+    (1..=1_000_000).for_each(|seq| sketch.toggle(Dot::new(REPLICA, seq)));
+    sketch.symbols(0..1);
+    line("sketch: a change, amortised", 1_000_000, start.elapsed().as_secs_f64() * 1e3, "ns");
+    let start = Instant::now();
+    for seq in 1..=10_000 {
+        sketch.toggle(Dot::new(REPLICA, seq));
+        sketch.symbols(0..SYMBOLS_KEPT);
+    }
+    line("sketch: a change, settled at once", 1_000_000, start.elapsed().as_secs_f64() * 1e5, "ns");
+}
+
+/// A set of `n` elements in 100 objects, then writes to random elements.
+fn store_speed(n: u64) {
+    let limits = Limits { crdts_max: u64::MAX, store_bytes_max: u64::MAX, ..Limits::default() };
+    let mut store = Store::new(NamespaceId([1; 8]), limits);
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(n);
+    let start = Instant::now();
+    (0..n).for_each(|element| write(&mut store, element));
+    line("build: a new cell, root not asked for", n, start.elapsed().as_secs_f64() * 1e9 / n as f64, "ns");
+    let start = Instant::now();
+    store.root();
+    line("first root, a cell", n, start.elapsed().as_secs_f64() * 1e9 / n as f64, "ns");
+
+    let (mut writes, mut roots) = (Vec::new(), Vec::new());
+    for _ in 0..2_000 {
+        let element = rng.random_range(0..n);
+        let start = Instant::now();
+        write(&mut store, element);
+        writes.push(start.elapsed().as_secs_f64() * 1e9);
+        let start = Instant::now();
+        std::hint::black_box(store.root());
+        roots.push(start.elapsed().as_secs_f64() * 1e9);
+    }
+    line("a write, root not asked for", n, median(writes), "ns");
+    line("root after one write", n, median(roots), "ns");
+
+    let mut amortised = Vec::new();
+    for _ in 0..20 {
+        (0..1_000).for_each(|_| write(&mut store, rng.random_range(0..n)));
+        let start = Instant::now();
+        std::hint::black_box(store.root());
+        amortised.push(start.elapsed().as_secs_f64() * 1e9 / 1_000.0);
+    }
+    line("root after 1,000 writes, a write", n, median(amortised), "ns");
+}
+
+fn write(store: &mut Store, element: u64) {
+    let object = ObjectId::new(format!("set/{:03}", element % 100).as_str(), TypeTag::OR_SET);
+    let cell = CellId::new(object, format!("element {element:08}").as_bytes());
+    let kills: Vec<Dot> = store.items_of(&cell).iter().map(|item| item.dot).collect();
+    let next = store.context().get(REPLICA) + 1;
+    let mut group = store.group(REPLICA, OwnerId([0; 16]), next, Hlc(next));
+    group.write(cell, Payload::from(&b"a value of 16 by"[..]), &kills).expect("the limits are off");
+    group.commit();
+}

@@ -1,0 +1,44 @@
+//! What the store keeps beside its state is what the state says.
+
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{RngExt, SeedableRng};
+
+use super::{SKETCH_KEY, Store};
+use crate::causal::DotSet;
+use crate::cell::{CellId, Hlc, ObjectId, Payload, TypeTag};
+use crate::id::{Dot, NamespaceId, OwnerId, ReplicaId};
+use crate::limits::Limits;
+use crate::merkle::sketch::{SYMBOLS_KEPT, Sketch};
+
+#[test]
+fn intervals_and_sketch_are_those_of_the_live_dots_after_writes_removes_and_rollbacks() {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(5);
+    let mut store = Store::new(NamespaceId([1; 8]), Limits::default());
+    for step in 0..600u64 {
+        let replica = ReplicaId([rng.random_range(1..3); 16]);
+        let next = store.context().get(replica) + 1;
+        let mut group = store.group(replica, OwnerId([0; 16]), next, Hlc(step));
+        for _ in 0..rng.random_range(1..4) {
+            let live: Vec<Dot> = group.store().live_dots().collect();
+            let kill = (!live.is_empty()).then(|| live[rng.random_range(0..live.len())]);
+            if rng.random_bool(0.75) {
+                let cell = CellId::new(ObjectId::new("set", TypeTag::OR_SET), &step.to_le_bytes()[..]);
+                let kills: Vec<Dot> = kill.into_iter().filter(|_| rng.random_bool(0.3)).collect();
+                group.write(cell, Payload::default(), &kills).unwrap();
+            } else {
+                kill.into_iter().for_each(|dot| drop(group.remove(&[dot])));
+            }
+        }
+        if rng.random_bool(0.7) {
+            group.commit();
+        } else {
+            group.roll_back();
+        }
+        let live: DotSet = store.live_dots().collect();
+        assert_eq!(store.live_intervals(), live.intervals().count() as u64);
+    }
+    assert!(store.live_intervals() > 50, "the runs were not cut up: {}", store.live_intervals());
+    let mut fresh = Sketch::new(SKETCH_KEY);
+    store.live_dots().for_each(|dot| fresh.toggle(dot));
+    assert_eq!(store.sketch_symbols(0..SYMBOLS_KEPT), fresh.symbols(0..SYMBOLS_KEPT));
+}
