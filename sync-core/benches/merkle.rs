@@ -1,6 +1,6 @@
 //! What the trie and the sketch cost: JSON, one line a figure.
 //!
-//! `cargo bench -p sync-core --bench merkle -- [speed] [sketch]`; without a name, all of them.
+//! `cargo bench -p sync-core --bench merkle -- [sketch] [descent] [speed]`; without a name, all of them.
 
 #![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "a bench measures wall time")]
 
@@ -9,9 +9,12 @@ use std::time::Instant;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use sync_core::cell::{CellId, Hlc, ObjectId, Payload, TypeTag};
+use sync_core::codec::Writer;
 use sync_core::id::{Dot, NamespaceId, OwnerId, ReplicaId};
 use sync_core::limits::Limits;
+use sync_core::merkle::descent::{self, Descent};
 use sync_core::merkle::sketch::{Decoded, Decoder, SYMBOLS_KEPT, Sketch};
+use sync_core::merkle::{Address, Fingerprint, Trie};
 use sync_core::store::Store;
 
 const SIZES: [u64; 3] = [10_000, 100_000, 1_000_000];
@@ -23,6 +26,11 @@ fn main() {
     if wanted("sketch") {
         sketch_symbols();
         sketch_upkeep();
+    }
+    if wanted("descent") {
+        for n in [10_000, 100_000, 1_000_000] {
+            [1, 10, 100, 1_000, 10_000].into_iter().for_each(|d| descent_bytes(n, d));
+        }
     }
     if wanted("speed") {
         SIZES.into_iter().for_each(store_speed);
@@ -86,6 +94,40 @@ fn sketch_upkeep() {
         sketch.symbols(0..SYMBOLS_KEPT);
     }
     line("sketch: a change, settled at once", 1_000_000, start.elapsed().as_secs_f64() * 1e5, "ns");
+}
+
+/// `d` of `n` cells are others on the other side: bytes of all messages, their number, and CPU time.
+fn descent_bytes(n: u32, d: u32) {
+    let address =
+        |cell: u32| Address(std::array::from_fn(|at| blake3::hash(&cell.to_le_bytes()).as_bytes()[at]));
+    let old = |cell: u32| Fingerprint(*blake3::hash(&cell.to_be_bytes()).as_bytes());
+    let stride = n / d;
+    let new = |cell: u32| old(if cell.is_multiple_of(stride) && cell / stride < d { cell + n } else { cell });
+    let (mut ours, mut theirs) = (Trie::default(), Trie::default());
+    for cell in 0..n {
+        ours.insert(address(cell), cell);
+        theirs.insert(address(cell), cell);
+    }
+    let (ours, theirs) = (ours.settled(old), theirs.settled(new));
+    let (mut bytes, mut messages) = (0, 0);
+    let mut descent = Descent::new(*b"salt of a bench!");
+    let start = Instant::now();
+    while let Some(question) = descent.question(&ours, 1_000_000) {
+        let mut out = Writer::default();
+        question.write(&mut out);
+        bytes += out.len();
+        let answer = descent::answer(&theirs, &question, 1_000_000);
+        let mut out = Writer::default();
+        answer.write(&mut out);
+        bytes += out.len();
+        messages += 2;
+        descent.answer(&ours, &answer).expect("the answers are honest");
+    }
+    let us = start.elapsed().as_secs_f64() * 1e6;
+    assert_eq!(descent.differences().count(), d as usize);
+    line(&format!("descent, {d} updates, bytes"), n.into(), bytes as f64, "bytes");
+    line(&format!("descent, {d} updates, messages"), n.into(), f64::from(messages), "messages");
+    line(&format!("descent, {d} updates, both sides"), n.into(), us, "us");
 }
 
 /// A set of `n` elements in 100 objects, then writes to random elements.

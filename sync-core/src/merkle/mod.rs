@@ -2,9 +2,14 @@
 //!
 //! - [`trie`]: the Merkle trie, one 32-byte root over all live cells;
 //! - [`sketch`]: coded symbols over all live dots, for few differences in one message;
+//! - [`descent`]: the addresses at which two tries differ, two levels a round trip; [`nodes`] and
+//!   [`prefix`] are its messages;
 //! - [`cut`]: the keyed 64-bit hash that shortens what travels.
 
 pub mod cut;
+pub mod descent;
+pub mod nodes;
+pub mod prefix;
 pub mod sketch;
 pub mod trie;
 

@@ -8,6 +8,8 @@
 //! Depth is at most 32 whatever addresses a writer mines; a leaf of many equal addresses costs bytes,
 //! never depth. Hash inputs begin with a domain byte and carry the skipped nibbles.
 
+use super::descent::{Subtree as Below, Tree};
+use super::prefix::Prefix;
 use super::{Address, Fingerprint, NIBBLES};
 
 /// Most cells of a leaf whose addresses differ. Default 16: to be measured with the descent protocol.
@@ -108,6 +110,133 @@ impl<H: Copy + Eq> Trie<H> {
     pub fn root(&mut self, fingerprint: impl Fn(H) -> Fingerprint) -> Fingerprint {
         settle(&mut self.top, &fingerprint)
     }
+}
+
+/// A trie whose hashes are those of its content, for a descent.
+#[derive(Debug)]
+pub struct Settled<'a, H, F> {
+    trie: &'a Trie<H>,
+    fingerprint: F,
+}
+
+impl<H: Copy + Eq> Trie<H> {
+    /// The trie for a descent, rehashing what changed as [`Self::root`] does.
+    pub fn settled<F: Fn(H) -> Fingerprint>(&mut self, fingerprint: F) -> Settled<'_, H, F> {
+        settle(&mut self.top, &fingerprint);
+        Settled { trie: self, fingerprint }
+    }
+
+    /// The handles of the cells at `address`.
+    pub fn at(&self, address: Address) -> impl Iterator<Item = H> + '_ {
+        let entries = match self.find(&Prefix::of(address)) {
+            Some(Found::Entries(entries)) => entries,
+            Some(Found::Branch(_)) | None => &[],
+        };
+        entries.iter().map(|(_, handle)| *handle)
+    }
+
+    fn find(&self, prefix: &Prefix) -> Option<Found<'_, H>> {
+        let mut node = &self.top;
+        loop {
+            match node {
+                Subtree::Leaf(leaf) => {
+                    let start = leaf.entries.partition_point(|(address, _)| *address < prefix.address());
+                    let below = |entry: &&Entry<H>| prefix.covers(&Prefix::of(entry.0));
+                    let len = leaf.entries[start..].iter().take_while(below).count();
+                    return (len > 0).then(|| Found::Entries(&leaf.entries[start..start + len]));
+                }
+                Subtree::Branch(branch) => {
+                    let own = Prefix::first(branch.prefix, branch.depth);
+                    if prefix.covers(&own) {
+                        return Some(Found::Branch(branch));
+                    }
+                    if !own.covers(prefix) {
+                        return None;
+                    }
+                    node = branch.children[prefix.nibble(branch.depth)].as_ref()?;
+                }
+            }
+        }
+    }
+}
+
+/// The cells below a prefix: a whole branch, or some entries of a leaf.
+enum Found<'a, H> {
+    Entries(&'a [Entry<H>]),
+    Branch(&'a Branch<H>),
+}
+
+impl<H: Copy + Eq, F: Fn(H) -> Fingerprint> Tree for Settled<'_, H, F> {
+    fn below(&self, prefix: &Prefix) -> Option<Below> {
+        Some(match self.trie.find(prefix)? {
+            Found::Branch(branch) => {
+                Below { cells: branch.cells, common: Prefix::first(branch.prefix, branch.depth) }
+            }
+            Found::Entries(entries) => {
+                let (first, last) = (entries[0].0, entries[entries.len() - 1].0);
+                Below { cells: entries.len(), common: Prefix::first(first, first.common(&last)) }
+            }
+        })
+    }
+
+    fn children(&self, prefix: &Prefix) -> [Option<Fingerprint>; 16] {
+        let mut hashes = [None; 16];
+        match self.trie.find(prefix) {
+            None => {}
+            Some(Found::Branch(branch)) if branch.depth > prefix.len() => {
+                hashes[branch.prefix.nibble(prefix.len())] = branch.hash;
+            }
+            Some(Found::Branch(branch)) => {
+                for (hash, child) in hashes.iter_mut().zip(&branch.children) {
+                    *hash = child.as_ref().and_then(|child| match child {
+                        Subtree::Leaf(leaf) => leaf.hash,
+                        Subtree::Branch(branch) => branch.hash,
+                    });
+                }
+            }
+            Some(Found::Entries(entries)) => {
+                for group in entries.chunk_by(|a, b| a.0.nibble(prefix.len()) == b.0.nibble(prefix.len())) {
+                    hashes[group[0].0.nibble(prefix.len())] = Some(leaf_hash(group, &self.fingerprint));
+                }
+            }
+        }
+        hashes
+    }
+
+    fn visit(&self, prefix: &Prefix, visit: &mut dyn FnMut(Address, Fingerprint)) {
+        match self.trie.find(prefix) {
+            None => {}
+            Some(Found::Entries(entries)) => {
+                entries.iter().for_each(|(address, handle)| visit(*address, (self.fingerprint)(*handle)));
+            }
+            Some(Found::Branch(branch)) => branch.visit(&mut |(address, handle)| {
+                visit(address, (self.fingerprint)(handle));
+            }),
+        }
+    }
+}
+
+impl<H: Copy + Eq> Branch<H> {
+    fn visit(&self, visit: &mut dyn FnMut(Entry<H>)) {
+        for child in self.children.iter().flatten() {
+            match child {
+                Subtree::Leaf(leaf) => leaf.entries.iter().for_each(|entry| visit(*entry)),
+                Subtree::Branch(branch) => branch.visit(visit),
+            }
+        }
+    }
+}
+
+fn leaf_hash<H: Copy + Eq>(entries: &[Entry<H>], fingerprint: &impl Fn(H) -> Fingerprint) -> Fingerprint {
+    let mut cells: Vec<(Address, Fingerprint)> =
+        entries.iter().map(|(address, handle)| (*address, fingerprint(*handle))).collect();
+    cells.sort_unstable();
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&[DOMAIN_LEAF]);
+    for (address, cell) in cells {
+        hasher.update(&address.0).update(&cell.0);
+    }
+    Fingerprint(*hasher.finalize().as_bytes())
 }
 
 impl<H: Copy + Eq> Subtree<H> {
@@ -215,17 +344,7 @@ fn remove<H: Copy + Eq>(node: &mut Subtree<H>, entry: Entry<H>) {
 
 fn settle<H: Copy + Eq>(node: &mut Subtree<H>, fingerprint: &impl Fn(H) -> Fingerprint) -> Fingerprint {
     match node {
-        Subtree::Leaf(leaf) => *leaf.hash.get_or_insert_with(|| {
-            let mut cells: Vec<(Address, Fingerprint)> =
-                leaf.entries.iter().map(|(address, handle)| (*address, fingerprint(*handle))).collect();
-            cells.sort_unstable();
-            let mut hasher = blake3::Hasher::new();
-            hasher.update(&[DOMAIN_LEAF]);
-            for (address, cell) in cells {
-                hasher.update(&address.0).update(&cell.0);
-            }
-            Fingerprint(*hasher.finalize().as_bytes())
-        }),
+        Subtree::Leaf(leaf) => *leaf.hash.get_or_insert_with(|| leaf_hash(&leaf.entries, fingerprint)),
         Subtree::Branch(branch) => {
             if let Some(hash) = branch.hash {
                 return hash;

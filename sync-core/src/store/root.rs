@@ -7,6 +7,8 @@ use super::{CellIx, CellSlot, Store};
 use crate::causal::CausalContext;
 use crate::cell::CellId;
 use crate::id::StateId;
+use crate::merkle::descent::{self, Descent, DescentError, Tree};
+use crate::merkle::nodes::{Answer, Question};
 use crate::merkle::{Address, Fingerprint};
 use crate::mutant::{self, Mutant};
 
@@ -19,6 +21,58 @@ const DOMAIN_PATH: u8 = 7;
 impl Store {
     /// The Merkle root over the live cells, settling what changed since it was last asked for.
     pub fn root(&mut self) -> Fingerprint {
+        self.settle();
+        let slots = &self.slots;
+        self.trie.root(|ix| fingerprint_in(slots, ix))
+    }
+
+    /// The next question of a descent that goes on here; see [`Descent::question`].
+    ///
+    /// ```
+    /// # use sync_core::{id::NamespaceId, limits::Limits, merkle::descent::Descent, store::Store};
+    /// # let mut ours = Store::new(NamespaceId([1; 8]), Limits::default());
+    /// # let mut theirs = ours.clone();
+    /// let mut descent = Descent::new([9; 16]);
+    /// while let Some(question) = ours.descent_question(&mut descent, 1_000_000) {
+    ///     let answer = theirs.answer_nodes(&question, 1_000_000);
+    ///     ours.descent_answer(&mut descent, &answer)?;
+    /// }
+    /// for (address, holder) in descent.differences() {
+    ///     println!("{holder:?} {:?}", ours.cells_at(address));
+    /// }
+    /// # Ok::<(), sync_core::merkle::descent::DescentError>(())
+    /// ```
+    pub fn descent_question(&mut self, descent: &mut Descent, bytes_max: usize) -> Option<Question> {
+        descent.question(&self.settled_trie(), bytes_max)
+    }
+
+    /// Takes the answer to the last question.
+    ///
+    /// # Errors
+    /// [`DescentError`]; the descent is of no use then, the store is unchanged.
+    pub fn descent_answer(&mut self, descent: &mut Descent, answer: &Answer) -> Result<(), DescentError> {
+        descent.answer(&self.settled_trie(), answer)
+    }
+
+    /// Answers a peer's question; see [`descent::answer`].
+    pub fn answer_nodes(&mut self, question: &Question, bytes_max: usize) -> Answer {
+        descent::answer(&self.settled_trie(), question, bytes_max)
+    }
+
+    fn settled_trie(&mut self) -> impl Tree + '_ {
+        self.settle();
+        let slots = &self.slots;
+        self.trie.settled(move |ix| fingerprint_in(slots, ix))
+    }
+
+    /// The cells at `address`: one, but for a collision of hashes. None if nothing is live there.
+    pub fn cells_at(&mut self, address: Address) -> Vec<CellId> {
+        self.settle();
+        self.trie.at(address).map(|ix| self.slot(ix).id.clone()).collect()
+    }
+
+    /// Brings the trie's shape up to date, and marks what is to be hashed again.
+    fn settle(&mut self) {
         for (address, ix) in std::mem::take(&mut self.gone) {
             self.trie.remove(address, ix);
         }
@@ -35,11 +89,6 @@ impl Store {
                 }
             }
         }
-        let slots = &self.slots;
-        self.trie.root(|ix: CellIx| {
-            let slot = slots[ix.0 as usize].as_ref();
-            fingerprint_of(slot.expect("cells that are gone were just taken out of the trie"))
-        })
     }
 
     /// Hash over namespace, horizon, context and root: equal ids mean identical stores.
@@ -53,6 +102,11 @@ impl Store {
         hasher.update(&root.0);
         StateId(*hasher.finalize().as_bytes())
     }
+}
+
+fn fingerprint_in(slots: &[Option<CellSlot>], ix: CellIx) -> Fingerprint {
+    let slot = slots[ix.0 as usize].as_ref();
+    fingerprint_of(slot.expect("cells that are gone were just taken out of the trie"))
 }
 
 /// Hash of a context: its columns, ascending.

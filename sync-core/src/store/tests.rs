@@ -8,6 +8,7 @@ use crate::causal::DotSet;
 use crate::cell::{CellId, Hlc, ObjectId, Payload, TypeTag};
 use crate::id::{Dot, NamespaceId, OwnerId, ReplicaId};
 use crate::limits::Limits;
+use crate::merkle::descent::{Descent, Holder};
 use crate::merkle::sketch::{SYMBOLS_KEPT, Sketch};
 
 #[test]
@@ -41,4 +42,32 @@ fn intervals_and_sketch_are_those_of_the_live_dots_after_writes_removes_and_roll
     let mut fresh = Sketch::new(SKETCH_KEY);
     store.live_dots().for_each(|dot| fresh.toggle(dot));
     assert_eq!(store.sketch_symbols(0..SYMBOLS_KEPT), fresh.symbols(0..SYMBOLS_KEPT));
+}
+
+#[test]
+fn a_descent_between_stores_names_the_cells_that_differ() {
+    let replica = ReplicaId([1; 16]);
+    let mut store = Store::new(NamespaceId([1; 8]), Limits::default());
+    let cell = |n: u64| CellId::new(ObjectId::new("set", TypeTag::OR_SET), &n.to_le_bytes()[..]);
+    let write = |store: &mut Store, cells: std::ops::Range<u64>, payload: &[u8]| {
+        let next = store.context().get(replica) + 1;
+        let mut group = store.group(replica, OwnerId([0; 16]), next, Hlc(next));
+        for n in cells {
+            group.write(cell(n), Payload::from(payload), &[]).unwrap();
+        }
+        group.commit();
+    };
+    write(&mut store, 0..2_000, b"");
+    let mut other = store.clone();
+    write(&mut store, 3_000..3_002, b"");
+    write(&mut other, 5..6, b"other");
+    let mut descent = Descent::new([3; 16]);
+    while let Some(question) = store.descent_question(&mut descent, 10_000) {
+        let answer = other.answer_nodes(&question, 10_000);
+        store.descent_answer(&mut descent, &answer).unwrap();
+    }
+    let mut found: Vec<(CellId, Holder)> =
+        descent.differences().map(|(address, holder)| (store.cells_at(address).remove(0), holder)).collect();
+    found.sort();
+    assert_eq!(found, [(cell(5), Holder::Both), (cell(3_000), Holder::Ours), (cell(3_001), Holder::Ours)]);
 }
