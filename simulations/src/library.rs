@@ -22,6 +22,7 @@ const TEXTS: &[&str] = &[
     include_str!("../scenarios/ceiling.toml"),
     include_str!("../scenarios/long-absence.toml"),
     include_str!("../scenarios/machine-revert.toml"),
+    include_str!("../scenarios/mixed-versions.toml"),
     include_str!("../scenarios/lossy.toml"),
 ];
 

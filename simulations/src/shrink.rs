@@ -96,6 +96,8 @@ impl Shrinker {
         ] {
             self.edit(|s| clear(&mut s.bounds));
         }
+        self.edit(|s| s.protocol.old.clear());
+        self.edit(|s| s.protocol.sketches = None);
         self.edit(|s| s.periods = Periods::default());
         self.edit(|s| s.workload.group = 1);
         self.edit(|s| s.rest_ms = 0);

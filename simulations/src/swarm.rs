@@ -116,6 +116,8 @@ const RARE: &[Rare] = &[
     ("resets-seen-by-others", |outcome| outcome.counts.resets_seen),
     ("sessions", |outcome| outcome.counts.sessions),
     ("fallback-sessions", |outcome| outcome.counts.fallbacks),
+    ("fallbacks-by-sketch", |outcome| outcome.counts.sketches),
+    ("sketches-asked-for-more", |outcome| outcome.counts.sketches_more),
     ("log-truncations", |outcome| outcome.counts.log_truncations),
     ("record-truncations", |outcome| outcome.counts.record_truncations),
     ("answers-in-parts", |outcome| outcome.counts.parts),

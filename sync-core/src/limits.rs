@@ -101,6 +101,21 @@ impl Default for Limits {
     }
 }
 
+/// How an answer whose records were lost says which dots are live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Repair {
+    /// Whichever of the other two is expected to be shorter.
+    #[default]
+    Shortest,
+    /// By a sketch while its symbols last, whatever the list would cost. For measurements.
+    Sketch {
+        /// Symbols in the answer itself, at least 1; the others are asked for.
+        first: usize,
+    },
+    /// By a list of all live dots. For measurements, and should sketches ever fail.
+    Listing,
+}
+
 /// Periods and deadlines of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {

@@ -11,10 +11,13 @@ use crate::causal::CausalContext;
 use crate::codec::{Reader, ReplicaTable, Writer};
 use crate::dictionary::{Base, Dictionary, Names, RouteTag, Version, Versions};
 use crate::error::FrameError;
-use crate::fragment::{Fragment, changed, read_columns, read_context, write_columns, write_context};
+use crate::fragment::{
+    Fragment, changed, read_columns, read_context, read_symbols, write_columns, write_context, write_symbols,
+};
 use crate::id::{NodeId, ReplicaId, StateId};
 use crate::limits::Limits;
 use crate::merkle::Fingerprint;
+use crate::merkle::sketch::Symbol;
 use crate::time::WallMillis;
 
 pub use crate::dictionary::Route;
@@ -103,6 +106,8 @@ pub struct Pull {
     pub context: CausalContext,
     /// Its horizon.
     pub horizon: WallMillis,
+    /// True if the answer shall list all live dots: no sketch of them could be read.
+    pub listing: bool,
 }
 
 /// Answers a pull: what its context lacked, of one snapshot.
@@ -130,6 +135,26 @@ pub struct Part {
     pub bytes: Vec<u8>,
 }
 
+/// Asks for more symbols of the sketch in an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct More {
+    /// The answer.
+    pub answer: u64,
+    /// Symbols held; as many again would be welcome.
+    pub from: u64,
+}
+
+/// More symbols of the sketch in an answer, of the same snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Symbols {
+    /// The answer.
+    pub answer: u64,
+    /// The number of the first.
+    pub from: u64,
+    /// The symbols.
+    pub symbols: Vec<Symbol>,
+}
+
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
@@ -147,6 +172,10 @@ pub enum Frame {
     Give(Route, Give),
     /// Repairs, in parts.
     Part(Route, Part),
+    /// Asks for more of a sketch.
+    More(Route, More),
+    /// More of a sketch.
+    Symbols(Route, Symbols),
 }
 
 const HELLO: u8 = 1;
@@ -156,6 +185,8 @@ const ACK: u8 = 4;
 const PULL: u8 = 5;
 const GIVE: u8 = 6;
 const PART: u8 = 7;
+const MORE: u8 = 13;
+const SYMBOLS: u8 = 14;
 
 /// Bytes of a [`Part`] frame besides its slice, at most.
 pub(crate) const PART_OVERHEAD: usize = 2 + 8 + 10 + 10 + 10 + 10 + 10;
@@ -193,6 +224,7 @@ impl Frame {
             Self::Pull(route, pull) => {
                 write_route(PULL, route, &mut out);
                 out.varint(pull.horizon.0);
+                out.byte(u8::from(pull.listing));
                 let names = write_names(route, dialect, &mut out);
                 let ids: BTreeSet<ReplicaId> = changed(&pull.context, &names).map(|(id, _)| id).collect();
                 let table = ReplicaTable::new(ids);
@@ -211,6 +243,17 @@ impl Frame {
                 out.varint(part.total);
                 out.varint(part.at);
                 out.bytes(&part.bytes);
+            }
+            Self::More(route, more) => {
+                write_route(MORE, route, &mut out);
+                out.varint(more.answer);
+                out.varint(more.from);
+            }
+            Self::Symbols(route, symbols) => {
+                write_route(SYMBOLS, route, &mut out);
+                out.varint(symbols.answer);
+                out.varint(symbols.from);
+                write_symbols(&symbols.symbols, &mut out);
             }
         }
         out.finish()
@@ -251,7 +294,9 @@ impl Frame {
         let input = &mut input;
         let frame = if kind == HELLO {
             Self::Hello(read_hello(input)?)
-        } else if (ROOT..=PART).contains(&kind) {
+        } else if (ROOT..=PART).contains(&kind)
+            || (MORE..=SYMBOLS).contains(&kind) && version >= Version::DIFFERENCES.0
+        {
             let route = dictionary.read_route(input)?;
             let names = |input: &mut Reader<'_>| {
                 dictionary.read_base(&route, kind == GIVE, input).and_then(|names| {
@@ -281,15 +326,26 @@ impl Frame {
                 }
                 PULL => {
                     let horizon = WallMillis(input.varint("horizon")?);
+                    let listing = read_flags("listing", 1, input)? == 1;
                     let names = names(input)?;
                     let table = ReplicaTable::read(&names, input)?;
-                    Self::Pull(route, Pull { context: read_context(&table, &names, input)?, horizon })
+                    let context = read_context(&table, &names, input)?;
+                    Self::Pull(route, Pull { context, horizon, listing })
                 }
                 GIVE => {
                     let head = input.varint("head")?;
                     let root = Fingerprint(input.fixed("root")?);
                     let names = names(input)?;
                     Self::Give(route, Give { head, root, fragment: Fragment::read(input, &names, limits)? })
+                }
+                MORE => {
+                    let answer = input.varint("answer")?;
+                    Self::More(route, More { answer, from: input.varint("symbols held")? })
+                }
+                SYMBOLS => {
+                    let answer = input.varint("answer")?;
+                    let from = input.varint("first symbol")?;
+                    Self::Symbols(route, Symbols { answer, from, symbols: read_symbols(input)? })
                 }
                 _ => {
                     let answer = input.varint("answer")?;
@@ -306,16 +362,38 @@ impl Frame {
         Ok(frame)
     }
 
+    /// What a frame of this kind byte is called in logs.
+    pub fn name_of(kind: u8) -> &'static str {
+        match kind {
+            HELLO => "Hello",
+            ROOT => "Root",
+            PUSH => "Push",
+            ACK => "Ack",
+            PULL => "Pull",
+            GIVE => "Give",
+            PART => "Part",
+            MORE => "More",
+            SYMBOLS => "Symbols",
+            _ => "no frame",
+        }
+    }
+
     /// What the frame is called in logs.
     pub fn name(&self) -> &'static str {
+        Self::name_of(self.kind())
+    }
+
+    fn kind(&self) -> u8 {
         match self {
-            Self::Hello(_) => "Hello",
-            Self::Root(..) => "Root",
-            Self::Push(..) => "Push",
-            Self::Ack(..) => "Ack",
-            Self::Pull(..) => "Pull",
-            Self::Give(..) => "Give",
-            Self::Part(..) => "Part",
+            Self::Hello(_) => HELLO,
+            Self::Root(..) => ROOT,
+            Self::Push(..) => PUSH,
+            Self::Ack(..) => ACK,
+            Self::Pull(..) => PULL,
+            Self::Give(..) => GIVE,
+            Self::Part(..) => PART,
+            Self::More(..) => MORE,
+            Self::Symbols(..) => SYMBOLS,
         }
     }
 }

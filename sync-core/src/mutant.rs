@@ -46,6 +46,10 @@ mutants! {
     ContextNewerThanCells = "table: context newer than the cells read",
     /// A session's answer applies half of its items, with its whole context.
     ContextBeforeCells = "table: context adopted before all cells came",
+    /// A sketch that is not decoded yet is taken for one that shows no difference.
+    SketchCutShort = "T7: the symmetric difference of the live dots",
+    /// A dot live only at the receiver of a sketch is dead though its sender does not know it.
+    SketchJudgedByReceiver = "T7: dead if the other context holds it",
     /// A session's answer applies its items and leaves a column of its context for later.
     CellsBeforeContext = "table: context adopted at the end; aborted streaming session",
     /// A later write of a group takes the dot of the one before it.

@@ -10,9 +10,12 @@
 //! A  -- Pull(context) ----------------------> B    only if B's context held what A lacks
 //! ```
 
+use std::sync::Arc;
+
 use crate::causal::CausalContext;
 use crate::limits::Limits;
-use crate::message::Part;
+use crate::merkle::sketch::Symbol;
+use crate::message::{Give, Part};
 use crate::mutant::{self, Mutant};
 use crate::time::{Span, Timestamp};
 
@@ -31,6 +34,18 @@ pub struct Session {
     pull_until: Option<Timestamp>,
     /// The peer's latest pull, not yet answered.
     pub give_due: Option<CausalContext>,
+    /// True if the peer's latest pull wants all live dots listed.
+    pub listing_wanted: bool,
+    /// The next pull wants all live dots listed.
+    pub listing_due: bool,
+    /// An answer by sketch that the peer may want more symbols of.
+    pub sketched: Option<Sketched>,
+    /// The peer wants symbols of it from here on.
+    pub symbols_due: Option<u64>,
+    /// An answer by sketch on its way in, whose symbols do not suffice yet.
+    pub sketching: Option<Sketching>,
+    /// More symbols of it are to be asked for.
+    pub more_due: bool,
     /// A long answer of which parts are still to be sent.
     pub giving: Option<Giving>,
     /// An answer of ours is not acknowledged yet.
@@ -55,6 +70,29 @@ pub struct Giving {
     pub at: usize,
     /// The log head of its snapshot's state, kept for the trace.
     pub head: u64,
+}
+
+/// The symbols behind an answer by sketch: those of its snapshot. One a peer, 96 KiB at most, dropped when the
+/// answer is acknowledged, the peer pulls again or disconnects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sketched {
+    /// Counted per sender.
+    pub answer: u64,
+    /// The log head of its snapshot: who acknowledges it is done.
+    pub head: u64,
+    /// All symbols kept at the snapshot.
+    pub symbols: Arc<Vec<Symbol>>,
+}
+
+/// An answer by sketch on its way in. One a peer: a frame, and at most 96 KiB of symbols.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sketching {
+    /// Names the giver's snapshot.
+    pub answer: u64,
+    /// The answer.
+    pub give: Give,
+    /// The symbols so far.
+    pub symbols: Vec<Symbol>,
 }
 
 impl Giving {
@@ -112,6 +150,8 @@ impl Session {
     /// The pull is answered, or given up.
     pub fn pull_done(&mut self) {
         self.pull_until = None;
+        self.sketching = None;
+        self.more_due = false;
     }
 
     /// The next deadline.

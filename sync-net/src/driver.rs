@@ -227,8 +227,8 @@ impl Driver {
                 tracing::debug!(node, ?peer, ?incarnation, "peer introduced itself")
             }
             Event::PeerDown { peer } => tracing::debug!(node, ?peer, "peer gone"),
-            Event::SessionDone { peer, items, fallback, .. } => {
-                tracing::debug!(node, ?peer, items, fallback, "repaired by a session");
+            Event::SessionDone { peer, items, by, .. } => {
+                tracing::debug!(node, ?peer, items, ?by, "repaired by a session");
             }
             Event::FrameRefused { peer, error } => {
                 if let Some(silenced) = self.refusals.pass(Instant::now()) {

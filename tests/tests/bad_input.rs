@@ -262,7 +262,7 @@ fn dots_of_this_incarnation_that_it_never_minted_fence_the_node_and_raise_an_ala
                 Frame::Ack(Route { known: claimed, ..route() }, ack)
             }
             _ => {
-                let pull = Pull { context: known, horizon: WallMillis(0) };
+                let pull = Pull { context: known, horizon: WallMillis(0), listing: false };
                 Frame::Pull(route(), pull)
             }
         };

@@ -61,7 +61,7 @@ fn a_context_that_builds_on_what_was_forgotten_is_asked_for_whole() {
     cluster.events();
     let route = Route { namespace: namespace(), from: replica(0, 0), to: replica(1, 0), known: 0 };
     let lost = Base::of(&CausalContext::from_iter([(ReplicaId([9; 16]), 4)]));
-    let pull = Pull { context: cluster.store(0).context().clone(), horizon: WallMillis(0) };
+    let pull = Pull { context: cluster.store(0).context().clone(), horizon: WallMillis(0), listing: false };
     let dialect = Dialect { version: Version(2), base: Some(Arc::new(lost)) };
     cluster.deliver(0, 1, &Frame::Pull(route, pull).encode(&dialect));
     let asked = cluster.take(1, 0);

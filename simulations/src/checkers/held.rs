@@ -36,7 +36,12 @@ fn shown(frame: &Frame, life: ReplicaId) -> u64 {
         Frame::Give(_, give) => give.fragment.dots.top(life),
         Frame::Ack(_, ack) => ack.known.get(life),
         // A pull shows what its sender would like to be spared; nobody relies on it.
-        Frame::Pull(..) | Frame::Hello(_) | Frame::Root(..) | Frame::Part(..) => 0,
+        Frame::Pull(..)
+        | Frame::Hello(_)
+        | Frame::Root(..)
+        | Frame::Part(..)
+        | Frame::More(..)
+        | Frame::Symbols(..) => 0,
     }
 }
 

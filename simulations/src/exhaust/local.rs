@@ -268,8 +268,13 @@ impl Letter {
     /// True if a receiver relies on what the frame says of its sender's state.
     fn shows_state(&self) -> bool {
         match self.frame {
-            Frame::Root(..) | Frame::Push(..) | Frame::Ack(..) | Frame::Give(..) | Frame::Part(..) => true,
-            Frame::Hello(_) | Frame::Pull(..) => false,
+            Frame::Root(..)
+            | Frame::Push(..)
+            | Frame::Ack(..)
+            | Frame::Give(..)
+            | Frame::Part(..)
+            | Frame::Symbols(..) => true,
+            Frame::Hello(_) | Frame::Pull(..) | Frame::More(..) => false,
         }
     }
 }

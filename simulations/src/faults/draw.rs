@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 
 use super::{Fault, FaultKind};
 use crate::random::{Random, fork};
-use crate::scenario::{Bounds, Clocks, Disk, Load, Mode, Network, Periods, Scenario, Topology};
+use crate::scenario::{Bounds, Clocks, Disk, Load, Mode, Network, Periods, Protocol, Scenario, Topology};
 
 /// Ten years in milliseconds: how far a clock is set at most, either way.
 const TEN_YEARS_MS: i64 = 10 * 365 * 86_400_000;
@@ -34,6 +34,7 @@ pub fn draw(seed: u64) -> Scenario {
         periods: draw_periods(&mut random, mode),
         workload: draw_load(&mut random, nodes),
         bounds,
+        protocol: draw_protocol(&mut random, nodes),
         faults: Vec::new(),
         turns: Vec::new(),
     };
@@ -120,6 +121,13 @@ fn draw_bounds(random: &mut Random, nodes: usize) -> Bounds {
         bounds.store_bytes_ceiling = Some(max * random.random_range(10..=15) / 10);
     }
     bounds
+}
+
+/// Clusters of two versions, and repairs by sketch where a list would do.
+fn draw_protocol(random: &mut Random, nodes: usize) -> Protocol {
+    let old = sometimes(random, 0.2, |random| random.random_range(0.1..=0.9)).unwrap_or(0.0);
+    let old = (0..nodes).filter(|_| random.random_bool(old)).collect();
+    Protocol { old, sketches: sometimes(random, 0.5, |random| random.random_range(1..=24)) }
 }
 
 /// Datagrams are lost without notice, so their periods must be short for healed nodes to agree in time;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::faults::Fault;
 use crate::random::fork;
 
-pub use settings::{Bounds, Clocks, Disk, Load, Mode, Network, Periods};
+pub use settings::{Bounds, Clocks, Disk, Load, Mode, Network, Periods, Protocol};
 
 /// All that decides a run, but for the seed of its small choices. Every field has a default, so a file
 /// says only what is special about it.
@@ -52,6 +52,8 @@ pub struct Scenario {
     pub clocks: Clocks,
     /// Bounds of the nodes that are not the engine's defaults.
     pub bounds: Bounds,
+    /// What the nodes speak.
+    pub protocol: Protocol,
     /// Periods of the nodes that are not the engine's defaults.
     pub periods: Periods,
     /// What the application does.
@@ -130,6 +132,7 @@ impl Default for Scenario {
             disk: Disk::default(),
             clocks: Clocks::default(),
             bounds: Bounds::default(),
+            protocol: Protocol::default(),
             periods: Periods::default(),
             workload: Load::default(),
             faults: Vec::new(),

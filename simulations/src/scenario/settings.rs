@@ -139,6 +139,18 @@ impl Bounds {
     }
 }
 
+/// What the nodes speak.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Protocol {
+    /// Nodes that speak the oldest version only.
+    pub old: Vec<usize>,
+    /// Repairs whose records were lost go by sketch, however short a list would be, with so many symbols in the
+    /// answer itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sketches: Option<usize>,
+}
+
 /// Periods that are not the engine's defaults, in milliseconds; see [`Timing`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

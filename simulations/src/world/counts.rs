@@ -25,6 +25,10 @@ pub struct Counts {
     pub sessions: u64,
     /// See [`Self::sessions`].
     pub fallbacks: u64,
+    /// Of these, by sketch.
+    pub sketches: u64,
+    /// Answers by sketch whose symbols did not suffice at once.
+    pub sketches_more: u64,
     /// Roots from a node that had no cursor for its peer and a truncated log.
     pub log_truncations: u64,
     /// Nodes whose records had been truncated in some column when their life or the run ended.

@@ -5,7 +5,7 @@
 use rand::RngExt;
 use sync_core::error::FrameError;
 use sync_core::id::NodeId;
-use sync_core::node::{Event as NodeEvent, Input, Output};
+use sync_core::node::{Event as NodeEvent, Input, Output, RepairedBy};
 
 use super::trace::{self, Mark};
 use super::{Event, World};
@@ -111,9 +111,10 @@ impl World {
     fn on_event(&mut self, at: usize, event: NodeEvent) {
         self.trace.note(self.at, Mark::Event, at, &[], || format!("reports {event:?}"));
         match event {
-            NodeEvent::SessionDone { fallback, .. } => {
+            NodeEvent::SessionDone { by, .. } => {
                 self.counts.sessions += 1;
-                self.counts.fallbacks += u64::from(fallback);
+                self.counts.fallbacks += u64::from(by != RepairedBy::Records);
+                self.counts.sketches += u64::from(by == RepairedBy::Sketch);
             }
             NodeEvent::Degraded { .. } => self.counts.fault("ceiling"),
             NodeEvent::Fenced { new, .. } => {

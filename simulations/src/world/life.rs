@@ -2,6 +2,7 @@
 
 use rand::RngExt;
 use sync_core::id::{NodeId, OwnerId, ReplicaId};
+use sync_core::limits::Repair;
 use sync_core::mutant::{self, Mutant};
 use sync_core::node::{Config, Image, Input, Node, Persistence};
 
@@ -70,6 +71,12 @@ impl World {
         let mut config = Config::new(self.machines[at].id, ReplicaId(replica), owner, seed);
         config.limits = self.scenario.bounds.limits();
         config.timing = self.scenario.periods.timing();
+        if self.scenario.protocol.old.contains(&at) {
+            config.versions.max = config.versions.min;
+        }
+        if let Some(first) = self.scenario.protocol.sketches {
+            config.repair = Repair::Sketch { first };
+        }
         if self.scenario.disk.durable {
             config.persistence = Persistence::Driver;
         }

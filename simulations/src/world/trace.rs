@@ -105,6 +105,10 @@ fn detail(frame: &Frame) -> String {
             let dots = give.fragment.dots.len();
             format!("Give {} of {dots} dots, {} items", give.head, give.fragment.item_count())
         }
+        Frame::More(_, more) => format!("More of sketch {} from {}", more.answer, more.from),
+        Frame::Symbols(_, more) => {
+            format!("Symbols of sketch {}, {} from {}", more.answer, more.symbols.len(), more.from)
+        }
         Frame::Part(_, part) => {
             format!("Part {}..{} of {}", part.at, part.at + part.bytes.len() as u64, part.total)
         }
@@ -113,6 +117,5 @@ fn detail(frame: &Frame) -> String {
 
 /// The name of a frame by its bytes.
 pub(crate) fn frame_name(bytes: &[u8]) -> &'static str {
-    const NAMES: [&str; 8] = ["?", "Hello", "Root", "Push", "Ack", "Pull", "Give", "Part"];
-    bytes.get(1).and_then(|kind| NAMES.get(usize::from(*kind))).copied().unwrap_or("?")
+    bytes.get(1).map_or("?", |kind| Frame::name_of(*kind))
 }

@@ -97,11 +97,13 @@ impl World {
                         self.counts.log_truncations += u64::from(root.behind && truncated);
                     }
                     Frame::Part(..) => self.counts.parts += 1,
+                    Frame::More(..) => self.counts.sketches_more += 1,
                     Frame::Hello(_)
                     | Frame::Push(..)
                     | Frame::Ack(..)
                     | Frame::Pull(..)
-                    | Frame::Give(..) => {}
+                    | Frame::Give(..)
+                    | Frame::Symbols(..) => {}
                 }
                 Input::Received { peer, frame, len: bytes.len() }
             }

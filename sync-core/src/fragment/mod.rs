@@ -16,6 +16,7 @@ use crate::dictionary::Names;
 use crate::error::FrameError;
 use crate::id::{Dot, ReplicaId};
 use crate::limits::Limits;
+use crate::merkle::sketch::{SYMBOLS_KEPT, Symbol};
 use crate::time::WallMillis;
 
 /// Which cells an event touched by killing: full cell ids or one path range, never a hash.
@@ -75,6 +76,16 @@ pub enum Claims {
         /// All that is live at the sender.
         live: DotSet,
     },
+    /// As [`Self::Whole`], with the first symbols of a sketch of the live dots instead of their list: the
+    /// receiver finds those that differ from its own. Carries no records.
+    Sketch {
+        /// All that the sender knows.
+        context: CausalContext,
+        /// Names the sender's snapshot, for asking it for more symbols.
+        answer: u64,
+        /// The first symbols of the sketch of all that is live at the sender.
+        symbols: Vec<Symbol>,
+    },
 }
 
 /// A fragment: what one frame says of a store. See the module's documentation.
@@ -104,7 +115,9 @@ impl Fragment {
     pub fn context(&self) -> Option<&CausalContext> {
         match &self.claims {
             Claims::None => None,
-            Claims::Cells { context, .. } | Claims::Whole { context, .. } => Some(context),
+            Claims::Cells { context, .. }
+            | Claims::Whole { context, .. }
+            | Claims::Sketch { context, .. } => Some(context),
         }
     }
 
@@ -119,7 +132,7 @@ impl Fragment {
         ids.extend(self.cells.iter().flat_map(|part| part.others.iter().map(|dot| dot.replica)));
         ids.extend(self.context().into_iter().flat_map(|context| changed(context, names).map(|(id, _)| id)));
         match &self.claims {
-            Claims::None => {}
+            Claims::None | Claims::Sketch { .. } => {}
             Claims::Cells { ranges, .. } => {
                 ids.extend(ranges.iter().flat_map(|(_, live)| live.columns().map(|(id, _)| id)));
             }
@@ -151,7 +164,13 @@ impl Fragment {
             Claims::Whole { context, live } => {
                 out.byte(2);
                 write_context(context, &table, names, out);
-                words.write_dots(live, out);
+                words.write_listing(live, out);
+            }
+            Claims::Sketch { context, answer, symbols } => {
+                out.byte(3);
+                write_context(context, &table, names, out);
+                out.varint(*answer);
+                write_symbols(symbols, out);
             }
         }
         out.count(self.records.len());
@@ -187,7 +206,12 @@ impl Fragment {
             }
             2 => {
                 let context = read_context(&table, names, input)?;
-                Claims::Whole { context, live: words.read_dots("live dots", input)? }
+                Claims::Whole { context, live: words.read_listing("live dots", input)? }
+            }
+            3 => {
+                let context = read_context(&table, names, input)?;
+                let answer = input.varint("answer")?;
+                Claims::Sketch { context, answer, symbols: read_symbols(input)? }
             }
             value => return Err(FrameError::Field { field: "claims", value: u64::from(value) }),
         };
@@ -245,7 +269,7 @@ impl Fragment {
             return Err(FrameError::OutsideDots { dot: *dot, field: "claims" });
         }
         match &self.claims {
-            Claims::None => Ok(()),
+            Claims::None | Claims::Sketch { .. } => Ok(()),
             Claims::Cells { ranges, .. } => match ranges.iter().find_map(|(_, live)| unknown(live)) {
                 Some(top) => Err(outside(top, "claimed ranges")),
                 None => Ok(()),
@@ -324,6 +348,82 @@ impl Words<'_> {
         Ok(dots)
     }
 
+    /// Dots of which most lie close to one another: a column is a list of intervals or, where that is shorter,
+    /// one bit a dot from its first one on.
+    fn write_listing(&self, dots: &DotSet, out: &mut Writer) {
+        out.count(dots.columns().count());
+        for (replica, intervals) in dots.columns() {
+            let (first, last) = (dots.bottom(replica), dots.top(replica));
+            let form = if is_bitmap(first, last, intervals.len()) { 0 } else { intervals.len() as u64 };
+            self.table.write_pair(replica, form, out);
+            out.signed(distance(self.names.based(replica) + 1, first));
+            if form == 0 {
+                let bytes =
+                    usize::try_from((last - first) / 8 + 1).expect("a bitmap is shorter than its intervals");
+                let mut bits = vec![0u8; bytes];
+                for seq in intervals.iter().flat_map(|interval| interval.first..=interval.last) {
+                    let at = usize::try_from(seq - first).expect("it is below the number of bits");
+                    bits[at / 8] |= 1 << (at % 8);
+                }
+                out.bytes(&bits);
+            } else {
+                let mut end = None;
+                for Interval { first, last } in intervals {
+                    end.into_iter().for_each(|end| out.varint(first - end));
+                    out.varint(last - first);
+                    end = Some(*last);
+                }
+            }
+        }
+    }
+
+    fn read_listing(&self, field: &'static str, input: &mut Reader<'_>) -> Result<DotSet, FrameError> {
+        let columns = input.count(field, 3)?;
+        let (mut dots, mut last_replica) = (DotSet::default(), None);
+        for _ in 0..columns {
+            let (replica, form) = self.table.read_pair(field, input)?;
+            if last_replica.replace(replica).is_some_and(|last| last >= replica) {
+                return Err(FrameError::Order { field });
+            }
+            let first = at_distance(self.names.based(replica) + 1, input.signed(field)?);
+            let first = checked_seq(field, first)?;
+            if form == 0 {
+                let bits = input.bytes(field, usize::MAX)?;
+                checked_seq(field, first + bits.len() as u64 * 8)?;
+                for (at, byte) in (0u64..).zip(bits) {
+                    for bit in (0..8).filter(|bit| byte >> bit & 1 == 1) {
+                        dots.insert(Dot::new(replica, first + at * 8 + bit));
+                    }
+                }
+            } else {
+                let max = input.remaining() as u64;
+                if form > max {
+                    return Err(FrameError::Count { field, count: form, max });
+                }
+                let mut at = first;
+                for place in 0..form {
+                    if place > 0 {
+                        let gap = input.varint_max(field, Dot::SEQ_MAX)?;
+                        if gap < 2 {
+                            return Err(FrameError::Order { field });
+                        }
+                        at = checked_seq(field, at + gap)?;
+                    }
+                    let last = checked_seq(field, at + input.varint_max(field, Dot::SEQ_MAX)?)?;
+                    dots.insert_range(replica, at, last);
+                    at = last;
+                }
+            }
+            // Every column has one form: the first dot is where it says, and the shorter one was taken.
+            let intervals = dots.columns().find(|(id, _)| *id == replica).map_or(0, |(_, list)| list.len());
+            let shorter = is_bitmap(first, dots.top(replica), intervals) == (form == 0);
+            if dots.bottom(replica) != first || !shorter {
+                return Err(FrameError::Order { field });
+            }
+        }
+        Ok(dots)
+    }
+
     /// A dot of the fragment, by its distance from the first of its column there.
     fn write_own(&self, dot: Dot, out: &mut Writer) {
         let offset = dot.seq.saturating_sub(self.dots.bottom(dot.replica));
@@ -336,6 +436,26 @@ impl Words<'_> {
         let seq = seq.ok_or(FrameError::Field { field, value: offset })?;
         Ok(Dot { replica, seq: checked_seq(field, seq)? })
     }
+}
+
+/// True if one bit a dot is shorter than two bytes an interval.
+fn is_bitmap(first: u64, last: u64, intervals: usize) -> bool {
+    (last - first.min(last)) / 8 + 1 < 2 * intervals as u64
+}
+
+/// A number of symbols and the symbols.
+pub(crate) fn write_symbols(symbols: &[Symbol], out: &mut Writer) {
+    out.count(symbols.len());
+    symbols.iter().for_each(|symbol| out.fixed(&symbol.to_bytes()));
+}
+
+/// Reads what [`write_symbols`] wrote, at least one.
+pub(crate) fn read_symbols(input: &mut Reader<'_>) -> Result<Vec<Symbol>, FrameError> {
+    let count = input.count("symbols", Symbol::BYTES)?;
+    if !(1..=SYMBOLS_KEPT).contains(&count) {
+        return Err(FrameError::Count { field: "symbols", count: count as u64, max: SYMBOLS_KEPT as u64 });
+    }
+    (0..count).map(|_| input.fixed("symbols").map(Symbol::from_bytes)).collect()
 }
 
 /// How far `to` is from `from`.

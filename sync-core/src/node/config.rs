@@ -2,7 +2,7 @@
 
 use crate::dictionary::Versions;
 use crate::id::{NodeId, OwnerId, ReplicaId};
-use crate::limits::{Limits, Timing};
+use crate::limits::{Limits, Repair, Timing};
 
 /// Whether a driver makes state durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub struct Config {
     pub timing: Timing,
     /// Whether a driver makes state durable.
     pub persistence: Persistence,
+    /// How repairs go whose records were lost.
+    pub repair: Repair,
     /// Emit [`super::Event::Changed`]. Costs an allocation a write, so off unless somebody watches.
     pub changes: bool,
 }
@@ -55,6 +57,7 @@ impl Config {
             limits: Limits::default(),
             timing: Timing::default(),
             persistence: Persistence::Memory,
+            repair: Repair::default(),
             changes: false,
         }
     }

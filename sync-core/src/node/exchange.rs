@@ -1,13 +1,14 @@
 //! What the node does with connections and frames: one method an arm of the protocol.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::peer::{Link, Peer};
-use super::{Cause, DisconnectReason, Event, Node, Output};
+use super::{Cause, DisconnectReason, Event, Node, Output, RepairedBy};
 use crate::dictionary::Base;
 use crate::error::FrameError;
 use crate::fragment::{Claims, Fragment};
-use crate::id::{NamespaceId, NodeId, ReplicaId};
+use crate::id::{Dot, NamespaceId, NodeId, ReplicaId};
 use crate::message::{Ack, Frame, Give, Hello, Part, Pull, Push, Root, Route};
 use crate::mutant::{self, Mutant};
 use crate::session::{Staged, Staging};
@@ -97,6 +98,10 @@ impl Node {
                 self.routed(peer, route, |node| node.on_give(now, peer, route, &give))
             }
             Frame::Part(route, part) => self.routed(peer, route, |node| node.on_part(now, peer, route, part)),
+            Frame::More(route, more) => self.routed(peer, route, |node| node.on_more(peer, route, more)),
+            Frame::Symbols(route, symbols) => {
+                self.routed(peer, route, |node| node.on_symbols(now, peer, route, symbols))
+            }
         };
         if let Err(error) = outcome {
             self.on_refused(peer, error);
@@ -137,7 +142,7 @@ impl Node {
         self.peers.get_mut(&peer).expect("frames are taken in from connected peers only")
     }
 
-    fn link_mut(&mut self, peer: NodeId, namespace: NamespaceId) -> &mut Link {
+    pub(super) fn link_mut(&mut self, peer: NodeId, namespace: NamespaceId) -> &mut Link {
         self.peer_mut(peer).links.entry(namespace).or_default()
     }
 
@@ -289,7 +294,7 @@ impl Node {
                     || mutant::is(Mutant::CursorMovedAtSend)
                     || mutant::is(Mutant::DeltasInAnyOrder) =>
             {
-                let joined = self.join(now, peer, route, &push.fragment);
+                let joined = self.join(now, peer, route, &push.fragment, BTreeSet::new());
                 if matches!(joined, Err(FrameError::Gap { .. })) {
                     self.link_mut(peer, route.namespace).session.want_pull();
                 }
@@ -336,6 +341,7 @@ impl Node {
         let all = (ack.hi == Some(head)).then(|| space.store.context().clone());
         let link = self.link_mut(peer, route.namespace);
         link.session.answered = false;
+        link.session.sketched.take_if(|sketched| ack.hi.is_some_and(|hi| hi >= sketched.head));
         link.known.join(&ack.known);
         if let Some(hi) = ack.hi {
             link.cursor.on_ack(now.mono, hi, &timing);
@@ -360,6 +366,8 @@ impl Node {
         let link = self.link_mut(peer, route.namespace);
         link.known.join(&pull.context);
         link.session.give_due = Some(pull.context);
+        link.session.listing_wanted = pull.listing;
+        link.session.sketched = None;
         link.session.giving = None;
         if covered {
             self.exchanged(peer, route.namespace);
@@ -371,11 +379,27 @@ impl Node {
 
     fn on_give(&mut self, now: Now, peer: NodeId, route: Route, give: &Give) -> Result<(), FrameError> {
         self.pull_over(peer, route.namespace);
-        let fragment = &give.fragment;
-        let Some(theirs) = fragment.context() else {
+        if give.fragment.context().is_none() {
             return Err(FrameError::Field { field: "claims", value: 0 });
-        };
-        let joined = self.join(now, peer, route, fragment);
+        }
+        if let Some(sketching) = Self::sketching_of(give) {
+            return self.on_sketch(now, peer, route, sketching);
+        }
+        let joined = self.join(now, peer, route, &give.fragment, BTreeSet::new());
+        self.answered(peer, route, give, joined)
+    }
+
+    /// An answer has been joined, or refused.
+    pub(super) fn answered(
+        &mut self,
+        peer: NodeId,
+        route: Route,
+        give: &Give,
+        joined: Result<Joined, FrameError>,
+    ) -> Result<(), FrameError> {
+        self.pull_over(peer, route.namespace);
+        let fragment = &give.fragment;
+        let theirs = fragment.context().expect("an answer without a context is refused before");
         if matches!(joined, Err(FrameError::Gap { .. })) {
             self.link_mut(peer, route.namespace).session.want_pull();
         }
@@ -390,12 +414,17 @@ impl Node {
         }
         self.exchanged(peer, route.namespace);
         self.compare(peer, route.namespace, give);
-        let fallback = matches!(fragment.claims, Claims::Whole { .. });
+        let by = match &fragment.claims {
+            Claims::None | Claims::Cells { .. } => RepairedBy::Records,
+            Claims::Sketch { .. } => RepairedBy::Sketch,
+            Claims::Whole { .. } => RepairedBy::Listing,
+        };
         let stats = &mut self.peer_mut(peer).stats;
         stats.sessions += 1;
-        stats.fallbacks += u64::from(fallback);
+        stats.fallbacks += u64::from(by != RepairedBy::Records);
+        stats.sketches += u64::from(by == RepairedBy::Sketch);
         let (namespace, items) = (route.namespace, joined.items_new);
-        self.event(Event::SessionDone { peer, namespace, items, fallback });
+        self.event(Event::SessionDone { peer, namespace, items, by });
         Ok(())
     }
 
@@ -463,19 +492,22 @@ impl Node {
                     | Frame::Ack(..)
                     | Frame::Pull(..)
                     | Frame::Give(..)
-                    | Frame::Part(..) => Err(FrameError::Field { field: "parts of an answer", value: 0 }),
+                    | Frame::Part(..)
+                    | Frame::More(..)
+                    | Frame::Symbols(..) => Err(FrameError::Field { field: "parts of an answer", value: 0 }),
                 }
             }
         }
     }
 
-    /// Joins a fragment from `peer`, or refuses it whole.
-    fn join(
+    /// Joins a fragment from `peer`, or refuses it whole. `dead` is what a sketch found to be dead there.
+    pub(super) fn join(
         &mut self,
         now: Now,
         peer: NodeId,
         route: Route,
         fragment: &Fragment,
+        dead: BTreeSet<Dot>,
     ) -> Result<Joined, FrameError> {
         let drift_ms = self.config.timing.drift_max.as_millis();
         let ahead_ms = fragment.horizon.0.saturating_sub(now.wall.0);
@@ -484,7 +516,7 @@ impl Node {
         }
         let learned = self.learned(route.namespace, Some(route.from));
         let space = self.spaces.get_mut(&route.namespace).expect("routed frames are of open namespaces");
-        let joined = match space.store.join(fragment, learned) {
+        let joined = match space.store.join_judged(fragment, dead, learned) {
             Ok(joined) => joined,
             Err(FrameError::Ceiling { bytes, after, max }) => {
                 let namespace = route.namespace;

@@ -6,12 +6,13 @@
 use super::peer::{Link, Peer};
 use super::{Node, Output, PersistStep};
 use crate::causal::CausalContext;
+use crate::dictionary::Version;
 use crate::id::{NamespaceId, NodeId};
 use crate::limits::{Limits, Timing};
 use crate::message::{Ack, Dialect, Frame, Give, Hello, PART_OVERHEAD, Pull, Push, Root, Route};
 use crate::mutant::{self, Mutant};
 use crate::push;
-use crate::session::Giving;
+use crate::session::{Giving, Sketched};
 use crate::time::Now;
 use crate::types::pn_counter;
 
@@ -115,6 +116,7 @@ impl Node {
                 || self.build_pull(now, peer, namespace)
                 || self.build_give(peer, namespace)
                 || self.build_part(peer, namespace)
+                || self.build_sketch(peer, namespace)
         })
     }
 
@@ -137,7 +139,7 @@ impl Node {
         true
     }
 
-    fn route(&self, peer: NodeId, namespace: NamespaceId) -> Route {
+    pub(super) fn route(&self, peer: NodeId, namespace: NamespaceId) -> Route {
         let to = self.peers[&peer].incarnation.expect("frames beside Hello go to peers that are up");
         let known = self.spaces[&namespace].store.context().get(to);
         Route { namespace, from: self.replica, to, known }
@@ -201,7 +203,9 @@ impl Node {
         let route = self.route(peer, namespace);
         let space = self.spaces.get_mut(&namespace).expect("links are of open namespaces");
         let context = space.store.context().clone();
-        let pull = Pull { context: context.clone(), horizon: space.store.horizon() };
+        let horizon = space.store.horizon();
+        let listing = std::mem::take(&mut self.link(peer, namespace).session.listing_due);
+        let pull = Pull { context: context.clone(), horizon, listing };
         self.link(peer, namespace).told.join(&context);
         self.with_bases(peer, namespace, |bases, base| bases.asked(base));
         self.send(peer, namespace, &Frame::Pull(route, pull), Shows::Nothing);
@@ -222,9 +226,18 @@ impl Node {
         let route = self.route(peer, namespace);
         let link = self.link(peer, namespace);
         let Some(theirs) = link.session.give_due.take() else { return false };
-        let base = link.bases.of_answer();
+        let (base, listing) = (link.bases.of_answer(), link.session.listing_wanted);
+        let sketches = self.peers[&peer].version >= Version::DIFFERENCES && !listing;
+        self.answers += 1;
+        let (answer, prefer) = (self.answers, self.config.repair);
         let store = &mut self.spaces.get_mut(&namespace).expect("links are of open namespaces").store;
-        let (root, fragment, mut head) = (store.root(), store.answer(&theirs), store.log_head());
+        let by_sketch = if sketches { store.answer_by_sketch(&theirs, answer, prefer) } else { None };
+        let sketched = by_sketch.is_some().then(|| {
+            let (head, symbols) = (store.log_head(), store.sketch_snapshot());
+            Sketched { answer, head, symbols }
+        });
+        let fragment = by_sketch.unwrap_or_else(|| store.answer(&theirs));
+        let (root, mut head) = (store.root(), store.log_head());
         if mutant::is(Mutant::GiveHeadAhead) {
             head += 1;
         }
@@ -232,8 +245,7 @@ impl Node {
         let frame = Frame::Give(route, Give { head, root, fragment });
         let bytes = frame.encode(&Dialect { version: self.peers[&peer].version, base });
         let long = bytes.len() > self.config.limits.message_bytes_max;
-        self.answers += 1;
-        let answer = self.answers;
+        self.link(peer, namespace).session.sketched = sketched;
         let state = self.peers.get_mut(&peer).expect("the caller took it from the map");
         state.stats.answers += 1;
         state.stats.deltas_sent += items;
@@ -246,6 +258,18 @@ impl Node {
             self.send_bytes(peer, bytes, Shows::State);
         }
         true
+    }
+
+    fn build_sketch(&mut self, peer: NodeId, namespace: NamespaceId) -> bool {
+        if let Some(frame) = self.build_more(peer, namespace) {
+            self.send(peer, namespace, &frame, Shows::Nothing);
+            true
+        } else if let Some(frame) = self.build_symbols(peer, namespace) {
+            self.send(peer, namespace, &frame, Shows::State);
+            true
+        } else {
+            false
+        }
     }
 
     fn build_part(&mut self, peer: NodeId, namespace: NamespaceId) -> bool {

@@ -139,6 +139,17 @@ pub enum Cause {
     },
 }
 
+/// How a repair knew which dots are dead: the steps of the ladder, cheapest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RepairedBy {
+    /// Every record was at hand.
+    Records,
+    /// Records were lost; a sketch of the live dots showed the difference.
+    Sketch,
+    /// Records were lost; all live dots were listed.
+    Listing,
+}
+
 /// What the application or an operator may want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -171,8 +182,8 @@ pub enum Event {
         namespace: NamespaceId,
         /// Items received that were new here.
         items: u64,
-        /// True if records were lacking and all live dots were compared.
-        fallback: bool,
+        /// How what is dead was known.
+        by: RepairedBy,
     },
     /// A frame was refused whole; the state is as before.
     FrameRefused {

@@ -180,6 +180,12 @@ fn link_key(link: &Link, sink: &mut Sink<'_>) {
     cursor.deadlines().into_iter().for_each(|at| sink.deadline(at));
     sink.flags(&[session.root_due.is_some(), session.root_due == Some(true)]);
     sink.flags(&[session.is_pull_due(), session.is_pulling(), *ack_due, *diverged]);
+    sink.flags(&[session.listing_wanted, session.listing_due, session.more_due, session.sketched.is_some()]);
+    sink.option(session.symbols_due);
+    if let Some(sketching) = &session.sketching {
+        sink.number(sketching.answer);
+        sink.number(sketching.symbols.len() as u64);
+    }
     sink.flags(&[session.whole_due, session.answered, session.roots_equal.is_none()]);
     for base in bases.all() {
         sink.bytes(base.as_ref().map_or(&[][..], |base| base.name()));

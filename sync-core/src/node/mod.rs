@@ -20,6 +20,7 @@ mod image;
 mod io;
 mod key;
 mod peer;
+mod sketch;
 mod space;
 mod status;
 
@@ -40,7 +41,7 @@ use crate::time::{Now, Span, Timestamp};
 pub use config::{Config, Persistence};
 pub use converge::ConvergeGoal;
 pub use image::Image;
-pub use io::{Cause, DisconnectReason, Event, Input, Output, PersistStep};
+pub use io::{Cause, DisconnectReason, Event, Input, Output, PersistStep, RepairedBy};
 pub use status::{Convergence, PeerStatus, Stats};
 
 use fill::Touched;

@@ -24,6 +24,8 @@ pub struct Stats {
     pub sessions: u64,
     /// Of these, how many compared all live dots because records were lacking.
     pub fallbacks: u64,
+    /// Of these, how many found the difference by a sketch; the others were given a list.
+    pub sketches: u64,
     /// Answers given to pulls.
     pub answers: u64,
     /// Items received that were new.
@@ -47,6 +49,7 @@ impl AddAssign for Stats {
             deltas_sent,
             sessions,
             fallbacks,
+            sketches,
             answers,
             items_new,
             items_known,
@@ -61,6 +64,7 @@ impl AddAssign for Stats {
         self.deltas_sent += deltas_sent;
         self.sessions += sessions;
         self.fallbacks += fallbacks;
+        self.sketches += sketches;
         self.answers += answers;
         self.items_new += items_new;
         self.items_known += items_known;

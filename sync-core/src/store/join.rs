@@ -56,8 +56,26 @@ impl Store {
     /// # Errors
     /// [`FrameError::OwnDots`], [`FrameError::Gap`] or [`FrameError::Ceiling`]; the state is unchanged.
     pub fn join(&mut self, fragment: &Fragment, learned: Learned) -> Result<Joined, FrameError> {
+        if matches!(fragment.claims, Claims::Sketch { .. }) {
+            return Err(FrameError::Field { field: "claims", value: 3 });
+        }
+        self.join_judged(fragment, BTreeSet::new(), learned)
+    }
+
+    /// As [`Self::join`], and what `dead` names dies: live dots that the sender of the fragment knows and does
+    /// not hold live, found by a sketch.
+    ///
+    /// # Errors
+    /// As [`Self::join`].
+    pub(crate) fn join_judged(
+        &mut self,
+        fragment: &Fragment,
+        dead: BTreeSet<Dot>,
+        learned: Learned,
+    ) -> Result<Joined, FrameError> {
         self.guard(fragment, learned)?;
         let mut plan = self.plan(fragment);
+        plan.dead.extend(dead);
         match self.check_ceiling(&plan) {
             Err(_) if mutant::is(Mutant::CeilingDropsItems) => plan.fresh.clear(),
             checked => checked?,
@@ -96,7 +114,7 @@ impl Store {
             dead.extend(self.planted_kills(fragment, &named));
         }
         match &fragment.claims {
-            Claims::None => {}
+            Claims::None | Claims::Sketch { .. } => {}
             Claims::Cells { .. } if mutant::is(Mutant::CellClaimsIgnored) => {}
             Claims::Cells { context, ranges } => {
                 for part in &fragment.cells {
@@ -222,7 +240,7 @@ impl Store {
                 self.records.insert(*dot, record.clone(), &self.limits);
             }
         }
-        let whole = matches!(fragment.claims, Claims::Whole { .. });
+        let whole = matches!(fragment.claims, Claims::Whole { .. } | Claims::Sketch { .. });
         for (replica, top) in fragment.dots.tops() {
             if top <= self.context.get(replica) {
                 continue;

@@ -9,6 +9,7 @@
 //! - [`Store::push_fragment`], [`Store::answer`] build fragments (`offer.rs`);
 //! - [`Store::root`], [`Store::state_id`] settle the trie (`root.rs`).
 
+mod compare;
 mod group;
 mod join;
 mod lattice;
@@ -34,6 +35,7 @@ use crate::merkle::{Address, Trie};
 use crate::mutant::{self, Mutant};
 use crate::time::WallMillis;
 
+pub(crate) use compare::Compared;
 pub use group::{Group, Minted};
 pub use join::{Joined, Learned};
 pub use lattice::NotMergeable;

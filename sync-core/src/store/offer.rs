@@ -7,7 +7,12 @@ use crate::causal::{CausalContext, DotSet};
 use crate::cell::{CellId, Item, PathRange};
 use crate::fragment::{CellPart, Claims, Fragment, Record};
 use crate::id::{Dot, ReplicaId};
+use crate::limits::Repair;
+use crate::merkle::sketch::{SYMBOLS_KEPT, Symbol};
 use crate::mutant::{self, Mutant};
+
+/// About what an interval of live dots costs in a list.
+const LISTED_INTERVAL_BYTES: u64 = 3;
 
 impl Store {
     /// The fragment of `dots` for a push: what is live of them, the records of their events, floors.
@@ -31,13 +36,46 @@ impl Store {
         }
     }
 
-    /// What a replica lacks that knows `theirs`: by claims if every record is at hand, else the fallback.
+    /// What a replica lacks that knows `theirs`: by claims if every record is at hand, else with a list of
+    /// all live dots.
     pub fn answer(&self, theirs: &CausalContext) -> Fragment {
-        let mut dots = self.context.minus(theirs);
-        if mutant::is(Mutant::AnswerReadsCellsLive) {
-            dots = self.before_newest(&dots);
-        }
+        let dots = self.lacking(theirs);
         if self.needs_fallback(&dots, theirs) { self.fallback(dots) } else { self.closed(dots) }
+    }
+
+    fn lacking(&self, theirs: &CausalContext) -> DotSet {
+        let dots = self.context.minus(theirs);
+        if mutant::is(Mutant::AnswerReadsCellsLive) { self.before_newest(&dots) } else { dots }
+    }
+
+    /// What a replica lacks that knows `theirs`, with symbols of a sketch of the live dots instead of their
+    /// list; `None` if records are enough, or the list is shorter by `prefer`.
+    pub(crate) fn answer_by_sketch(
+        &mut self,
+        theirs: &CausalContext,
+        answer: u64,
+        prefer: Repair,
+    ) -> Option<Fragment> {
+        let dots = self.lacking(theirs);
+        if theirs.is_empty() || !self.needs_fallback(&dots, theirs) {
+            return None;
+        }
+        // Mostly an event kills one dot, and about one and a half symbols find a dead one.
+        let events = dots.len().saturating_add(theirs.minus(&self.context).len());
+        let symbols = events.saturating_add(events / 2).saturating_add(4);
+        let symbols = usize::try_from(symbols).ok().filter(|symbols| *symbols <= SYMBOLS_KEPT);
+        let bits = self.context.columns().map(|(_, events)| events / 8 + 8).sum();
+        let listing = self.live_intervals().saturating_mul(LISTED_INTERVAL_BYTES).min(bits);
+        let symbols = match (prefer, symbols) {
+            (Repair::Listing, _) | (Repair::Shortest, None) => return None,
+            (Repair::Shortest, Some(symbols)) if (symbols * Symbol::BYTES) as u64 >= listing => return None,
+            (Repair::Shortest, Some(symbols)) => symbols,
+            (Repair::Sketch { first }, _) => first.clamp(1, SYMBOLS_KEPT),
+        };
+        let context = self.context.clone();
+        let symbols = self.sketch_symbols(0..symbols).to_vec();
+        let fallback = self.fallback(dots);
+        Some(Fragment { claims: Claims::Sketch { context, answer, symbols }, ..fallback })
     }
 
     /// True if the record of some event in `dots` that `theirs` lacks may be missing here.

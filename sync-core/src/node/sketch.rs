@@ -1,0 +1,113 @@
+//! Repairs by sketch: when records were lost, and a list of all live dots would be longer.
+//!
+//! ```text
+//! B  -- Pull(context) --------------------> A    below a floor of A
+//! B  <-- Give(D, first symbols) ----------- A    one snapshot; B peels what differs, joins, acknowledges
+//! B  -- More(from) -----------------------> A    or asks for more of the same snapshot,
+//! B  <-- Symbols(from) -------------------- A
+//! B  -- Pull(context, listing) -----------> A    or for the list, when symbols do not help
+//! ```
+
+use super::Node;
+use crate::error::FrameError;
+use crate::fragment::Claims;
+use crate::id::{NamespaceId, NodeId};
+use crate::merkle::sketch::SYMBOLS_KEPT;
+use crate::message::{Frame, Give, More, Route, Symbols};
+use crate::session::Sketching;
+use crate::store::Compared;
+use crate::time::Now;
+
+impl Node {
+    /// Takes in an answer whose live dots are known by symbols only.
+    pub(super) fn on_sketch(
+        &mut self,
+        now: Now,
+        peer: NodeId,
+        route: Route,
+        sketching: Sketching,
+    ) -> Result<(), FrameError> {
+        let Sketching { give, symbols, .. } = &sketching;
+        let context = give.fragment.context().expect("an answer by sketch has a context").clone();
+        let space = self.spaces.get_mut(&route.namespace).expect("routed frames are of open namespaces");
+        match space.store.compare_live(&give.fragment, &context, symbols) {
+            Compared::Dead(dead) => {
+                let joined = self.join(now, peer, route, &give.fragment, dead);
+                self.answered(peer, route, give, joined)
+            }
+            Compared::More if symbols.len() < SYMBOLS_KEPT => {
+                let timeout = self.config.timing.sync_timeout;
+                let session = &mut self.link_mut(peer, route.namespace).session;
+                session.progressed(now.mono, timeout);
+                session.sketching = Some(sketching);
+                session.more_due = true;
+                Ok(())
+            }
+            Compared::More | Compared::Useless => {
+                let session = &mut self.link_mut(peer, route.namespace).session;
+                session.pull_done();
+                session.listing_due = true;
+                session.want_pull();
+                Ok(())
+            }
+        }
+    }
+
+    /// The peer wants more symbols of an answer. Of one that is forgotten it is told nothing: it pulls again.
+    pub(super) fn on_more(&mut self, peer: NodeId, route: Route, more: More) -> Result<(), FrameError> {
+        let session = &mut self.link_mut(peer, route.namespace).session;
+        if session.sketched.as_ref().is_some_and(|sketched| sketched.answer == more.answer) {
+            session.symbols_due = Some(more.from);
+        }
+        Ok(())
+    }
+
+    /// More symbols of the answer that is under way; a copy, or those of another answer, are dropped.
+    pub(super) fn on_symbols(
+        &mut self,
+        now: Now,
+        peer: NodeId,
+        route: Route,
+        more: Symbols,
+    ) -> Result<(), FrameError> {
+        let session = &mut self.link_mut(peer, route.namespace).session;
+        let fits = |sketching: &mut Sketching| {
+            sketching.answer == more.answer && sketching.symbols.len() as u64 == more.from
+        };
+        let Some(mut sketching) = session.sketching.take_if(fits) else { return Ok(()) };
+        let room = SYMBOLS_KEPT - sketching.symbols.len();
+        sketching.symbols.extend(more.symbols.into_iter().take(room));
+        self.on_sketch(now, peer, route, sketching)
+    }
+
+    pub(super) fn build_more(&mut self, peer: NodeId, namespace: NamespaceId) -> Option<Frame> {
+        let route = self.route(peer, namespace);
+        let session = &mut self.link_mut(peer, namespace).session;
+        let due = std::mem::take(&mut session.more_due);
+        let sketching = session.sketching.as_ref().filter(|_| due)?;
+        let more = More { answer: sketching.answer, from: sketching.symbols.len() as u64 };
+        Some(Frame::More(route, more))
+    }
+
+    /// As many symbols again as the peer holds.
+    pub(super) fn build_symbols(&mut self, peer: NodeId, namespace: NamespaceId) -> Option<Frame> {
+        let route = self.route(peer, namespace);
+        let session = &mut self.link_mut(peer, namespace).session;
+        let from = session.symbols_due.take()?;
+        let sketched = session.sketched.as_ref()?;
+        let at = usize::try_from(from).ok()?;
+        let symbols: Vec<_> = sketched.symbols.iter().skip(at).take(at.max(1)).copied().collect();
+        let answer = sketched.answer;
+        (!symbols.is_empty()).then_some(Frame::Symbols(route, Symbols { answer, from, symbols }))
+    }
+
+    /// The answer as it came, if its claims are symbols.
+    pub(super) fn sketching_of(give: &Give) -> Option<Sketching> {
+        match &give.fragment.claims {
+            Claims::Sketch { answer, symbols, .. } => {
+                Some(Sketching { answer: *answer, give: give.clone(), symbols: symbols.clone() })
+            }
+            Claims::None | Claims::Cells { .. } | Claims::Whole { .. } => None,
+        }
+    }
+}
