@@ -125,14 +125,18 @@ enum Said {
 ///
 /// ```
 /// use sync_core::merkle::descent::{self, Descent, Holder};
-/// use sync_core::merkle::{Address, Fingerprint, Trie};
+/// use sync_core::merkle::{Address, Cells, Fingerprint, Trie};
+/// struct One;
+/// impl Cells<u32> for One {
+///     fn address(&self, _: u32) -> Address { Address([7; 16]) }
+///     fn fingerprint(&self, _: u32) -> Fingerprint { Fingerprint([1; 32]) }
+/// }
 /// let (mut ours, mut theirs) = (Trie::default(), Trie::default());
-/// theirs.insert(Address([7; 16]), 0u32);
-/// let content = |_: u32| Fingerprint([1; 32]);
+/// theirs.insert(0, &One);
 /// let mut descent = Descent::new([9; 16]);
-/// while let Some(question) = descent.question(&ours.settled(content), 1_000_000) {
-///     let answer = descent::answer(&theirs.settled(content), &question, 1_000_000);
-///     descent.answer(&ours.settled(content), &answer)?;
+/// while let Some(question) = descent.question(&ours.settled(One), 1_000_000) {
+///     let answer = descent::answer(&theirs.settled(One), &question, 1_000_000);
+///     descent.answer(&ours.settled(One), &answer)?;
 /// }
 /// assert_eq!(descent.differences().collect::<Vec<_>>(), [(Address([7; 16]), Holder::Theirs)]);
 /// # Ok::<(), descent::DescentError>(())

@@ -15,7 +15,7 @@ pub mod trie;
 
 use std::fmt;
 
-pub use trie::{LEAF_CELLS_MAX, Trie};
+pub use trie::{Cells, LEAF_CELLS_MAX, Trie};
 
 /// Length of an [`Address`] in nibbles: the depth that no trie exceeds.
 pub(crate) const NIBBLES: usize = 32;

@@ -2,97 +2,105 @@
 //!
 //! A canonical radix-16 trie over 16-byte addresses. Its shape depends on the addresses alone: a node
 //! is a leaf iff it holds at most [`LEAF_CELLS_MAX`] cells (or cells of one single address), and a
-//! branch sits at the first nibble in which its addresses differ, so no branch has one child. Hashes
-//! are settled lazily: a write marks its path, [`Trie::root`] rehashes what is marked.
+//! branch sits at the first nibble in which its addresses differ, so no branch has one child. The hash
+//! of a node depends on the cells below it alone, not on where it hangs.
+//!
+//! The trie keeps handles; addresses and fingerprints stay with the keeper of the cells ([`Cells`]).
+//! A branch keeps the hashes of its children, so that hashing it reads one block of memory. Hashes are
+//! settled lazily: a write marks its path, [`Trie::root`] rehashes what is marked.
 //!
 //! Depth is at most 32 whatever addresses a writer mines; a leaf of many equal addresses costs bytes,
-//! never depth. Hash inputs begin with a domain byte and carry the skipped nibbles.
+//! never depth.
 
 use super::descent::{Subtree as Below, Tree};
 use super::prefix::Prefix;
 use super::{Address, Fingerprint, NIBBLES};
 
-/// Most cells of a leaf whose addresses differ. Default 16: to be measured with the descent protocol.
+/// Most cells of a leaf whose addresses differ. Measured: `docs/decisions/0006-leaf-size.md`.
 pub const LEAF_CELLS_MAX: usize = 16;
 
-const DOMAIN_LEAF: u8 = 1;
-const DOMAIN_BRANCH: u8 = 2;
+/// The keys keep leaves and branches apart: no list of cells hashes like a node.
+const LEAF_KEY: &[u8; 32] = b"sync 2026-11 merkle trie, leaf  ";
+const BRANCH_KEY: &[u8; 32] = b"sync 2026-11 merkle trie, branch";
 
-/// A cell as the trie knows it: its address and the caller's handle to it.
-type Entry<H> = (Address, H);
+/// Who keeps the cells that a trie has handles of.
+pub trait Cells<H> {
+    /// Where the cell sits. It never changes while the trie holds the handle.
+    fn address(&self, handle: H) -> Address;
+
+    /// The hash of its full id and content: what binds both into the root.
+    fn fingerprint(&self, handle: H) -> Fingerprint;
+}
 
 /// The trie. `H` is the caller's handle of a cell; the trie keeps no cell content.
 ///
 /// ```
-/// use sync_core::merkle::{Address, Fingerprint, Trie};
-/// let mut trie = Trie::default();
-/// let empty = trie.root(|_: u32| unreachable!("no cell is held"));
-/// trie.insert(Address([7; 16]), 0);
-/// let one = trie.root(|_| Fingerprint([1; 32]));
-/// assert_ne!(empty, one);
+/// use sync_core::merkle::{Address, Cells, Fingerprint, Trie};
+/// struct One(Fingerprint);
+/// impl Cells<u32> for One {
+///     fn address(&self, _: u32) -> Address { Address([7; 16]) }
+///     fn fingerprint(&self, _: u32) -> Fingerprint { self.0 }
+/// }
+/// let (mut trie, one) = (Trie::default(), One(Fingerprint([1; 32])));
+/// let empty = trie.root(&one);
+/// trie.insert(0, &one);
+/// assert_ne!(trie.root(&one), empty);
 /// trie.remove(Address([7; 16]), 0);
-/// assert_eq!(trie.root(|_| unreachable!("no cell is held")), empty);
+/// assert_eq!(trie.root(&one), empty);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Trie<H> {
     top: Subtree<H>,
+    /// `None` while anything below is marked.
+    root: Option<Fingerprint>,
 }
 
 impl<H> Default for Trie<H> {
     fn default() -> Self {
-        Self { top: Subtree::Leaf(Leaf { entries: Vec::new(), hash: None }) }
+        Self { top: Subtree::Leaf(Vec::new()), root: None }
     }
 }
 
 #[derive(Clone, Debug)]
 enum Subtree<H> {
-    Leaf(Leaf<H>),
+    /// Handles in the order of their fingerprints when they were last hashed.
+    Leaf(Vec<H>),
     Branch(Box<Branch<H>>),
 }
 
 #[derive(Clone, Debug)]
-struct Leaf<H> {
-    /// Sorted by address.
-    entries: Vec<Entry<H>>,
-    hash: Option<Fingerprint>,
-}
-
-#[derive(Clone, Debug)]
 struct Branch<H> {
-    /// Any address below; its first `depth` nibbles are shared by all of them.
-    prefix: Address,
-    depth: usize,
+    /// What all addresses below share, and no more.
+    prefix: Prefix,
     cells: usize,
+    /// A bit for each child whose hash below is out of date.
+    stale: u16,
     children: [Option<Subtree<H>>; 16],
-    hash: Option<Fingerprint>,
+    /// Of the children, where there is one.
+    hashes: [Fingerprint; 16],
 }
 
 impl<H: Copy + Eq> Trie<H> {
-    /// Adds the cell `handle` at `address`. It must not be there yet.
-    pub fn insert(&mut self, address: Address, handle: H) {
-        insert(&mut self.top, (address, handle));
+    /// Adds the cell `handle`. It must not be there yet.
+    pub fn insert(&mut self, handle: H, cells: &impl Cells<H>) {
+        self.root = None;
+        insert(&mut self.top, cells.address(handle), handle, cells);
     }
 
     /// Takes the cell `handle` at `address` out. It must be there.
     pub fn remove(&mut self, address: Address, handle: H) {
-        remove(&mut self.top, (address, handle));
+        self.root = None;
+        remove(&mut self.top, address, handle);
     }
 
-    /// Notes that the content of the cell at `address` is another than at the last [`Self::root`].
+    /// Notes that the fingerprint of a cell at `address` is another than at the last [`Self::root`].
     pub fn mark(&mut self, address: Address) {
+        self.root = None;
         let mut node = &mut self.top;
-        loop {
-            match node {
-                Subtree::Leaf(leaf) => {
-                    leaf.hash = None;
-                    return;
-                }
-                Subtree::Branch(branch) => {
-                    branch.hash = None;
-                    let child = branch.children[address.nibble(branch.depth)].as_mut();
-                    node = child.expect("a marked cell is in the trie");
-                }
-            }
+        while let Subtree::Branch(branch) = node {
+            let nibble = address.nibble(branch.prefix.len());
+            branch.stale |= 1 << nibble;
+            node = branch.children[nibble].as_mut().expect("a marked cell is in the trie");
         }
     }
 
@@ -106,97 +114,242 @@ impl<H: Copy + Eq> Trie<H> {
         self.len() == 0
     }
 
-    /// The root, rehashing what changed; `fingerprint` gives the content hash of a cell.
-    pub fn root(&mut self, fingerprint: impl Fn(H) -> Fingerprint) -> Fingerprint {
-        settle(&mut self.top, &fingerprint)
+    /// The root, rehashing what changed.
+    pub fn root(&mut self, cells: &impl Cells<H>) -> Fingerprint {
+        let Self { top, root } = self;
+        *root.get_or_insert_with(|| settle(top, cells))
     }
+
+    /// The trie for a descent, rehashing what changed.
+    pub fn settled<C: Cells<H>>(&mut self, cells: C) -> Settled<'_, H, C> {
+        let root = self.root(&cells);
+        Settled { top: &self.top, root, cells }
+    }
+}
+
+impl<H: Copy + Eq> Branch<H> {
+    fn new(prefix: Prefix, cells: usize, children: [Option<Subtree<H>>; 16]) -> Box<Self> {
+        Box::new(Self { prefix, cells, stale: u16::MAX, children, hashes: [Fingerprint([0; 32]); 16] })
+    }
+
+    fn hash(&self) -> Fingerprint {
+        let mut image = [0; 16 * 32 + 19];
+        let (mut present, mut len) = (0u16, 0);
+        for (nibble, child) in self.children.iter().enumerate() {
+            if child.is_some() {
+                present |= 1 << nibble;
+                image[len..len + 32].copy_from_slice(&self.hashes[nibble].0);
+                len += 32;
+            }
+        }
+        image[len..len + 16].copy_from_slice(&self.prefix.address().0);
+        image[len + 16] = self.prefix.len().to_le_bytes()[0];
+        image[len + 17..len + 19].copy_from_slice(&present.to_le_bytes());
+        Fingerprint(*blake3::keyed_hash(BRANCH_KEY, &image[..len + 19]).as_bytes())
+    }
+}
+
+impl<H: Copy + Eq> Subtree<H> {
+    fn cells(&self) -> usize {
+        match self {
+            Self::Leaf(handles) => handles.len(),
+            Self::Branch(branch) => branch.cells,
+        }
+    }
+
+    fn visit(&self, visit: &mut impl FnMut(H)) {
+        match self {
+            Self::Leaf(handles) => handles.iter().for_each(|handle| visit(*handle)),
+            Self::Branch(branch) => branch.children.iter().flatten().for_each(|child| child.visit(visit)),
+        }
+    }
+}
+
+/// The one subtree that `entries`, sorted by address, can have.
+fn build<H: Copy + Eq>(entries: &[(Address, H)]) -> Subtree<H> {
+    let shared = shared(entries);
+    if entries.len() <= LEAF_CELLS_MAX || shared.len() == NIBBLES {
+        return Subtree::Leaf(entries.iter().map(|(_, handle)| *handle).collect());
+    }
+    let mut children = [const { None }; 16];
+    for group in entries.chunk_by(|a, b| a.0.nibble(shared.len()) == b.0.nibble(shared.len())) {
+        children[group[0].0.nibble(shared.len())] = Some(build(group));
+    }
+    Subtree::Branch(Branch::new(shared, entries.len(), children))
+}
+
+/// The longest prefix of all `entries`, which are sorted by address; the whole address if there are none.
+fn shared<H>(entries: &[(Address, H)]) -> Prefix {
+    match (entries.first(), entries.last()) {
+        (Some((first, _)), Some((last, _))) => Prefix::first(*first, first.common(last)),
+        (None, _) | (_, None) => Prefix::of(Address([0; 16])),
+    }
+}
+
+fn sorted<H: Copy + Eq>(handles: &[H], cells: &impl Cells<H>) -> Vec<(Address, H)> {
+    let mut entries: Vec<(Address, H)> = handles.iter().map(|at| (cells.address(*at), *at)).collect();
+    entries.sort_by_key(|(address, _)| *address);
+    entries
+}
+
+fn insert<H: Copy + Eq>(node: &mut Subtree<H>, address: Address, handle: H, cells: &impl Cells<H>) {
+    let branch = match node {
+        Subtree::Leaf(handles) => {
+            handles.push(handle);
+            if handles.len() > LEAF_CELLS_MAX {
+                *node = build(&sorted(handles, cells));
+            }
+            return;
+        }
+        Subtree::Branch(branch) => branch,
+    };
+    let common = branch.prefix.common(&Prefix::of(address));
+    let nibble = address.nibble(common);
+    if common == branch.prefix.len() {
+        branch.cells += 1;
+        branch.stale |= 1 << nibble;
+        match &mut branch.children[nibble] {
+            Some(child) => insert(child, address, handle, cells),
+            empty => *empty = Some(Subtree::Leaf(vec![handle])),
+        }
+    } else {
+        let (old, count) = (branch.prefix.nibble(common), branch.cells + 1);
+        let mut children = [const { None }; 16];
+        children[old] = Some(std::mem::replace(node, Subtree::Leaf(Vec::new())));
+        children[nibble] = Some(Subtree::Leaf(vec![handle]));
+        *node = Subtree::Branch(Branch::new(Prefix::first(address, common), count, children));
+    }
+}
+
+fn remove<H: Copy + Eq>(node: &mut Subtree<H>, address: Address, handle: H) {
+    let branch = match node {
+        Subtree::Leaf(handles) => {
+            let at = handles.iter().position(|held| *held == handle);
+            handles.swap_remove(at.expect("a removed cell is in the trie"));
+            return;
+        }
+        Subtree::Branch(branch) => branch,
+    };
+    let nibble = address.nibble(branch.prefix.len());
+    branch.cells -= 1;
+    branch.stale |= 1 << nibble;
+    let slot = &mut branch.children[nibble];
+    let child = slot.as_mut().expect("a removed cell is in the trie");
+    remove(child, address, handle);
+    if child.cells() == 0 {
+        *slot = None;
+    }
+    if branch.cells <= LEAF_CELLS_MAX {
+        let mut handles = Vec::with_capacity(branch.cells);
+        node.visit(&mut |handle| handles.push(handle));
+        *node = Subtree::Leaf(handles);
+    } else if branch.children.iter().flatten().count() == 1 {
+        let only = branch.children.iter_mut().find_map(Option::take);
+        *node = only.expect("a branch holds more cells than the one removed");
+    }
+}
+
+/// The hash of `node`, after those of its children that are out of date.
+fn settle<H: Copy + Eq>(node: &mut Subtree<H>, cells: &impl Cells<H>) -> Fingerprint {
+    match node {
+        Subtree::Leaf(handles) => leaf_hash(handles, cells),
+        Subtree::Branch(branch) => {
+            for nibble in (0..16).filter(|nibble| branch.stale >> nibble & 1 == 1) {
+                if let Some(child) = &mut branch.children[nibble] {
+                    branch.hashes[nibble] = settle(child, cells);
+                }
+            }
+            branch.stale = 0;
+            branch.hash()
+        }
+    }
+}
+
+/// Sorts `handles` by fingerprint, the canonical order of a leaf, and hashes them in it.
+fn leaf_hash<H: Copy + Eq>(handles: &mut [H], cells: &impl Cells<H>) -> Fingerprint {
+    let mut entries: Vec<(Fingerprint, H)> = handles.iter().map(|at| (cells.fingerprint(*at), *at)).collect();
+    entries.sort_by_key(|(fingerprint, _)| *fingerprint);
+    let mut image = Vec::with_capacity(entries.len() * 32);
+    for (place, (fingerprint, handle)) in handles.iter_mut().zip(&entries) {
+        *place = *handle;
+        image.extend_from_slice(&fingerprint.0);
+    }
+    Fingerprint(*blake3::keyed_hash(LEAF_KEY, &image).as_bytes())
 }
 
 /// A trie whose hashes are those of its content, for a descent.
 #[derive(Debug)]
-pub struct Settled<'a, H, F> {
-    trie: &'a Trie<H>,
-    fingerprint: F,
+pub struct Settled<'a, H, C> {
+    top: &'a Subtree<H>,
+    root: Fingerprint,
+    cells: C,
 }
 
-impl<H: Copy + Eq> Trie<H> {
-    /// The trie for a descent, rehashing what changed as [`Self::root`] does.
-    pub fn settled<F: Fn(H) -> Fingerprint>(&mut self, fingerprint: F) -> Settled<'_, H, F> {
-        settle(&mut self.top, &fingerprint);
-        Settled { trie: self, fingerprint }
-    }
+/// The cells below a prefix: a whole branch and its hash, or some cells of a leaf, by address.
+enum Found<'a, H> {
+    Entries(Vec<(Address, H)>),
+    Branch(&'a Branch<H>, Fingerprint),
+}
 
+impl<'a, H: Copy + Eq, C: Cells<H>> Settled<'a, H, C> {
     /// The handles of the cells at `address`.
-    pub fn at(&self, address: Address) -> impl Iterator<Item = H> + '_ {
-        let entries = match self.find(&Prefix::of(address)) {
-            Some(Found::Entries(entries)) => entries,
-            Some(Found::Branch(_)) | None => &[],
-        };
-        entries.iter().map(|(_, handle)| *handle)
+    pub fn at(&self, address: Address) -> Vec<H> {
+        match self.find(&Prefix::of(address)) {
+            Found::Entries(entries) => entries.into_iter().map(|(_, handle)| handle).collect(),
+            Found::Branch(..) => Vec::new(),
+        }
     }
 
-    fn find(&self, prefix: &Prefix) -> Option<Found<'_, H>> {
-        let mut node = &self.top;
+    fn find(&self, prefix: &Prefix) -> Found<'a, H> {
+        let (mut node, mut hash) = (self.top, self.root);
         loop {
-            match node {
-                Subtree::Leaf(leaf) => {
-                    let start = leaf.entries.partition_point(|(address, _)| *address < prefix.address());
-                    let below = |entry: &&Entry<H>| prefix.covers(&Prefix::of(entry.0));
-                    let len = leaf.entries[start..].iter().take_while(below).count();
-                    return (len > 0).then(|| Found::Entries(&leaf.entries[start..start + len]));
+            let branch = match node {
+                Subtree::Leaf(handles) => {
+                    let mut entries = sorted(handles, &self.cells);
+                    entries.retain(|(address, _)| prefix.covers(&Prefix::of(*address)));
+                    return Found::Entries(entries);
                 }
-                Subtree::Branch(branch) => {
-                    let own = Prefix::first(branch.prefix, branch.depth);
-                    if prefix.covers(&own) {
-                        return Some(Found::Branch(branch));
-                    }
-                    if !own.covers(prefix) {
-                        return None;
-                    }
-                    node = branch.children[prefix.nibble(branch.depth)].as_ref()?;
+                Subtree::Branch(branch) => branch,
+            };
+            if prefix.covers(&branch.prefix) {
+                return Found::Branch(branch, hash);
+            }
+            let nibble = prefix.nibble(branch.prefix.len().min(prefix.len() - 1));
+            match &branch.children[nibble] {
+                Some(child) if branch.prefix.covers(prefix) => {
+                    (node, hash) = (child, branch.hashes[nibble]);
                 }
+                Some(_) | None => return Found::Entries(Vec::new()),
             }
         }
     }
 }
 
-/// The cells below a prefix: a whole branch, or some entries of a leaf.
-enum Found<'a, H> {
-    Entries(&'a [Entry<H>]),
-    Branch(&'a Branch<H>),
-}
-
-impl<H: Copy + Eq, F: Fn(H) -> Fingerprint> Tree for Settled<'_, H, F> {
+impl<H: Copy + Eq, C: Cells<H>> Tree for Settled<'_, H, C> {
     fn below(&self, prefix: &Prefix) -> Option<Below> {
-        Some(match self.trie.find(prefix)? {
-            Found::Branch(branch) => {
-                Below { cells: branch.cells, common: Prefix::first(branch.prefix, branch.depth) }
-            }
-            Found::Entries(entries) => {
-                let (first, last) = (entries[0].0, entries[entries.len() - 1].0);
-                Below { cells: entries.len(), common: Prefix::first(first, first.common(&last)) }
-            }
-        })
+        match self.find(prefix) {
+            Found::Branch(branch, _) => Some(Below { cells: branch.cells, common: branch.prefix }),
+            Found::Entries(entries) if entries.is_empty() => None,
+            Found::Entries(entries) => Some(Below { cells: entries.len(), common: shared(&entries) }),
+        }
     }
 
     fn children(&self, prefix: &Prefix) -> [Option<Fingerprint>; 16] {
+        let depth = prefix.len();
         let mut hashes = [None; 16];
-        match self.trie.find(prefix) {
-            None => {}
-            Some(Found::Branch(branch)) if branch.depth > prefix.len() => {
-                hashes[branch.prefix.nibble(prefix.len())] = branch.hash;
+        match self.find(prefix) {
+            Found::Branch(branch, hash) if branch.prefix.len() > depth => {
+                hashes[branch.prefix.nibble(depth)] = Some(hash);
             }
-            Some(Found::Branch(branch)) => {
-                for (hash, child) in hashes.iter_mut().zip(&branch.children) {
-                    *hash = child.as_ref().and_then(|child| match child {
-                        Subtree::Leaf(leaf) => leaf.hash,
-                        Subtree::Branch(branch) => branch.hash,
-                    });
+            Found::Branch(branch, _) => {
+                for (nibble, child) in branch.children.iter().enumerate() {
+                    hashes[nibble] = child.as_ref().map(|_| branch.hashes[nibble]);
                 }
             }
-            Some(Found::Entries(entries)) => {
-                for group in entries.chunk_by(|a, b| a.0.nibble(prefix.len()) == b.0.nibble(prefix.len())) {
-                    hashes[group[0].0.nibble(prefix.len())] = Some(leaf_hash(group, &self.fingerprint));
+            Found::Entries(entries) => {
+                for group in entries.chunk_by(|a, b| a.0.nibble(depth) == b.0.nibble(depth)) {
+                    let mut handles: Vec<H> = group.iter().map(|(_, handle)| *handle).collect();
+                    hashes[group[0].0.nibble(depth)] = Some(leaf_hash(&mut handles, &self.cells));
                 }
             }
         }
@@ -204,167 +357,12 @@ impl<H: Copy + Eq, F: Fn(H) -> Fingerprint> Tree for Settled<'_, H, F> {
     }
 
     fn visit(&self, prefix: &Prefix, visit: &mut dyn FnMut(Address, Fingerprint)) {
-        match self.trie.find(prefix) {
-            None => {}
-            Some(Found::Entries(entries)) => {
-                entries.iter().for_each(|(address, handle)| visit(*address, (self.fingerprint)(*handle)));
+        let mut visit = |handle| visit(self.cells.address(handle), self.cells.fingerprint(handle));
+        match self.find(prefix) {
+            Found::Entries(entries) => entries.into_iter().for_each(|(_, handle)| visit(handle)),
+            Found::Branch(branch, _) => {
+                branch.children.iter().flatten().for_each(|child| child.visit(&mut visit));
             }
-            Some(Found::Branch(branch)) => branch.visit(&mut |(address, handle)| {
-                visit(address, (self.fingerprint)(handle));
-            }),
-        }
-    }
-}
-
-impl<H: Copy + Eq> Branch<H> {
-    fn visit(&self, visit: &mut dyn FnMut(Entry<H>)) {
-        for child in self.children.iter().flatten() {
-            match child {
-                Subtree::Leaf(leaf) => leaf.entries.iter().for_each(|entry| visit(*entry)),
-                Subtree::Branch(branch) => branch.visit(visit),
-            }
-        }
-    }
-}
-
-fn leaf_hash<H: Copy + Eq>(entries: &[Entry<H>], fingerprint: &impl Fn(H) -> Fingerprint) -> Fingerprint {
-    let mut cells: Vec<(Address, Fingerprint)> =
-        entries.iter().map(|(address, handle)| (*address, fingerprint(*handle))).collect();
-    cells.sort_unstable();
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&[DOMAIN_LEAF]);
-    for (address, cell) in cells {
-        hasher.update(&address.0).update(&cell.0);
-    }
-    Fingerprint(*hasher.finalize().as_bytes())
-}
-
-impl<H: Copy + Eq> Subtree<H> {
-    fn cells(&self) -> usize {
-        match self {
-            Self::Leaf(leaf) => leaf.entries.len(),
-            Self::Branch(branch) => branch.cells,
-        }
-    }
-
-    fn collect(self, entries: &mut Vec<Entry<H>>) {
-        match self {
-            Self::Leaf(leaf) => entries.extend(leaf.entries),
-            Self::Branch(branch) => {
-                branch.children.into_iter().flatten().for_each(|child| child.collect(entries));
-            }
-        }
-    }
-}
-
-/// The one subtree that `entries`, sorted by address, can have.
-fn build<H: Copy + Eq>(entries: Vec<Entry<H>>) -> Subtree<H> {
-    let common = match (entries.first(), entries.last()) {
-        (Some((first, _)), Some((last, _))) => first.common(last),
-        (None, _) | (_, None) => NIBBLES,
-    };
-    if entries.len() <= LEAF_CELLS_MAX || common == NIBBLES {
-        return Subtree::Leaf(Leaf { entries, hash: None });
-    }
-    let (prefix, cells) = (entries[0].0, entries.len());
-    let mut groups: [Vec<Entry<H>>; 16] = Default::default();
-    for entry in entries {
-        groups[entry.0.nibble(common)].push(entry);
-    }
-    let children = groups.map(|group| (!group.is_empty()).then(|| build(group)));
-    Subtree::Branch(Box::new(Branch { prefix, depth: common, cells, children, hash: None }))
-}
-
-fn insert<H: Copy + Eq>(node: &mut Subtree<H>, entry: Entry<H>) {
-    match node {
-        Subtree::Leaf(leaf) => {
-            let at = leaf.entries.partition_point(|(address, _)| *address <= entry.0);
-            leaf.entries.insert(at, entry);
-            leaf.hash = None;
-            if leaf.entries.len() > LEAF_CELLS_MAX {
-                *node = build(std::mem::take(&mut leaf.entries));
-            }
-        }
-        Subtree::Branch(branch) => {
-            let common = branch.prefix.common(&entry.0).min(branch.depth);
-            if common < branch.depth {
-                let (prefix, cells) = (branch.prefix, branch.cells + 1);
-                let fresh = Subtree::Leaf(Leaf { entries: vec![entry], hash: None });
-                let old = std::mem::replace(node, Subtree::Leaf(Leaf { entries: Vec::new(), hash: None }));
-                let mut children: [Option<Subtree<H>>; 16] = Default::default();
-                children[prefix.nibble(common)] = Some(old);
-                children[entry.0.nibble(common)] = Some(fresh);
-                *node =
-                    Subtree::Branch(Box::new(Branch { prefix, depth: common, cells, children, hash: None }));
-                return;
-            }
-            branch.cells += 1;
-            branch.hash = None;
-            match &mut branch.children[entry.0.nibble(branch.depth)] {
-                Some(child) => insert(child, entry),
-                empty => *empty = Some(Subtree::Leaf(Leaf { entries: vec![entry], hash: None })),
-            }
-        }
-    }
-}
-
-fn remove<H: Copy + Eq>(node: &mut Subtree<H>, entry: Entry<H>) {
-    match node {
-        Subtree::Leaf(leaf) => {
-            let at = leaf.entries.iter().position(|held| *held == entry);
-            leaf.entries.remove(at.expect("a removed cell is in the trie"));
-            leaf.hash = None;
-        }
-        Subtree::Branch(branch) => {
-            branch.cells -= 1;
-            branch.hash = None;
-            let slot = &mut branch.children[entry.0.nibble(branch.depth)];
-            let child = slot.as_mut().expect("a removed cell is in the trie");
-            remove(child, entry);
-            if child.cells() == 0 {
-                *slot = None;
-            }
-            let only = branch.children.iter().flatten().count() == 1;
-            if branch.cells <= LEAF_CELLS_MAX || only {
-                let mut rest = Vec::with_capacity(branch.cells.min(LEAF_CELLS_MAX));
-                let kept = branch.children.iter_mut().find_map(Option::take);
-                let others = branch.children.iter_mut().filter_map(Option::take).collect::<Vec<_>>();
-                let kept = kept.expect("a branch holds more cells than the one removed");
-                if only {
-                    *node = kept;
-                } else {
-                    kept.collect(&mut rest);
-                    others.into_iter().for_each(|child| child.collect(&mut rest));
-                    *node = Subtree::Leaf(Leaf { entries: rest, hash: None });
-                }
-            }
-        }
-    }
-}
-
-fn settle<H: Copy + Eq>(node: &mut Subtree<H>, fingerprint: &impl Fn(H) -> Fingerprint) -> Fingerprint {
-    match node {
-        Subtree::Leaf(leaf) => *leaf.hash.get_or_insert_with(|| leaf_hash(&leaf.entries, fingerprint)),
-        Subtree::Branch(branch) => {
-            if let Some(hash) = branch.hash {
-                return hash;
-            }
-            let mut present = 0u16;
-            let mut hashes = Vec::with_capacity(16 * 32);
-            for (nibble, child) in branch.children.iter_mut().enumerate() {
-                if let Some(child) = child {
-                    present |= 1 << nibble;
-                    hashes.extend_from_slice(&settle(child, fingerprint).0);
-                }
-            }
-            let nibbles: Vec<u8> =
-                (0..branch.depth).map(|at| branch.prefix.nibble(at).to_le_bytes()[0]).collect();
-            let mut hasher = blake3::Hasher::new();
-            hasher.update(&[DOMAIN_BRANCH, branch.depth.to_le_bytes()[0]]);
-            hasher.update(&nibbles).update(&present.to_le_bytes()).update(&hashes);
-            let hash = Fingerprint(*hasher.finalize().as_bytes());
-            branch.hash = Some(hash);
-            hash
         }
     }
 }
@@ -375,24 +373,43 @@ mod tests {
     use rand::{RngExt, SeedableRng};
     use std::collections::BTreeMap;
 
-    fn content(handle: u32) -> Fingerprint {
-        Fingerprint(*blake3::hash(&handle.to_le_bytes()).as_bytes())
+    /// Cells by number, at any address; the content of one of them can be another.
+    #[derive(Default)]
+    struct Held {
+        addresses: BTreeMap<u32, Address>,
+        changed: Option<u32>,
+    }
+
+    impl Cells<u32> for Held {
+        fn address(&self, handle: u32) -> Address {
+            self.addresses[&handle]
+        }
+
+        fn fingerprint(&self, handle: u32) -> Fingerprint {
+            let content = if self.changed == Some(handle) { handle + 1_000_000 } else { handle };
+            Fingerprint(*blake3::hash(&content.to_le_bytes()).as_bytes())
+        }
     }
 
     /// Walks the real structure and checks every rule of its shape.
-    fn check_shape(node: &Subtree<u32>, above: usize) -> usize {
+    fn check_shape(node: &Subtree<u32>, above: &Prefix, held: &Held) -> usize {
         match node {
-            Subtree::Leaf(leaf) => {
-                assert!(leaf.entries.is_sorted_by_key(|(address, _)| *address));
-                let one_address = leaf.entries.windows(2).all(|pair| pair[0].0 == pair[1].0);
-                assert!(leaf.entries.len() <= LEAF_CELLS_MAX || one_address);
-                leaf.entries.len()
+            Subtree::Leaf(handles) => {
+                let addresses: Vec<Address> = handles.iter().map(|handle| held.address(*handle)).collect();
+                assert!(addresses.iter().all(|address| above.covers(&Prefix::of(*address))));
+                let one_address = addresses.windows(2).all(|pair| pair[0] == pair[1]);
+                assert!(handles.len() <= LEAF_CELLS_MAX || one_address);
+                handles.len()
             }
             Subtree::Branch(branch) => {
-                assert!(branch.depth >= above && branch.depth < NIBBLES);
+                assert!(above.covers(&branch.prefix) && branch.prefix.len() < NIBBLES);
                 assert!(branch.children.iter().flatten().count() >= 2, "no branch has one child");
-                let cells: usize =
-                    branch.children.iter().flatten().map(|child| check_shape(child, branch.depth + 1)).sum();
+                let children = branch.children.iter().enumerate();
+                let below = |(nibble, child): (usize, &Option<Subtree<u32>>)| {
+                    let prefix = branch.prefix.child(1, nibble).unwrap();
+                    child.as_ref().map_or(0, |child| check_shape(child, &prefix, held))
+                };
+                let cells: usize = children.map(below).sum();
                 assert_eq!(cells, branch.cells);
                 assert!(cells > LEAF_CELLS_MAX);
                 cells
@@ -405,42 +422,45 @@ mod tests {
         for seed in 0..60 {
             let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(seed);
             let spread = [0u8, 1, 3, 255][rng.random_range(0..4)];
-            let (mut trie, mut held) = (Trie::default(), BTreeMap::new());
+            let (mut trie, mut held) = (Trie::default(), Held::default());
             for handle in 0..400u32 {
                 let mut address = [0u8; 16];
                 address.iter_mut().for_each(|byte| *byte = rng.random::<u8>() & spread);
-                trie.insert(Address(address), handle);
-                held.insert(handle, Address(address));
+                held.addresses.insert(handle, Address(address));
+                trie.insert(handle, &held);
                 if rng.random_bool(0.45) {
-                    let victim = *held.keys().nth(rng.random_range(0..held.len())).unwrap();
-                    trie.remove(held.remove(&victim).unwrap(), victim);
+                    let victim =
+                        *held.addresses.keys().nth(rng.random_range(0..held.addresses.len())).unwrap();
+                    trie.remove(held.addresses.remove(&victim).unwrap(), victim);
                 }
                 if rng.random_bool(0.1) {
-                    trie.root(content);
+                    trie.root(&held);
                 }
-                check_shape(&trie.top, 0);
+                check_shape(&trie.top, &Prefix::default(), &held);
             }
             let mut fresh = Trie::default();
-            held.iter().rev().for_each(|(handle, address)| fresh.insert(*address, *handle));
-            assert_eq!(trie.len(), held.len());
-            assert_eq!(trie.root(content), fresh.root(content));
+            held.addresses.keys().rev().for_each(|handle| fresh.insert(*handle, &held));
+            assert_eq!(trie.len(), held.addresses.len());
+            assert_eq!(trie.root(&held), fresh.root(&held));
         }
     }
 
     #[test]
     fn a_marked_cell_is_hashed_again_and_an_unmarked_one_is_not() {
-        let mut trie = Trie::default();
-        for handle in 0..100u32 {
-            trie.insert(
-                Address(blake3::hash(&handle.to_le_bytes()).as_bytes()[..16].try_into().unwrap()),
-                handle,
-            );
+        let (mut trie, mut held) = (Trie::default(), Held::default());
+        for handle in 0..1_000u32 {
+            let hash = blake3::hash(&handle.to_le_bytes());
+            held.addresses.insert(handle, Address(std::array::from_fn(|at| hash.as_bytes()[at])));
+            trie.insert(handle, &held);
         }
-        let before = trie.root(content);
-        let other = |handle| if handle == 42 { content(1_000) } else { content(handle) };
-        assert_eq!(trie.root(other), before, "nothing is marked, so nothing is read");
-        let address = Address(blake3::hash(&42u32.to_le_bytes()).as_bytes()[..16].try_into().unwrap());
-        trie.mark(address);
-        assert_ne!(trie.root(other), before);
+        let before = trie.root(&held);
+        held.changed = Some(42);
+        assert_eq!(trie.root(&held), before, "nothing is marked, so nothing is read");
+        trie.mark(held.address(42));
+        let after = trie.root(&held);
+        assert_ne!(after, before);
+        held.changed = None;
+        trie.mark(held.address(42));
+        assert_eq!(trie.root(&held), before, "every node on the path was hashed again");
     }
 }

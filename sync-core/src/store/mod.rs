@@ -31,7 +31,7 @@ use crate::id::{Dot, NamespaceId};
 use crate::limits::Limits;
 use crate::merkle::cut::CutKey;
 use crate::merkle::sketch::{Sketch, Symbol};
-use crate::merkle::{Address, Trie};
+use crate::merkle::{Address, Fingerprint, Trie};
 use crate::mutant::{self, Mutant};
 use crate::time::WallMillis;
 
@@ -93,6 +93,8 @@ pub struct Store {
     horizon: WallMillis,
     objects: BTreeMap<Key, Vec<(TypeTag, Object)>>,
     slots: Vec<Option<CellSlot>>,
+    /// The fingerprint of each cell in `slots` as it was when the trie was last settled.
+    prints: Vec<Fingerprint>,
     free: Vec<CellIx>,
     /// Every live dot and its cell.
     live: BTreeMap<Dot, CellIx>,
@@ -122,6 +124,7 @@ impl Store {
             horizon: WallMillis::default(),
             objects: BTreeMap::new(),
             slots: Vec::new(),
+            prints: Vec::new(),
             free: Vec::new(),
             live: BTreeMap::new(),
             live_intervals: 0,

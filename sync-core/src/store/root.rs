@@ -7,9 +7,10 @@ use super::{CellIx, CellSlot, Store};
 use crate::causal::CausalContext;
 use crate::cell::CellId;
 use crate::id::StateId;
-use crate::merkle::descent::{self, Descent, DescentError, Tree};
+use crate::merkle::descent::{self, Descent, DescentError};
 use crate::merkle::nodes::{Answer, Question};
-use crate::merkle::{Address, Fingerprint};
+use crate::merkle::trie::Settled;
+use crate::merkle::{Address, Cells, Fingerprint};
 use crate::mutant::{self, Mutant};
 
 const DOMAIN_CELL: u8 = 3;
@@ -22,8 +23,8 @@ impl Store {
     /// The Merkle root over the live cells, settling what changed since it was last asked for.
     pub fn root(&mut self) -> Fingerprint {
         self.settle();
-        let slots = &self.slots;
-        self.trie.root(|ix| fingerprint_in(slots, ix))
+        let Self { trie, slots, prints, .. } = self;
+        trie.root(&Kept { slots, prints })
     }
 
     /// The next question of a descent that goes on here; see [`Descent::question`].
@@ -59,33 +60,40 @@ impl Store {
         descent::answer(&self.settled_trie(), question, bytes_max)
     }
 
-    fn settled_trie(&mut self) -> impl Tree + '_ {
+    fn settled_trie(&mut self) -> Settled<'_, CellIx, Kept<'_>> {
         self.settle();
-        let slots = &self.slots;
-        self.trie.settled(move |ix| fingerprint_in(slots, ix))
+        let Self { trie, slots, prints, .. } = self;
+        trie.settled(Kept { slots, prints })
     }
 
     /// The cells at `address`: one, but for a collision of hashes. None if nothing is live there.
     pub fn cells_at(&mut self, address: Address) -> Vec<CellId> {
-        self.settle();
-        self.trie.at(address).map(|ix| self.slot(ix).id.clone()).collect()
+        let cells = self.settled_trie().at(address);
+        cells.into_iter().map(|ix| self.slot(ix).id.clone()).collect()
     }
 
-    /// Brings the trie's shape up to date, and marks what is to be hashed again.
+    /// Brings the fingerprints of changed cells and the trie's shape up to date, and marks what is to be
+    /// hashed again.
     fn settle(&mut self) {
         for (address, ix) in std::mem::take(&mut self.gone) {
             self.trie.remove(address, ix);
         }
+        self.prints.resize(self.slots.len(), Fingerprint([0; 32]));
+        let Self { trie, slots, prints, .. } = self;
         for ix in std::mem::take(&mut self.dirty) {
-            let Some(slot) = self.slots[ix.0 as usize].as_mut().filter(|slot| slot.dirty) else { continue };
+            let at = ix.0 as usize;
+            let Some(slot) = slots[at].as_mut().filter(|slot| slot.dirty) else { continue };
             slot.dirty = false;
             match slot.address {
                 Some(_) if mutant::is(Mutant::RootNotRehashed) => {}
-                Some(address) => self.trie.mark(address),
+                Some(address) => {
+                    prints[at] = fingerprint_of(slot);
+                    trie.mark(address);
+                }
                 None => {
-                    let address = address_of(&slot.id);
-                    slot.address = Some(address);
-                    self.trie.insert(address, ix);
+                    slot.address = Some(address_of(&slot.id));
+                    prints[at] = fingerprint_of(slot);
+                    trie.insert(ix, &Kept { slots, prints });
                 }
             }
         }
@@ -104,9 +112,22 @@ impl Store {
     }
 }
 
-fn fingerprint_in(slots: &[Option<CellSlot>], ix: CellIx) -> Fingerprint {
-    let slot = slots[ix.0 as usize].as_ref();
-    fingerprint_of(slot.expect("cells that are gone were just taken out of the trie"))
+/// The settled cells, as the trie sees them.
+struct Kept<'a> {
+    slots: &'a [Option<CellSlot>],
+    prints: &'a [Fingerprint],
+}
+
+impl Cells<CellIx> for Kept<'_> {
+    fn address(&self, ix: CellIx) -> Address {
+        let slot = self.slots[ix.0 as usize].as_ref();
+        let slot = slot.expect("cells that are gone were just taken out of the trie");
+        slot.address.expect("a cell gets its address before it goes into the trie")
+    }
+
+    fn fingerprint(&self, ix: CellIx) -> Fingerprint {
+        self.prints[ix.0 as usize]
+    }
 }
 
 /// Hash of a context: its columns, ascending.
@@ -132,15 +153,19 @@ fn address_of(cell: &CellId) -> Address {
 
 fn fingerprint_of(slot: &CellSlot) -> Fingerprint {
     let CellId { object, path } = &slot.id;
-    let mut hasher = blake3::Hasher::new();
-    let key = object.key.as_str().as_bytes();
-    hasher.update(&[DOMAIN_CELL, object.ty.0]);
-    hasher.update(&(key.len() as u64).to_le_bytes()).update(key);
-    hasher.update(&(path.as_bytes().len() as u64).to_le_bytes()).update(path.as_bytes());
-    for item in &slot.items {
-        hasher.update(&item.dot.replica.0).update(&item.dot.seq.to_le_bytes());
-        hasher.update(&item.hlc.0.to_le_bytes()).update(&item.expires.0.to_le_bytes());
-        hasher.update(blake3::hash(item.payload.as_bytes()).as_bytes());
+    let (key, path) = (object.key.as_str().as_bytes(), path.as_bytes());
+    let mut image = Vec::with_capacity(18 + key.len() + path.len() + slot.items.len() * 72);
+    image.extend_from_slice(&[DOMAIN_CELL, object.ty.0]);
+    for name in [key, path] {
+        image.extend_from_slice(&(name.len() as u64).to_le_bytes());
+        image.extend_from_slice(name);
     }
-    Fingerprint(*hasher.finalize().as_bytes())
+    for item in &slot.items {
+        image.extend_from_slice(&item.dot.replica.0);
+        for word in [item.dot.seq, item.hlc.0, item.expires.0] {
+            image.extend_from_slice(&word.to_le_bytes());
+        }
+        image.extend_from_slice(blake3::hash(item.payload.as_bytes()).as_bytes());
+    }
+    Fingerprint(*blake3::hash(&image).as_bytes())
 }

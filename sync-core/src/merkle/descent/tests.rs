@@ -3,8 +3,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::*;
 use crate::codec::{Reader, Writer};
-use crate::merkle::Trie;
-use crate::merkle::trie::Settled;
+use crate::merkle::{Cells, Trie};
 
 const SALT: CutKey = *b"salt of the test";
 
@@ -15,13 +14,22 @@ struct Side {
     cells: BTreeMap<u32, (Address, u32)>,
 }
 
-type View<'a> = Settled<'a, u32, Box<dyn Fn(u32) -> Fingerprint + 'a>>;
+impl Cells<u32> for &BTreeMap<u32, (Address, u32)> {
+    fn address(&self, cell: u32) -> Address {
+        self[&cell].0
+    }
+
+    fn fingerprint(&self, cell: u32) -> Fingerprint {
+        let word = [cell.to_le_bytes(), self[&cell].1.to_le_bytes()].concat();
+        Fingerprint(*blake3::hash(&word).as_bytes())
+    }
+}
 
 impl Side {
     fn insert(&mut self, cell: u32, address: Address, content: u32) {
         self.remove(cell);
         self.cells.insert(cell, (address, content));
-        self.trie.insert(address, cell);
+        self.trie.insert(cell, &&self.cells);
     }
 
     fn remove(&mut self, cell: u32) {
@@ -30,13 +38,8 @@ impl Side {
         }
     }
 
-    fn view(&mut self) -> View<'_> {
-        let cells = &self.cells;
-        let content = move |cell: u32| {
-            let word = [cell.to_le_bytes(), cells[&cell].1.to_le_bytes()].concat();
-            Fingerprint(*blake3::hash(&word).as_bytes())
-        };
-        self.trie.settled(Box::new(content))
+    fn view(&mut self) -> impl Tree + '_ {
+        self.trie.settled(&self.cells)
     }
 
     fn by_address(&self) -> BTreeMap<Address, BTreeMap<u32, u32>> {
