@@ -1,6 +1,6 @@
 //! What the trie and the sketch cost: JSON, one line a figure.
 //!
-//! `cargo bench -p sync-core --bench merkle -- [sketch] [descent] [speed]`; without a name, all of them.
+//! `cargo bench -p sync-core --bench merkle -- [sketch] [descent] [speed] [cells..]`; without a name, all of them.
 
 #![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "a bench measures wall time")]
 
@@ -33,7 +33,9 @@ fn main() {
         }
     }
     if wanted("speed") {
-        SIZES.into_iter().for_each(store_speed);
+        let sizes: Vec<u64> = chosen.iter().filter_map(|arg| arg.parse().ok()).collect();
+        let sizes = if sizes.is_empty() { SIZES.to_vec() } else { sizes };
+        sizes.into_iter().for_each(store_speed);
     }
 }
 
@@ -120,7 +122,11 @@ fn descent_bytes(n: u32, d: u32) {
     };
     let (old, new) = (Bench(cells(0)), Bench(cells(1)));
     let (mut ours, mut theirs) = (Trie::default(), Trie::default());
+    let before = resident_bytes();
     (0..n).for_each(|cell| ours.insert(cell, &&old));
+    if d == 1 {
+        line("trie, memory a cell", n.into(), (resident_bytes() - before) / f64::from(n), "bytes");
+    }
     (0..n).for_each(|cell| theirs.insert(cell, &&new));
     let (ours, theirs) = (ours.settled(&old), theirs.settled(&new));
     let (mut bytes, mut messages) = (0, 0);
@@ -181,6 +187,12 @@ fn store_speed(n: u64) {
     line("root after 1,000 writes, a write, least", n, least, "ns");
     line("root after 1,000 writes, a write, median", n, median(amortised), "ns");
     line("root after 1,000 writes, a write, thread time", n, cpu, "ns");
+}
+
+/// Resident memory of the process; 0 where the system does not tell.
+fn resident_bytes() -> f64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    pages.split(' ').nth(1).and_then(|pages| pages.parse::<f64>().ok()).unwrap_or(0.0) * 4_096.0
 }
 
 /// Time that this thread has run, in ns; a tick coarse, so only sums mean something. 0 where the system

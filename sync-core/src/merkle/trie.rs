@@ -68,11 +68,13 @@ enum Subtree<H> {
     Branch(Box<Branch<H>>),
 }
 
+/// In this order what every step down reads stands together.
 #[derive(Clone, Debug)]
+#[repr(C)]
 struct Branch<H> {
+    cells: usize,
     /// What all addresses below share, and no more.
     prefix: Prefix,
-    cells: usize,
     /// A bit for each child whose hash below is out of date.
     stale: u16,
     children: [Option<Subtree<H>>; 16],
@@ -117,7 +119,7 @@ impl<H: Copy + Eq> Trie<H> {
     /// The root, rehashing what changed.
     pub fn root(&mut self, cells: &impl Cells<H>) -> Fingerprint {
         let Self { top, root } = self;
-        *root.get_or_insert_with(|| settle(top, cells))
+        *root.get_or_insert_with(|| settle(top, cells, &mut Vec::new()))
     }
 
     /// The trie for a descent, rehashing what changed.
@@ -250,13 +252,19 @@ fn remove<H: Copy + Eq>(node: &mut Subtree<H>, address: Address, handle: H) {
 }
 
 /// The hash of `node`, after those of its children that are out of date.
-fn settle<H: Copy + Eq>(node: &mut Subtree<H>, cells: &impl Cells<H>) -> Fingerprint {
+///
+/// `scratch` saves each leaf an allocation.
+fn settle<H: Copy + Eq>(
+    node: &mut Subtree<H>,
+    cells: &impl Cells<H>,
+    scratch: &mut Vec<(Fingerprint, H)>,
+) -> Fingerprint {
     match node {
-        Subtree::Leaf(handles) => leaf_hash(handles, cells),
+        Subtree::Leaf(handles) => leaf_hash(handles, cells, scratch),
         Subtree::Branch(branch) => {
             for nibble in (0..16).filter(|nibble| branch.stale >> nibble & 1 == 1) {
                 if let Some(child) = &mut branch.children[nibble] {
-                    branch.hashes[nibble] = settle(child, cells);
+                    branch.hashes[nibble] = settle(child, cells, scratch);
                 }
             }
             branch.stale = 0;
@@ -266,15 +274,29 @@ fn settle<H: Copy + Eq>(node: &mut Subtree<H>, cells: &impl Cells<H>) -> Fingerp
 }
 
 /// Sorts `handles` by fingerprint, the canonical order of a leaf, and hashes them in it.
-fn leaf_hash<H: Copy + Eq>(handles: &mut [H], cells: &impl Cells<H>) -> Fingerprint {
-    let mut entries: Vec<(Fingerprint, H)> = handles.iter().map(|at| (cells.fingerprint(*at), *at)).collect();
-    entries.sort_by_key(|(fingerprint, _)| *fingerprint);
-    let mut image = Vec::with_capacity(entries.len() * 32);
-    for (place, (fingerprint, handle)) in handles.iter_mut().zip(&entries) {
-        *place = *handle;
-        image.extend_from_slice(&fingerprint.0);
+fn leaf_hash<H: Copy + Eq>(
+    handles: &mut [H],
+    cells: &impl Cells<H>,
+    scratch: &mut Vec<(Fingerprint, H)>,
+) -> Fingerprint {
+    scratch.clear();
+    scratch.extend(handles.iter().map(|handle| (cells.fingerprint(*handle), *handle)));
+    scratch.sort_unstable_by_key(|(fingerprint, _)| *fingerprint);
+    handles.iter_mut().zip(scratch.iter()).for_each(|(place, (_, handle))| *place = *handle);
+    // A leaf is longer than this only where a writer mined cells of one address.
+    let mut image = [0; LEAF_CELLS_MAX * 32];
+    match image.get_mut(..scratch.len() * 32) {
+        Some(image) => {
+            for (place, (fingerprint, _)) in image.chunks_exact_mut(32).zip(scratch.iter()) {
+                place.copy_from_slice(&fingerprint.0);
+            }
+            Fingerprint(*blake3::keyed_hash(LEAF_KEY, image).as_bytes())
+        }
+        None => {
+            let image: Vec<u8> = scratch.iter().flat_map(|(fingerprint, _)| fingerprint.0).collect();
+            Fingerprint(*blake3::keyed_hash(LEAF_KEY, &image).as_bytes())
+        }
     }
-    Fingerprint(*blake3::keyed_hash(LEAF_KEY, &image).as_bytes())
 }
 
 /// A trie whose hashes are those of its content, for a descent.
@@ -349,7 +371,8 @@ impl<H: Copy + Eq, C: Cells<H>> Tree for Settled<'_, H, C> {
             Found::Entries(entries) => {
                 for group in entries.chunk_by(|a, b| a.0.nibble(depth) == b.0.nibble(depth)) {
                     let mut handles: Vec<H> = group.iter().map(|(_, handle)| *handle).collect();
-                    hashes[group[0].0.nibble(depth)] = Some(leaf_hash(&mut handles, &self.cells));
+                    hashes[group[0].0.nibble(depth)] =
+                        Some(leaf_hash(&mut handles, &self.cells, &mut Vec::new()));
                 }
             }
         }

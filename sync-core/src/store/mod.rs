@@ -63,6 +63,14 @@ struct CellSlot {
     dirty: bool,
 }
 
+/// A cell that is no more, and still in the trie.
+#[derive(Clone, Debug)]
+struct Gone {
+    address: Address,
+    ix: CellIx,
+    id: CellId,
+}
+
 #[derive(Clone, Debug, Default)]
 struct Object {
     cells: BTreeMap<Path, CellIx>,
@@ -109,7 +117,7 @@ pub struct Store {
     /// Cells whose items changed since the trie was settled, at most about two entries a cell.
     dirty: Vec<CellIx>,
     /// Cells gone since then that the trie still holds. At most one entry a cell of the trie.
-    gone: Vec<(Address, CellIx)>,
+    gone: Vec<Gone>,
     crdts: u64,
     bytes: u64,
 }
@@ -360,7 +368,13 @@ impl Store {
     }
 
     fn new_cell(&mut self, cell: &CellId) -> CellIx {
-        let slot = CellSlot { id: cell.clone(), items: Vec::new(), address: None, dirty: false };
+        let mut slot = CellSlot { id: cell.clone(), items: Vec::new(), address: None, dirty: false };
+        // An overwrite ends what it saw before it writes: the cell comes back to the place that it left
+        // just now, and the trie need not hear of it.
+        let is_back = |gone: &mut Gone| self.free.last() == Some(&gone.ix) && gone.id == *cell;
+        if let Some(gone) = self.gone.pop_if(is_back) {
+            slot.address = Some(gone.address);
+        }
         let ix = match self.free.pop() {
             Some(ix) => {
                 self.slots[ix.0 as usize] = Some(slot);
@@ -414,7 +428,7 @@ impl Store {
     fn drop_cell(&mut self, ix: CellIx, cell: &CellId) {
         let slot = self.slots[ix.0 as usize].take().expect("an index into the slab is dropped with its cell");
         if let Some(address) = slot.address {
-            self.gone.push((address, ix));
+            self.gone.push(Gone { address, ix, id: slot.id });
         }
         self.free.push(ix);
         let object = self.object_mut(&cell.object);

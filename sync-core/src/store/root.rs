@@ -3,7 +3,7 @@
 //! All are over our own canonical encoding, fixed-width and little-endian, never over the wire bytes.
 //! Nothing is hashed on the write path: writes mark cells, asking for the root settles them.
 
-use super::{CellIx, CellSlot, Store};
+use super::{CellIx, CellSlot, Gone, Store};
 use crate::causal::CausalContext;
 use crate::cell::CellId;
 use crate::id::StateId;
@@ -75,11 +75,12 @@ impl Store {
     /// Brings the fingerprints of changed cells and the trie's shape up to date, and marks what is to be
     /// hashed again.
     fn settle(&mut self) {
-        for (address, ix) in std::mem::take(&mut self.gone) {
+        for Gone { address, ix, .. } in std::mem::take(&mut self.gone) {
             self.trie.remove(address, ix);
         }
         self.prints.resize(self.slots.len(), Fingerprint([0; 32]));
         let Self { trie, slots, prints, .. } = self;
+        let mut image = Vec::new();
         for ix in std::mem::take(&mut self.dirty) {
             let at = ix.0 as usize;
             let Some(slot) = slots[at].as_mut().filter(|slot| slot.dirty) else { continue };
@@ -87,12 +88,12 @@ impl Store {
             match slot.address {
                 Some(_) if mutant::is(Mutant::RootNotRehashed) => {}
                 Some(address) => {
-                    prints[at] = fingerprint_of(slot);
+                    prints[at] = fingerprint_of(slot, &mut image);
                     trie.mark(address);
                 }
                 None => {
                     slot.address = Some(address_of(&slot.id));
-                    prints[at] = fingerprint_of(slot);
+                    prints[at] = fingerprint_of(slot, &mut image);
                     trie.insert(ix, &Kept { slots, prints });
                 }
             }
@@ -151,10 +152,11 @@ fn address_of(cell: &CellId) -> Address {
     Address(address)
 }
 
-fn fingerprint_of(slot: &CellSlot) -> Fingerprint {
+/// The hash of a cell; `image` is scratch.
+fn fingerprint_of(slot: &CellSlot, image: &mut Vec<u8>) -> Fingerprint {
     let CellId { object, path } = &slot.id;
     let (key, path) = (object.key.as_str().as_bytes(), path.as_bytes());
-    let mut image = Vec::with_capacity(18 + key.len() + path.len() + slot.items.len() * 72);
+    image.clear();
     image.extend_from_slice(&[DOMAIN_CELL, object.ty.0]);
     for name in [key, path] {
         image.extend_from_slice(&(name.len() as u64).to_le_bytes());
@@ -167,5 +169,5 @@ fn fingerprint_of(slot: &CellSlot) -> Fingerprint {
         }
         image.extend_from_slice(blake3::hash(item.payload.as_bytes()).as_bytes());
     }
-    Fingerprint(*blake3::hash(&image).as_bytes())
+    Fingerprint(*blake3::hash(image).as_bytes())
 }

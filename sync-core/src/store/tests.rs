@@ -71,3 +71,35 @@ fn a_descent_between_stores_names_the_cells_that_differ() {
     found.sort();
     assert_eq!(found, [(cell(5), Holder::Both), (cell(3_000), Holder::Ours), (cell(3_001), Holder::Ours)]);
 }
+
+#[test]
+fn a_root_asked_for_in_between_is_the_root_of_the_same_writes_without() {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(6);
+    let replica = ReplicaId([1; 16]);
+    let fresh = || Store::new(NamespaceId([1; 8]), Limits::default());
+    let (mut often, mut once) = (fresh(), fresh());
+    for step in 0..3_000u64 {
+        let cells: Vec<u64> = (0..rng.random_range(1..4)).map(|_| rng.random_range(0..60)).collect();
+        let removes = rng.random_bool(0.3);
+        for store in [&mut often, &mut once] {
+            let next = store.context().get(replica) + 1;
+            let mut group = store.group(replica, OwnerId([0; 16]), next, Hlc(step));
+            for cell in &cells {
+                let cell = CellId::new(ObjectId::new("set", TypeTag::OR_SET), &cell.to_le_bytes()[..]);
+                let kills: Vec<Dot> = group.store().items_of(&cell).iter().map(|item| item.dot).collect();
+                if removes {
+                    group.remove(&kills).unwrap();
+                } else {
+                    group.write(cell, Payload::default(), &kills).unwrap();
+                }
+            }
+            group.commit();
+        }
+        if rng.random_bool(0.3) {
+            often.root();
+        }
+        if step % 100 == 99 {
+            assert_eq!(often.root(), once.clone().root(), "step {step}");
+        }
+    }
+}
