@@ -134,6 +134,9 @@ pub struct Timing {
     /// How long after learning something this node tells its peers that it knows it; must be below
     /// [`Self::relay_delay`], or relays are never left out. Default 100 ms.
     pub tell_delay: Span,
+    /// In this time the fingerprints of all cells are recomputed once, in 64 steps: damaged bytes are found and
+    /// healed. Default 10 minutes (DESIGN section 3, T8).
+    pub scrub_period: Span,
     /// How far ahead of the own wall clock a remote reading may pull the own hybrid clock, and a
     /// fragment's horizon may stand before the frame is refused. Default 60 s (DESIGN section 4).
     pub drift_max: Span,
@@ -147,6 +150,7 @@ impl Default for Timing {
             hello_retry: Span::from_secs(1),
             relay_delay: Span::from_millis(200),
             tell_delay: Span::from_millis(100),
+            scrub_period: Span::from_secs(600),
             drift_max: Span::from_secs(60),
         }
     }

@@ -7,20 +7,25 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::causal::CausalContext;
+use crate::causal::{CausalContext, DotSet};
 use crate::codec::{Reader, ReplicaTable, Writer};
-use crate::dictionary::{Base, Dictionary, Names, RouteTag, Version, Versions};
+use crate::dictionary::{Base, BaseId, Dictionary, Names, RouteTag, Version, Versions};
 use crate::error::FrameError;
 use crate::fragment::{
-    Fragment, changed, read_columns, read_context, read_symbols, write_columns, write_context, write_symbols,
+    Fragment, changed, read_columns, read_context, read_dots, read_symbols, write_columns, write_context,
+    write_dots, write_symbols,
 };
 use crate::id::{NodeId, ReplicaId, StateId};
 use crate::limits::Limits;
-use crate::merkle::Fingerprint;
+use crate::merkle::nodes::{Answer, Question};
 use crate::merkle::sketch::Symbol;
+use crate::merkle::{Address, Fingerprint};
 use crate::time::WallMillis;
 
 pub use crate::dictionary::Route;
+
+/// Most addresses that one frame inspects; more differences are healed in further rounds.
+pub const INSPECTED_MAX: usize = 1_024;
 
 /// Longest cluster label, in bytes.
 pub const LABEL_BYTES_MAX: usize = 64;
@@ -155,6 +160,32 @@ pub struct Symbols {
     pub symbols: Vec<Symbol>,
 }
 
+/// Asks what is held at some addresses, when two replicas that know the same events hold different state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspect {
+    /// Names what the asker knows.
+    pub context: BaseId,
+    /// The asker's horizon.
+    pub horizon: WallMillis,
+    /// The addresses, ascending; at most [`INSPECTED_MAX`].
+    pub addresses: Vec<Address>,
+    /// The asker's cells there, each with its live dots.
+    pub fragment: Fragment,
+}
+
+/// What is held at some addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspected {
+    /// True if the sender knows exactly what the asker knew.
+    pub same: bool,
+    /// How many of the addresses, from the first on, the frame had room for.
+    pub covered: u64,
+    /// Of the asker's live dots, those that a record of the sender proves dead.
+    pub killed: DotSet,
+    /// All live items there.
+    pub fragment: Fragment,
+}
+
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
@@ -176,6 +207,14 @@ pub enum Frame {
     More(Route, More),
     /// More of a sketch.
     Symbols(Route, Symbols),
+    /// Asks where two tries differ.
+    Nodes(Route, Question),
+    /// Says where.
+    NodesFound(Route, Answer),
+    /// Asks what is held somewhere.
+    Inspect(Route, Inspect),
+    /// Says what.
+    Inspected(Route, Inspected),
 }
 
 const HELLO: u8 = 1;
@@ -187,6 +226,10 @@ const GIVE: u8 = 6;
 const PART: u8 = 7;
 const MORE: u8 = 13;
 const SYMBOLS: u8 = 14;
+const NODES: u8 = 15;
+const NODES_FOUND: u8 = 16;
+const INSPECT: u8 = 17;
+const INSPECTED: u8 = 18;
 
 /// Bytes of a [`Part`] frame besides its slice, at most.
 pub(crate) const PART_OVERHEAD: usize = 2 + 8 + 10 + 10 + 10 + 10 + 10;
@@ -249,6 +292,26 @@ impl Frame {
                 out.varint(more.answer);
                 out.varint(more.from);
             }
+            Self::Nodes(route, question) => {
+                write_route(NODES, route, &mut out);
+                question.write(&mut out);
+            }
+            Self::NodesFound(route, answer) => {
+                write_route(NODES_FOUND, route, &mut out);
+                answer.write(&mut out);
+            }
+            Self::Inspect(route, inspect) => {
+                write_route(INSPECT, route, &mut out);
+                write_inspect(inspect, &mut out);
+                write_fragment(route, &inspect.fragment, dialect, &mut out);
+            }
+            Self::Inspected(route, inspected) => {
+                write_route(INSPECTED, route, &mut out);
+                out.byte(u8::from(inspected.same));
+                out.varint(inspected.covered);
+                write_fragment(route, &inspected.fragment, dialect, &mut out);
+                write_dot_set(route, &inspected.killed, &mut out);
+            }
             Self::Symbols(route, symbols) => {
                 write_route(SYMBOLS, route, &mut out);
                 out.varint(symbols.answer);
@@ -295,7 +358,7 @@ impl Frame {
         let frame = if kind == HELLO {
             Self::Hello(read_hello(input)?)
         } else if (ROOT..=PART).contains(&kind)
-            || (MORE..=SYMBOLS).contains(&kind) && version >= Version::DIFFERENCES.0
+            || (MORE..=INSPECTED).contains(&kind) && version >= Version::DIFFERENCES.0
         {
             let route = dictionary.read_route(input)?;
             let names = |input: &mut Reader<'_>| {
@@ -342,6 +405,22 @@ impl Frame {
                     let answer = input.varint("answer")?;
                     Self::More(route, More { answer, from: input.varint("symbols held")? })
                 }
+                NODES => Self::Nodes(route, Question::read(input)?),
+                NODES_FOUND => Self::NodesFound(route, Answer::read(input)?),
+                INSPECT => {
+                    let inspect = read_inspect(input)?;
+                    let names = names(input)?;
+                    let fragment = Fragment::read(input, &names, limits)?;
+                    Self::Inspect(route, Inspect { fragment, ..inspect })
+                }
+                INSPECTED => {
+                    let same = read_flags("same", 1, input)? == 1;
+                    let covered = input.varint_max("covered", INSPECTED_MAX as u64)?;
+                    let names = names(input)?;
+                    let fragment = Fragment::read(input, &names, limits)?;
+                    let killed = read_dot_set(&route, input)?;
+                    Self::Inspected(route, Inspected { same, covered, killed, fragment })
+                }
                 SYMBOLS => {
                     let answer = input.varint("answer")?;
                     let from = input.varint("first symbol")?;
@@ -374,6 +453,10 @@ impl Frame {
             PART => "Part",
             MORE => "More",
             SYMBOLS => "Symbols",
+            NODES => "Nodes",
+            NODES_FOUND => "NodesFound",
+            INSPECT => "Inspect",
+            INSPECTED => "Inspected",
             _ => "no frame",
         }
     }
@@ -394,6 +477,10 @@ impl Frame {
             Self::Part(..) => PART,
             Self::More(..) => MORE,
             Self::Symbols(..) => SYMBOLS,
+            Self::Nodes(..) => NODES,
+            Self::NodesFound(..) => NODES_FOUND,
+            Self::Inspect(..) => INSPECT,
+            Self::Inspected(..) => INSPECTED,
         }
     }
 }
@@ -413,6 +500,46 @@ fn write_names(route: &Route, dialect: &Dialect, out: &mut Writer) -> Names {
 fn write_fragment(route: &Route, fragment: &Fragment, dialect: &Dialect, out: &mut Writer) {
     let names = write_names(route, dialect, out);
     fragment.write(&names, out);
+}
+
+/// Dots with a table of their own.
+fn write_dot_set(route: &Route, dots: &DotSet, out: &mut Writer) {
+    let names = Names::new(route, None);
+    let table = ReplicaTable::new(dots.columns().map(|(id, _)| id).collect());
+    table.write(&names, out);
+    write_dots(dots, &table, &names, out);
+}
+
+fn read_dot_set(route: &Route, input: &mut Reader<'_>) -> Result<DotSet, FrameError> {
+    let names = Names::new(route, None);
+    let table = ReplicaTable::read(&names, input)?;
+    read_dots("dots", &table, &names, input)
+}
+
+fn write_inspect(inspect: &Inspect, out: &mut Writer) {
+    out.fixed(&inspect.context.0);
+    out.varint(inspect.horizon.0);
+    out.count(inspect.addresses.len());
+    inspect.addresses.iter().for_each(|address| out.fixed(&address.0));
+}
+
+/// All but the fragment.
+fn read_inspect(input: &mut Reader<'_>) -> Result<Inspect, FrameError> {
+    let context = BaseId(input.fixed("context")?);
+    let horizon = WallMillis(input.varint("horizon")?);
+    let count = input.count("addresses", 16)?;
+    if count > INSPECTED_MAX {
+        return Err(FrameError::Count { field: "addresses", count: count as u64, max: INSPECTED_MAX as u64 });
+    }
+    let mut addresses: Vec<Address> = Vec::with_capacity(count);
+    for _ in 0..count {
+        let address = Address(input.fixed("addresses")?);
+        if addresses.last().is_some_and(|last| *last >= address) {
+            return Err(FrameError::Order { field: "addresses" });
+        }
+        addresses.push(address);
+    }
+    Ok(Inspect { context, horizon, addresses, fragment: Fragment::default() })
 }
 
 fn read_flags(field: &'static str, max: u8, input: &mut Reader<'_>) -> Result<u8, FrameError> {

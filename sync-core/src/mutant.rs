@@ -50,6 +50,10 @@ mutants! {
     SketchCutShort = "T7: the symmetric difference of the live dots",
     /// A dot live only at the receiver of a sketch is dead though its sender does not know it.
     SketchJudgedByReceiver = "T7: dead if the other context holds it",
+    /// Neither an alarm nor a failed scrub leads to a repair.
+    NeverHealed = "T8: damage is healed",
+    /// An item that a record proves dead is written again all the same.
+    ProofOfDeathIgnored = "T8: stays dead if the dead side shows a record",
     /// A session's answer applies its items and leaves a column of its context for later.
     CellsBeforeContext = "table: context adopted at the end; aborted streaming session",
     /// A later write of a group takes the dot of the one before it.

@@ -458,6 +458,21 @@ pub(crate) fn read_symbols(input: &mut Reader<'_>) -> Result<Vec<Symbol>, FrameE
     (0..count).map(|_| input.fixed("symbols").map(Symbol::from_bytes)).collect()
 }
 
+/// Writes dots against a table that holds their replicas.
+pub(crate) fn write_dots(dots: &DotSet, table: &ReplicaTable, names: &Names, out: &mut Writer) {
+    Words { table, names, dots }.write_dots(dots, out);
+}
+
+/// Reads what [`write_dots`] wrote.
+pub(crate) fn read_dots(
+    field: &'static str,
+    table: &ReplicaTable,
+    names: &Names,
+    input: &mut Reader<'_>,
+) -> Result<DotSet, FrameError> {
+    Words { table, names, dots: &DotSet::default() }.read_dots(field, input)
+}
+
 /// How far `to` is from `from`.
 fn distance(from: u64, to: u64) -> i64 {
     to.cast_signed().wrapping_sub(from.cast_signed())

@@ -70,6 +70,7 @@ impl Node {
         self.held.drop_for(peer);
         self.outputs.retain(|output| !matches!(output, Output::Send { to, .. } if *to == peer));
         self.staging.take_if(|(from, ..)| *from == peer);
+        self.heal_without(peer);
         // Another pull may have waited for this one.
         self.fill_due = true;
         self.event(Event::PeerDown { peer });
@@ -101,6 +102,18 @@ impl Node {
             Frame::More(route, more) => self.routed(peer, route, |node| node.on_more(peer, route, more)),
             Frame::Symbols(route, symbols) => {
                 self.routed(peer, route, |node| node.on_symbols(now, peer, route, symbols))
+            }
+            Frame::Nodes(route, question) => {
+                self.routed(peer, route, |node| node.on_nodes(peer, route, question))
+            }
+            Frame::NodesFound(route, answer) => {
+                self.routed(peer, route, |node| node.on_nodes_found(now, peer, route, &answer))
+            }
+            Frame::Inspect(route, inspect) => {
+                self.routed(peer, route, |node| node.on_inspect(peer, route, inspect))
+            }
+            Frame::Inspected(route, inspected) => {
+                self.routed(peer, route, |node| node.on_inspected(now, peer, route, inspected))
             }
         };
         if let Err(error) = outcome {
@@ -386,12 +399,13 @@ impl Node {
             return self.on_sketch(now, peer, route, sketching);
         }
         let joined = self.join(now, peer, route, &give.fragment, BTreeSet::new());
-        self.answered(peer, route, give, joined)
+        self.answered(now, peer, route, give, joined)
     }
 
     /// An answer has been joined, or refused.
     pub(super) fn answered(
         &mut self,
+        now: Now,
         peer: NodeId,
         route: Route,
         give: &Give,
@@ -413,7 +427,7 @@ impl Node {
             link.session.want_root(true);
         }
         self.exchanged(peer, route.namespace);
-        self.compare(peer, route.namespace, give);
+        self.compare(now, peer, route.namespace, give);
         let by = match &fragment.claims {
             Claims::None | Claims::Cells { .. } => RepairedBy::Records,
             Claims::Sketch { .. } => RepairedBy::Sketch,
@@ -430,7 +444,7 @@ impl Node {
 
     /// T8: who knows the same events as the giver at its snapshot holds the same state, or one of both is
     /// damaged, cloned or wrong.
-    fn compare(&mut self, peer: NodeId, namespace: NamespaceId, give: &Give) {
+    fn compare(&mut self, now: Now, peer: NodeId, namespace: NamespaceId, give: &Give) {
         let space = self.spaces.get_mut(&namespace).expect("routed frames are of open namespaces");
         let (context, horizon) = (give.fragment.context(), give.fragment.horizon);
         if context != Some(space.store.context()) || horizon != space.store.horizon() {
@@ -441,6 +455,9 @@ impl Node {
         let alarm = diverged && !std::mem::replace(&mut link.diverged, diverged);
         if alarm {
             self.event(Event::Diverged { peer, namespace });
+        }
+        if diverged {
+            self.heal(now, peer, namespace);
         }
     }
 
@@ -494,7 +511,13 @@ impl Node {
                     | Frame::Give(..)
                     | Frame::Part(..)
                     | Frame::More(..)
-                    | Frame::Symbols(..) => Err(FrameError::Field { field: "parts of an answer", value: 0 }),
+                    | Frame::Symbols(..)
+                    | Frame::Nodes(..)
+                    | Frame::NodesFound(..)
+                    | Frame::Inspect(..)
+                    | Frame::Inspected(..) => {
+                        Err(FrameError::Field { field: "parts of an answer", value: 0 })
+                    }
                 }
             }
         }

@@ -117,6 +117,7 @@ impl Node {
                 || self.build_give(peer, namespace)
                 || self.build_part(peer, namespace)
                 || self.build_sketch(peer, namespace)
+                || self.build_repair(now, peer, namespace)
         })
     }
 
@@ -224,6 +225,9 @@ impl Node {
 
     fn build_give(&mut self, peer: NodeId, namespace: NamespaceId) -> bool {
         let route = self.route(peer, namespace);
+        if self.is_unsound(namespace) {
+            return false;
+        }
         let link = self.link(peer, namespace);
         let Some(theirs) = link.session.give_due.take() else { return false };
         let (base, listing) = (link.bases.of_answer(), link.session.listing_wanted);
@@ -260,6 +264,12 @@ impl Node {
         true
     }
 
+    fn build_repair(&mut self, now: Now, peer: NodeId, namespace: NamespaceId) -> bool {
+        let Some(frame) = self.build_heal(now, peer, namespace) else { return false };
+        self.send(peer, namespace, &frame, Shows::State);
+        true
+    }
+
     fn build_sketch(&mut self, peer: NodeId, namespace: NamespaceId) -> bool {
         if let Some(frame) = self.build_more(peer, namespace) {
             self.send(peer, namespace, &frame, Shows::Nothing);
@@ -285,6 +295,9 @@ impl Node {
     }
 
     fn build_push(&mut self, now: Now, peer: NodeId, namespace: NamespaceId) -> bool {
+        if self.is_unsound(namespace) {
+            return false;
+        }
         let Self { peers, spaces, config, .. } = self;
         let state = peers.get_mut(&peer).expect("the caller took it from the map");
         let Some(incarnation) = state.incarnation else { return false };

@@ -8,6 +8,7 @@ use crate::dictionary::Versions;
 use crate::error::FrameError;
 use crate::id::{NamespaceId, NodeId, OwnerId, ReplicaId};
 use crate::message::Frame;
+use crate::node::Healed;
 
 /// Numbers the states that the driver is asked to make durable, from 1.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
@@ -132,6 +133,8 @@ pub enum DisconnectReason {
 pub enum Cause {
     /// A write on this node.
     Local,
+    /// The repair of damage to this node's own memory.
+    Repair,
     /// A join of what `peer` sent.
     Remote {
         /// Who sent it.
@@ -224,6 +227,25 @@ pub enum Event {
         peer: NodeId,
         /// The namespace.
         namespace: NamespaceId,
+    },
+    /// Alarm: bytes of these cells are not those that were hashed: memory was damaged. The peers are asked for
+    /// them; no fragment leaves before they have answered.
+    Corrupt {
+        /// The namespace.
+        namespace: NamespaceId,
+        /// The cells.
+        cells: Vec<(ObjectId, Path)>,
+    },
+    /// Damage was healed here; follows [`Self::Diverged`] or [`Self::Corrupt`].
+    Healed {
+        /// Whose root differed; `None` if this node found the damage itself.
+        peer: Option<NodeId>,
+        /// The namespace.
+        namespace: NamespaceId,
+        /// What was done.
+        healed: Healed,
+        /// The cells, ascending.
+        cells: Vec<(ObjectId, Path)>,
     },
     /// The application did not read its events; this many were dropped, oldest first.
     EventsLost {

@@ -106,7 +106,7 @@ impl Node {
                 sink.bytes(bytes);
             }
         }
-        sink.flags(&[self.staging.is_some()]);
+        sink.flags(&[self.staging.is_some(), self.healing.is_some()]);
         if let Some((from, namespace, staging)) = &self.staging {
             sink.hasher.update(&from.0).update(&namespace.0);
             sink.bytes(format!("{staging:?}").as_bytes());
@@ -175,7 +175,19 @@ fn peer_key(peer: &Peer, sink: &mut Sink<'_>) {
 }
 
 fn link_key(link: &Link, sink: &mut Sink<'_>) {
-    let Link { cursor, session, known, told, tell_at, told_at: _, bases, ack_due, diverged } = link;
+    let Link {
+        cursor,
+        session,
+        known,
+        told,
+        tell_at,
+        told_at: _,
+        bases,
+        nodes_due,
+        inspect_due,
+        ack_due,
+        diverged,
+    } = link;
     cursor.key(&mut |value| sink.option(value));
     cursor.deadlines().into_iter().for_each(|at| sink.deadline(at));
     sink.flags(&[session.root_due.is_some(), session.root_due == Some(true)]);
@@ -186,6 +198,7 @@ fn link_key(link: &Link, sink: &mut Sink<'_>) {
         sink.number(sketching.answer);
         sink.number(sketching.symbols.len() as u64);
     }
+    sink.flags(&[nodes_due.is_some(), inspect_due.is_some()]);
     sink.flags(&[session.whole_due, session.answered, session.roots_equal.is_none()]);
     for base in bases.all() {
         sink.bytes(base.as_ref().map_or(&[][..], |base| base.name()));

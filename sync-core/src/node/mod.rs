@@ -16,6 +16,7 @@ mod config;
 mod converge;
 mod exchange;
 mod fill;
+mod heal;
 mod image;
 mod io;
 mod key;
@@ -40,6 +41,7 @@ use crate::time::{Now, Span, Timestamp};
 
 pub use config::{Config, Persistence};
 pub use converge::ConvergeGoal;
+pub use heal::Healed;
 pub use image::Image;
 pub use io::{Cause, DisconnectReason, Event, Input, Output, PersistStep, RepairedBy};
 pub use status::{Convergence, PeerStatus, Stats};
@@ -81,6 +83,10 @@ pub struct Node {
     fill_due: bool,
     /// Sum of the log heads at the last look at all peers.
     filled: u64,
+    /// Damage that is being healed.
+    healing: Option<heal::Healing>,
+    /// When the next part of the stores is scrubbed.
+    scrub_at: Timestamp,
     /// When own stale counter floors are looked for.
     cleanup_at: Timestamp,
     /// Log head of each namespace at the last look.
@@ -109,7 +115,7 @@ impl Node {
         let namespace = NamespaceId::named(DEFAULT_NAMESPACE);
         let store = Store::new(namespace, config.limits.clone());
         let hlc = crate::cell::Hlc::default();
-        let space = Space { store, hlc, inbound: BTreeMap::new(), base: None };
+        let space = Space { store, hlc, inbound: BTreeMap::new(), base: None, scrubbed: 0 };
         Self::with_spaces(config, now, BTreeMap::from([(namespace, space)]))
     }
 
@@ -133,6 +139,8 @@ impl Node {
             exchanges: 0,
             fill_due: false,
             filled: 0,
+            healing: None,
+            scrub_at: now.mono,
             cleanup_at: now.mono + CLEANUP_INTERVAL,
             cleaned: BTreeMap::new(),
             stats_gone: Stats::default(),
@@ -175,6 +183,7 @@ impl Node {
             }
         };
         self.cleanup(now);
+        self.wake_heal(now);
         self.fill(now, touched);
     }
 
@@ -208,7 +217,7 @@ impl Node {
         }
         let peers = self.peers.values().filter(|peer| peer.connected).filter_map(Peer::deadline).min();
         let cleanup = self.needs_cleanup().then_some(self.cleanup_at);
-        [peers, cleanup].into_iter().flatten().min()
+        [peers, cleanup, self.heal_deadline()].into_iter().flatten().min()
     }
 
     // What the application asks.

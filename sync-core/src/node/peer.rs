@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use crate::causal::CausalContext;
 use crate::dictionary::Version;
 use crate::id::{NamespaceId, ReplicaId};
+use crate::merkle::nodes::Question;
+use crate::message::Inspect;
 use crate::node::Stats;
 use crate::node::bases::Bases;
 use crate::push::Cursor;
@@ -68,6 +70,10 @@ pub(crate) struct Link {
     pub(crate) told_at: Option<u64>,
     /// Contexts that both ends hold.
     pub(crate) bases: Bases,
+    /// A question about our trie, not answered yet; the latest.
+    pub(crate) nodes_due: Option<Question>,
+    /// A question about our cells, not answered yet; the latest.
+    pub(crate) inspect_due: Option<Inspect>,
     /// An acknowledgement is to be sent.
     pub(crate) ack_due: bool,
     /// True after a `Diverged` alarm, until roots are equal again: one alarm, no loop.
@@ -87,6 +93,7 @@ impl Link {
         self.told = CausalContext::default();
         (self.tell_at, self.told_at) = (None, None);
         self.ack_due = false;
+        (self.nodes_due, self.inspect_due) = (None, None);
     }
 }
 

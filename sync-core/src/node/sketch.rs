@@ -33,7 +33,7 @@ impl Node {
         match space.store.compare_live(&give.fragment, &context, symbols) {
             Compared::Dead(dead) => {
                 let joined = self.join(now, peer, route, &give.fragment, dead);
-                self.answered(peer, route, give, joined)
+                self.answered(now, peer, route, give, joined)
             }
             Compared::More if symbols.len() < SYMBOLS_KEPT => {
                 let timeout = self.config.timing.sync_timeout;

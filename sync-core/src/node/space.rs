@@ -16,6 +16,8 @@ pub(crate) struct Space {
     pub(crate) hlc: Hlc,
     /// Of each peer, its incarnation and the position up to which its log is held here.
     pub(crate) inbound: BTreeMap<NodeId, (ReplicaId, u64)>,
+    /// Where the scrub goes on.
+    pub(crate) scrubbed: usize,
     /// The context at a log head, as frames build on it: made once, shared by all links.
     pub(crate) base: Option<(u64, Arc<Base>)>,
 }

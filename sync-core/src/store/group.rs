@@ -105,10 +105,15 @@ impl Group<'_> {
         if killed.iter().any(|other| *other != cell) && !mutant::is(Mutant::CrossCellUnrecorded) {
             self.record(dot, Record::Cells(killed.into_iter().collect()));
         }
-        self.cells.insert((cell.object.clone(), cell.path.clone()));
-        self.undo.push(Undo::Wrote(dot));
-        self.store.put(&cell, item);
+        self.wrote(cell, item);
         Ok(dot)
+    }
+
+    /// The event just minted writes `item`.
+    pub(super) fn wrote(&mut self, cell: CellId, item: Item) {
+        self.cells.insert((cell.object.clone(), cell.path.clone()));
+        self.undo.push(Undo::Wrote(item.dot));
+        self.store.put(&cell, item);
     }
 
     /// Mints a remove that ends `kills`, all of them live here; its record names their cells.
@@ -153,7 +158,7 @@ impl Group<'_> {
     }
 
     /// Takes a sequence number and ends `kills`; gives back the cells that they lived in.
-    fn mint(&mut self, kills: &[Dot]) -> Result<BTreeSet<CellId>, WriteError> {
+    pub(super) fn mint(&mut self, kills: &[Dot]) -> Result<BTreeSet<CellId>, WriteError> {
         if self.next > Dot::SEQ_MAX {
             return Err(WriteError::SequencesUsed { replica: self.replica });
         }

@@ -18,6 +18,7 @@ mod offer;
 mod planted;
 mod records;
 mod root;
+mod scrub;
 #[cfg(test)]
 mod tests;
 
@@ -41,6 +42,8 @@ pub use join::{Joined, Learned};
 pub use lattice::NotMergeable;
 pub(crate) use log::StatusLog;
 pub(crate) use records::Records;
+#[cfg(feature = "faults")]
+pub use scrub::Damage;
 
 /// Accounted bytes of a live item besides its key, path and payload: what the indexes hold for it.
 pub const ITEM_OVERHEAD_BYTES: u64 = 96;
@@ -320,6 +323,11 @@ impl Store {
     fn object(&self, key: &str, ty: TypeTag) -> Option<&Object> {
         let types = self.objects.get(key)?;
         types.iter().find(|(tag, _)| *tag == ty).map(|(_, object)| object)
+    }
+
+    fn find(&self, cell: &CellId) -> Option<CellIx> {
+        let object = self.object(cell.object.key.as_str(), cell.object.ty)?;
+        object.cells.get(&cell.path).copied()
     }
 
     fn slot(&self, ix: CellIx) -> &CellSlot {

@@ -74,7 +74,7 @@ impl Store {
 
     /// Brings the fingerprints of changed cells and the trie's shape up to date, and marks what is to be
     /// hashed again.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         for Gone { address, ix, .. } in std::mem::take(&mut self.gone) {
             self.trie.remove(address, ix);
         }
@@ -153,7 +153,7 @@ fn address_of(cell: &CellId) -> Address {
 }
 
 /// The hash of a cell; `image` is scratch.
-fn fingerprint_of(slot: &CellSlot, image: &mut Vec<u8>) -> Fingerprint {
+pub(super) fn fingerprint_of(slot: &CellSlot, image: &mut Vec<u8>) -> Fingerprint {
     let CellId { object, path } = &slot.id;
     let (key, path) = (object.key.as_str().as_bytes(), path.as_bytes());
     image.clear();
