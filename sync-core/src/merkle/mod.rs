@@ -34,7 +34,12 @@ impl Address {
 
     /// Number of leading nibbles that `self` and `other` share.
     pub(crate) fn common(&self, other: &Self) -> usize {
-        (0..NIBBLES).find(|at| self.nibble(*at) != other.nibble(*at)).unwrap_or(NIBBLES)
+        ((self.bits() ^ other.bits()).leading_zeros() / 4) as usize
+    }
+
+    /// The nibbles as one number, the first in the highest bits.
+    pub(crate) fn bits(&self) -> u128 {
+        u128::from_be_bytes(self.0)
     }
 }
 

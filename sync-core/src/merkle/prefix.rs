@@ -38,9 +38,9 @@ impl Prefix {
 
     /// The first `len` nibbles of `address`, at most 32.
     pub fn first(address: Address, len: usize) -> Self {
-        let mut prefix = Self::default();
-        (0..len.min(NIBBLES)).for_each(|at| prefix.push(address.nibble(at)));
-        prefix
+        let len = len.min(NIBBLES);
+        let behind = u128::MAX.checked_shr(shift(len)).unwrap_or(0);
+        Self::from_bits(address.bits() & !behind, len)
     }
 
     /// Number of nibbles.
@@ -89,17 +89,19 @@ impl Prefix {
         if self.len() + suffix.len() > NIBBLES {
             return None;
         }
-        let mut joined = *self;
-        (0..suffix.len()).for_each(|at| joined.push(suffix.nibble(at)));
-        Some(joined)
+        let behind = suffix.nibbles.bits().checked_shr(shift(self.len())).unwrap_or(0);
+        Some(Self::from_bits(self.nibbles.bits() | behind, self.len() + suffix.len()))
     }
 
     /// What follows the first `len` nibbles.
     #[must_use]
     pub fn after(&self, len: usize) -> Self {
-        let mut rest = Self::default();
-        (len..self.len()).for_each(|at| rest.push(self.nibble(at)));
-        rest
+        let rest = self.nibbles.bits().checked_shl(shift(len)).unwrap_or(0);
+        Self::from_bits(rest, self.len().saturating_sub(len))
+    }
+
+    fn from_bits(bits: u128, len: usize) -> Self {
+        Self { nibbles: Address(bits.to_be_bytes()), len: len.to_le_bytes()[0] }
     }
 
     fn push(&mut self, nibble: usize) {
@@ -129,6 +131,11 @@ impl Prefix {
         }
         Ok(Self { nibbles, len })
     }
+}
+
+/// Bits of `nibbles` nibbles, at most those of an address.
+fn shift(nibbles: usize) -> u32 {
+    4 * u32::from(nibbles.min(NIBBLES).to_le_bytes()[0])
 }
 
 #[cfg(test)]
