@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use sync_core::id::NodeId;
 use sync_core::message::Frame;
-use sync_core::node::{ConvergeGoal, Convergence, Event, Input, Output};
+use sync_core::node::{ConvergeGoal, Convergence, Event, Healed, Input, Output};
 use tokio::sync::mpsc;
 
 use crate::converge::AskAgain;
@@ -253,6 +253,18 @@ impl Driver {
                         "this node and a peer know the same events and hold different state: damage or a bug";
                     tracing::error!(node, ?peer, silenced, "{text}");
                 }
+            }
+            Event::Corrupt { cells, .. } => {
+                let names: Vec<&str> = cells.iter().map(|(object, _)| object.key.as_str()).collect();
+                let text =
+                    "bytes in this node's memory are not those that were hashed: peers are asked for them";
+                tracing::error!(node, ?names, "{text}; check the machine's memory");
+            }
+            Event::Healed { peer, healed, cells, .. } => {
+                let names: Vec<&str> = cells.iter().map(|(object, _)| object.key.as_str()).collect();
+                let Healed { mended, buried, restored, rewritten } = healed;
+                let text = "damaged state was healed; what was written again may have been removed before";
+                tracing::warn!(node, ?peer, mended, buried, restored, rewritten, ?names, "{text}");
             }
             Event::EventsLost { count } => {
                 tracing::warn!(node, count, "events were dropped before they were read");

@@ -41,7 +41,11 @@ fn shown(frame: &Frame, life: ReplicaId) -> u64 {
         | Frame::Root(..)
         | Frame::Part(..)
         | Frame::More(..)
-        | Frame::Symbols(..) => 0,
+        | Frame::Symbols(..)
+        | Frame::Nodes(..)
+        | Frame::NodesFound(..)
+        | Frame::Inspect(..)
+        | Frame::Inspected(..) => 0,
     }
 }
 

@@ -273,8 +273,12 @@ impl Letter {
             | Frame::Ack(..)
             | Frame::Give(..)
             | Frame::Part(..)
-            | Frame::Symbols(..) => true,
-            Frame::Hello(_) | Frame::Pull(..) | Frame::More(..) => false,
+            | Frame::Symbols(..)
+            | Frame::NodesFound(..)
+            | Frame::Inspected(..) => true,
+            Frame::Hello(_) | Frame::Pull(..) | Frame::More(..) | Frame::Nodes(..) | Frame::Inspect(..) => {
+                false
+            }
         }
     }
 }
@@ -289,6 +293,8 @@ fn alarm(node: usize, event: &Event) -> Result<(), String> {
         | Event::Degraded { .. }
         | Event::Fenced { .. }
         | Event::Diverged { .. }
+        | Event::Corrupt { .. }
+        | Event::Healed { .. }
         | Event::EventsLost { .. } => Err(format!("node {node} raises an alarm: {event:?}")),
     }
 }

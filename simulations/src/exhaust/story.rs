@@ -62,8 +62,14 @@ fn in_words(frame: &Frame) -> String {
         Frame::Ack(_, ack) => format!("Ack up to {:?}, knows {:?}", ack.hi, ack.known),
         Frame::Pull(_, pull) => format!("Pull, knows {:?}", pull.context),
         Frame::Give(_, give) => format!("Give up to {} of {:?}", give.head, give.fragment.dots),
-        Frame::Hello(_) | Frame::Root(..) | Frame::Part(..) | Frame::More(..) | Frame::Symbols(..) => {
-            frame.name().to_owned()
-        }
+        Frame::Hello(_)
+        | Frame::Root(..)
+        | Frame::Part(..)
+        | Frame::More(..)
+        | Frame::Symbols(..)
+        | Frame::Nodes(..)
+        | Frame::NodesFound(..)
+        | Frame::Inspect(..)
+        | Frame::Inspected(..) => frame.name().to_owned(),
     }
 }

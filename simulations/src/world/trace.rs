@@ -109,6 +109,12 @@ fn detail(frame: &Frame) -> String {
         Frame::Symbols(_, more) => {
             format!("Symbols of sketch {}, {} from {}", more.answer, more.symbols.len(), more.from)
         }
+        Frame::Nodes(_, question) => format!("Nodes, {} probes", question.probes.len()),
+        Frame::NodesFound(_, answer) => format!("NodesFound, {} parts", answer.parts.len()),
+        Frame::Inspect(_, inspect) => format!("Inspect {} addresses", inspect.addresses.len()),
+        Frame::Inspected(_, inspected) => {
+            format!("Inspected {} addresses, same {}", inspected.covered, inspected.same)
+        }
         Frame::Part(_, part) => {
             format!("Part {}..{} of {}", part.at, part.at + part.bytes.len() as u64, part.total)
         }

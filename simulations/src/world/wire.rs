@@ -103,7 +103,11 @@ impl World {
                     | Frame::Ack(..)
                     | Frame::Pull(..)
                     | Frame::Give(..)
-                    | Frame::Symbols(..) => {}
+                    | Frame::Symbols(..)
+                    | Frame::Nodes(..)
+                    | Frame::NodesFound(..)
+                    | Frame::Inspect(..)
+                    | Frame::Inspected(..) => {}
                 }
                 Input::Received { peer, frame, len: bytes.len() }
             }

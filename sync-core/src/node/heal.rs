@@ -84,14 +84,16 @@ pub struct Healed {
 enum Verdict {
     Bury,
     Adopt(Item),
-    Rewrite(Item),
+    /// These contents of the dot are written again, each under a new one.
+    Rewrite(Vec<Item>),
 }
 
 impl Node {
     /// Begins to heal a namespace whose root differs from that of `peer`, who knows the same events.
     pub(super) fn heal(&mut self, now: Now, peer: NodeId, namespace: NamespaceId) {
         let speaks = self.peers.get(&peer).is_some_and(|peer| peer.version >= Version::DIFFERENCES);
-        if self.healing.is_some() || !speaks || mutant::is(Mutant::NeverHealed) {
+        let too_soon = self.heal_at > now.mono;
+        if self.healing.is_some() || too_soon || !speaks || mutant::is(Mutant::NeverHealed) {
             return;
         }
         let mut salt = [0; 16];
@@ -221,7 +223,12 @@ impl Node {
         route: Route,
         question: Question,
     ) -> Result<(), FrameError> {
-        self.link_mut(peer, route.namespace).nodes_due = Some(question);
+        let link = self.link_mut(peer, route.namespace);
+        link.nodes_due = Some(question);
+        if !link.diverged {
+            // The peer has found that we differ. Each side heals itself, so look at the peer too.
+            link.session.want_pull();
+        }
         Ok(())
     }
 
@@ -295,7 +302,8 @@ impl Node {
                 let still = space.base().id() == context && space.store.horizon() == horizon;
                 let same: Vec<&Inspected> = heard.values().filter(|heard| heard.same).collect();
                 if still && heard.get(&peer).is_some_and(|heard| heard.same) {
-                    for (dot, cell, verdict) in verdicts(&mut space.store, addresses, &same) {
+                    let begins = self.config.node < peer;
+                    for (dot, cell, verdict) in verdicts(&mut space.store, addresses, &same, begins) {
                         match verdict {
                             Verdict::Bury => {
                                 space.store.bury(dot);
@@ -305,7 +313,9 @@ impl Node {
                                 space.store.adopt(&cell, item);
                                 healed.restored += 1;
                             }
-                            Verdict::Rewrite(item) => rewrites.push((cell.clone(), item)),
+                            Verdict::Rewrite(items) => {
+                                rewrites.extend(items.into_iter().map(|item| (cell.clone(), item)));
+                            }
                         }
                         cells.insert((cell.object, cell.path));
                     }
@@ -322,8 +332,11 @@ impl Node {
             self.step_on();
             let cells = cells.into_iter().collect();
             self.event(Event::Healed { peer, namespace, healed, cells });
+            self.want_roots();
+        } else {
+            // The other side has to act first.
+            self.heal_at = now.mono + self.config.timing.sync_timeout;
         }
-        self.want_roots();
     }
 
     // The scrub.
@@ -412,8 +425,14 @@ struct Holders<'a> {
     proved_dead: bool,
 }
 
-/// What is to be done about each dot at the addresses, ascending; `heard` know the same events as this store.
-fn verdicts(store: &mut Store, addresses: &[Address], heard: &[&Inspected]) -> Vec<(Dot, CellId, Verdict)> {
+/// What is to be done about each dot at the addresses, ascending; `heard` know the same events as this store. Of
+/// two contents the side that `begins` takes care of both, or the first to act would end the other's.
+fn verdicts(
+    store: &mut Store,
+    addresses: &[Address],
+    heard: &[&Inspected],
+    begins: bool,
+) -> Vec<(Dot, CellId, Verdict)> {
     let mut by_dot: BTreeMap<Dot, Holders<'_>> = BTreeMap::new();
     for cell in addresses.iter().flat_map(|address| store.cells_at(*address)).collect::<Vec<_>>() {
         for item in store.items_of(&cell) {
@@ -434,7 +453,7 @@ fn verdicts(store: &mut Store, addresses: &[Address], heard: &[&Inspected]) -> V
         let cell = cell.expect("a dot is listed because somebody holds it").clone();
         holders.proved_dead =
             store.shows_killed(&cell, dot) || heard.iter().any(|heard| heard.killed.contains(dot));
-        if let Some(verdict) = holders.verdict(heard.len()) {
+        if let Some(verdict) = holders.verdict(heard.len(), begins) {
             verdicts.push((dot, cell, verdict));
         }
     }
@@ -444,7 +463,7 @@ fn verdicts(store: &mut Store, addresses: &[Address], heard: &[&Inspected]) -> V
 impl Holders<'_> {
     /// The rules of T8, of which this side carries out its own part; `None` if it has nothing to do. `others` are the
     /// members heard that know the same events.
-    fn verdict(self, others: usize) -> Option<Verdict> {
+    fn verdict(self, others: usize, begins: bool) -> Option<Verdict> {
         let Self { ours, theirs, proved_dead } = self;
         let lacking = others - theirs.len().min(others);
         // The content that most of the others hold, and how many of them.
@@ -461,17 +480,17 @@ impl Holders<'_> {
         }
         let same = 1 + theirs.iter().filter(|(at, other)| **at == cell && **other == item).count();
         if theirs.is_empty() {
-            return Some(if lacking >= 3 { Verdict::Bury } else { Verdict::Rewrite(item) });
+            return Some(if lacking >= 3 { Verdict::Bury } else { Verdict::Rewrite(vec![item]) });
         }
         match most {
             Some((content, held)) if content != (&cell, &item) => match (same, held) {
                 (same, held) if held >= 2 && held > same => Some(Verdict::Adopt(content.1.clone())),
                 (same, held) if same >= 2 && same > held => None,
-                _ => Some(Verdict::Rewrite(item)),
+                _ => begins.then(|| Verdict::Rewrite(vec![item, content.1.clone()])),
             },
             Some(_) | None if lacking >= 3 && lacking > same => Some(Verdict::Bury),
             Some(_) | None if same >= 2 && same > lacking => None,
-            Some(_) | None => Some(Verdict::Rewrite(item)),
+            Some(_) | None => Some(Verdict::Rewrite(vec![item])),
         }
     }
 }

@@ -85,6 +85,8 @@ pub struct Node {
     filled: u64,
     /// Damage that is being healed.
     healing: Option<heal::Healing>,
+    /// A healing that found nothing to do here is not begun again before.
+    heal_at: Timestamp,
     /// When the next part of the stores is scrubbed.
     scrub_at: Timestamp,
     /// When own stale counter floors are looked for.
@@ -140,6 +142,7 @@ impl Node {
             fill_due: false,
             filled: 0,
             healing: None,
+            heal_at: Timestamp::ZERO,
             scrub_at: now.mono,
             cleanup_at: now.mono + CLEANUP_INTERVAL,
             cleaned: BTreeMap::new(),
