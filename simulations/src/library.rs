@@ -17,6 +17,7 @@ const TEXTS: &[&str] = &[
     include_str!("../scenarios/cloned-node.toml"),
     include_str!("../scenarios/clock-poison.toml"),
     include_str!("../scenarios/hundred-nodes.toml"),
+    include_str!("../scenarios/steady-writing.toml"),
     include_str!("../scenarios/thundering-reconnect.toml"),
     include_str!("../scenarios/cap-exhaustion.toml"),
     include_str!("../scenarios/ceiling.toml"),

@@ -65,6 +65,14 @@ pub struct Limits {
     pub outbox_frames_max: usize,
     /// Bytes of frames built for a peer and not yet written; edge as above. Default 4 MiB.
     pub outbox_bytes_max: usize,
+    /// Peers up to which each push goes to every peer. Above it, pushes keep to an overlay of
+    /// [`Self::overlay_degree`]: relays take more hops, and no node sends more. Default 8 (DESIGN
+    /// section 5).
+    pub full_mesh_peers_max: usize,
+    /// Neighbours that a node chooses in the overlay, two in each of half as many rings; at least 2. A peer
+    /// that sees other members may add itself, so that this bounds what is chosen, and
+    /// [`Self::peers_max`] what is used. Default 4 (docs/decisions/0007-overlay.md).
+    pub overlay_degree: usize,
     /// Pushes to one peer that may wait for their acknowledgement. Default 8: a guess.
     pub pushes_in_flight_max: u64,
     /// Entries that a peer taught us itself, which we skip when we push to it, before an empty push
@@ -94,6 +102,8 @@ impl Default for Limits {
             records_bytes_max: 4 << 20,
             outbox_frames_max: 1_000,
             outbox_bytes_max: 4 << 20,
+            full_mesh_peers_max: 8,
+            overlay_degree: 4,
             pushes_in_flight_max: 8,
             skipped_entries_max: 1_024,
             events_max: 65_536,
@@ -128,15 +138,20 @@ pub struct Timing {
     /// How long a `Hello` may stay unanswered before it is sent again. Default 1 s: a guess.
     pub hello_retry: Span,
     /// How long what was learned from one peer waits before it is relayed to another, so that most
-    /// relays can be left out because the other peer has said meanwhile that it knows. Default 200 ms,
-    /// one gossip tick.
+    /// relays can be left out because the other peer has said meanwhile that it knows. Above
+    /// [`Limits::full_mesh_peers_max`] peers it is the longest wait: each is drawn, from
+    /// [`Self::tell_delay`] on. Default 200 ms, one gossip tick.
     pub relay_delay: Span,
     /// How long after learning something this node tells its peers that it knows it; must be below
-    /// [`Self::relay_delay`], or relays are never left out. Default 100 ms.
+    /// [`Self::relay_delay`], or relays are never left out. Default 25 ms
+    /// (docs/decisions/0007-overlay.md).
     pub tell_delay: Span,
     /// In this time the fingerprints of all cells are recomputed once, in 64 steps: damaged bytes are found and
     /// healed. Default 10 minutes (DESIGN section 3, T8).
     pub scrub_period: Span,
+    /// While there is news, a root goes to a random peer that is no neighbour once in this time. Default
+    /// 1 s (DESIGN section 5).
+    pub random_session: Span,
     /// How far ahead of the own wall clock a remote reading may pull the own hybrid clock, and a
     /// fragment's horizon may stand before the frame is refused. Default 60 s (DESIGN section 4).
     pub drift_max: Span,
@@ -149,8 +164,9 @@ impl Default for Timing {
             sync_timeout: Span::from_secs(5),
             hello_retry: Span::from_secs(1),
             relay_delay: Span::from_millis(200),
-            tell_delay: Span::from_millis(100),
             scrub_period: Span::from_secs(600),
+            tell_delay: Span::from_millis(25),
+            random_session: Span::from_secs(1),
             drift_max: Span::from_secs(60),
         }
     }

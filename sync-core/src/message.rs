@@ -77,6 +77,8 @@ pub struct Root {
     /// True if the sender has no push cursor for the receiver, who must pull, or acknowledge if the states
     /// are equal.
     pub behind: bool,
+    /// True if the sender has chosen the receiver as a neighbour in the overlay: pushes go both ways.
+    pub neighbour: bool,
     /// True if the sender wants to be told when the states are equal.
     pub wants_reply: bool,
     /// True if the sender could not resolve a base: the receiver states contexts whole from here on.
@@ -247,7 +249,7 @@ impl Frame {
                 out.fixed(&root.state.0);
                 out.varint(root.head);
                 out.varint(root.clock.0);
-                let flags = [root.behind, root.wants_reply, root.wants_whole];
+                let flags = [root.behind, root.wants_reply, root.wants_whole, root.neighbour];
                 out.byte(flags.into_iter().rev().fold(0, |byte, flag| byte << 1 | u8::from(flag)));
             }
             Self::Push(route, push) => {
@@ -584,7 +586,7 @@ fn read_root(input: &mut Reader<'_>) -> Result<Root, FrameError> {
     let state = StateId(input.fixed("state id")?);
     let head = input.varint("head")?;
     let clock = WallMillis(input.varint("clock")?);
-    let flags = read_flags("root flags", 7, input)?;
-    let [behind, wants_reply, wants_whole] = [1, 2, 4].map(|bit| flags & bit == bit);
-    Ok(Root { state, head, clock, behind, wants_reply, wants_whole })
+    let flags = read_flags("root flags", 15, input)?;
+    let [behind, wants_reply, wants_whole, neighbour] = [1, 2, 4, 8].map(|bit| flags & bit == bit);
+    Ok(Root { state, head, clock, behind, neighbour, wants_reply, wants_whole })
 }

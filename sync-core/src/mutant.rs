@@ -205,6 +205,14 @@ mutants! {
     CounterWraps = "faults 3.2: integer overflow of counters",
     /// The cleanup ends floors that a live contribution still meets.
     CleanupEndsLiveFloors = "counters: an owner kills a floor whose gen is not its current one",
+    /// A node does not use a link that only the other end has chosen.
+    OverlayOneSided = "overlay: when views differ, either end may use a link and the other answers",
+    /// What was learned from others is never relayed.
+    RelaysNeverSent = "overlay: what a neighbour taught goes on to the others",
+    /// A peer is told of what it lacks only, so that it relays back what is known here.
+    ToldOnlyWhatIsLacked = "overlay: a peer that knows is told too, so that it need not relay",
+    /// No root goes to a random peer.
+    RandomSessionNeverRuns = "overlay: one random push-pull session a second while there is news",
     /// Adding a present element mints nothing.
     PresentNotRenewed = "data model: adding a present element renews it",
 }

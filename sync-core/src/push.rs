@@ -12,7 +12,7 @@ use crate::id::ReplicaId;
 use crate::limits::{Limits, Timing};
 use crate::mutant::{self, Mutant};
 use crate::store::Store;
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 
 /// How far a peer has our log. See the module's documentation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,8 +83,8 @@ impl Cursor {
 
     /// Decides the next push to incarnation `peer`, which is known to hold `known`.
     ///
-    /// Local entries go at once; entries learned from others wait [`Timing::relay_delay`], since most of
-    /// them reach the peer by themselves and it says so meanwhile.
+    /// Local entries go at once; entries learned from others wait for `relay_delay`, since most of them
+    /// reach the peer by themselves and it says so meanwhile.
     pub fn next(
         &mut self,
         now: Timestamp,
@@ -92,6 +92,7 @@ impl Cursor {
         peer: ReplicaId,
         known: &CausalContext,
         (timing, limits): (&Timing, &Limits),
+        relay_delay: impl FnOnce() -> Span,
     ) -> Step {
         let Some(acked) = self.acked else { return Step::Wait };
         let mut head = store.log_head();
@@ -115,7 +116,10 @@ impl Cursor {
         let mut foreign = entries.filter(|(end, entry)| *end <= head && entry.from != Some(peer)).peekable();
         let at_once = store.log().local_head() > from || self.relay_due || mutant::is(Mutant::RelayedAtOnce);
         if !at_once && foreign.peek().is_some() {
-            self.relay_at.get_or_insert(now + timing.relay_delay);
+            if mutant::is(Mutant::RelaysNeverSent) {
+                return Step::Wait;
+            }
+            self.relay_at.get_or_insert_with(|| now + relay_delay());
             return Step::Wait;
         }
         let mut dots = DotSet::default();

@@ -217,6 +217,7 @@ mod tests {
             node: NodeId([5; 32]),
             connected: false,
             incarnation: None,
+            neighbour: false,
             behind: false,
             acked: Some(3),
             head: 9,

@@ -103,6 +103,7 @@ fn frames() -> Vec<(&'static str, Frame)> {
         state: StateId([0x22; 32]),
         head: 12_345,
         clock: WallMillis(1_750_000_000_000),
+        neighbour: false,
         behind: true,
         wants_reply: true,
         wants_whole: false,

@@ -72,6 +72,7 @@ mod tests {
             head: 0,
             clock: Default::default(),
             behind: false,
+            neighbour: false,
             wants_reply: false,
             wants_whole: false,
         };

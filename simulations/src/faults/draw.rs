@@ -16,7 +16,7 @@ pub fn draw(seed: u64) -> Scenario {
     let nodes = draw_nodes(&mut random);
     let run_ms = random.random_range(2_000..=15_000);
     let mode = if random.random_bool(0.5) { Mode::Stream } else { Mode::Datagram };
-    let bounds = draw_bounds(&mut random, nodes);
+    let bounds = draw_overlay(seed, draw_bounds(&mut random, nodes));
     let mut scenario = Scenario {
         name: "swarm".to_owned(),
         about: format!("Drawn from seed {seed}."),
@@ -116,6 +116,8 @@ fn draw_bounds(random: &mut Random, nodes: usize) -> Bounds {
         outbox_frames_max: sometimes(random, 0.1, |random| random.random_range(1..=4)),
         pushes_in_flight_max: sometimes(random, 0.2, |random| random.random_range(1..=3)),
         skipped_entries_max: sometimes(random, 0.2, |random| random.random_range(0..=8)),
+        full_mesh_peers_max: None,
+        overlay_degree: None,
     };
     if let Some(max) = bounds.store_bytes_max {
         bounds.store_bytes_ceiling = Some(max * random.random_range(10..=15) / 10);
@@ -128,6 +130,17 @@ fn draw_protocol(random: &mut Random, nodes: usize) -> Protocol {
     let old = sometimes(random, 0.2, |random| random.random_range(0.1..=0.9)).unwrap_or(0.0);
     let old = (0..nodes).filter(|_| random.random_bool(old)).collect();
     Protocol { old, sketches: sometimes(random, 0.5, |random| random.random_range(1..=24)) }
+}
+
+/// Few nodes have an overlay too, in some seeds. From a generator of its own, so that the rest of a seed
+/// is what it was.
+fn draw_overlay(seed: u64, bounds: Bounds) -> Bounds {
+    let mut random = fork(seed, "overlay");
+    Bounds {
+        full_mesh_peers_max: sometimes(&mut random, 0.3, |random| random.random_range(0..=3)),
+        overlay_degree: sometimes(&mut random, 0.5, |_| 2),
+        ..bounds
+    }
 }
 
 /// Datagrams are lost without notice, so their periods must be short for healed nodes to agree in time;
@@ -144,6 +157,7 @@ fn draw_periods(random: &mut Random, mode: Mode) -> Periods {
         hello_retry_ms: Some(random.random_range(100..=500)),
         relay_delay_ms: Some(relay),
         tell_delay_ms: Some(relay / 2),
+        random_session_ms: None,
     }
 }
 

@@ -35,10 +35,15 @@ const WALL: WallMillis = WallMillis(1_700_000_000_000);
 impl Stage {
     /// `count` nodes; those in `disks` have a disk, which makes nothing durable unless the script says so.
     fn new(count: u8, disks: &[u8]) -> Self {
+        Self::with_limits(count, disks, &Limits::default())
+    }
+
+    fn with_limits(count: u8, disks: &[u8], limits: &Limits) -> Self {
         let now = Now::at(Timestamp::ZERO, WALL);
         let node = |at: u8| {
             let persistence = if disks.contains(&at) { Persistence::Driver } else { Persistence::Memory };
-            Node::new(Config { persistence, ..Self::config(at, at) }, now)
+            let limits = limits.clone();
+            Node::new(Config { persistence, limits, ..Self::config(at, at) }, now)
         };
         let nodes = (0..count).map(node).collect();
         Self { nodes, flights: VecDeque::new(), history: History::default(), suite: Suite::new(1), now }
@@ -175,12 +180,72 @@ fn last_push_lost() -> Result<(), Violation> {
     })
 }
 
+/// Of three peers, node 0 pushes to the two beside it on the ring. Nobody else is connected to the third:
+/// what is written it learns by the session that goes to a random peer, a second later.
+fn one_is_no_neighbour() -> Result<(), Violation> {
+    let limits = Limits { full_mesh_peers_max: 1, overlay_degree: 2, ..Limits::default() };
+    let mut stage = Stage::with_limits(4, &[], &limits);
+    for peer in 1..4 {
+        stage.connect(0, peer)?;
+        stage.deliver_all(|_, _| false)?;
+    }
+    // Each of the three has one peer only, wants its pushes, and says so; that is taken back here.
+    let wish = |frame: &Frame, to| to == 0 && matches!(frame, Frame::Root(_, root) if root.neighbour);
+    for peer in 1..4 {
+        let of_peer = stage.nodes[peer].id();
+        stage.handle(0, Input::Disconnected { peer: of_peer })?;
+        stage.handle(0, Input::Connected { peer: of_peer })?;
+        stage.deliver_all(wish)?;
+    }
+    stage.add(0, "x")?;
+    stage.deliver_all(wish)?;
+    stage.now = Now::at(Timestamp::ZERO + Span::from_millis(1_500), WALL);
+    stage.handle(0, Input::Wake)?;
+    stage.deliver_all(wish)?;
+    let namespace = NamespaceId::named(DEFAULT_NAMESPACE);
+    let knows = |node: &Node| node.store(namespace).is_some_and(|store| !store.context().is_empty());
+    match stage.nodes.iter().position(|node| !knows(node)) {
+        None => Ok(()),
+        Some(node) => Err(Violation {
+            property: "random-session",
+            node,
+            what: "a second and a half later a write has not come".to_owned(),
+        }),
+    }
+}
+
+/// The middle of a star pushes to two of its three leaves by its own choice, and to the third because that
+/// one, which sees nobody else, has chosen it.
+fn star_of_four() -> Result<(), Violation> {
+    let limits = Limits { full_mesh_peers_max: 1, overlay_degree: 2, ..Limits::default() };
+    let mut stage = Stage::with_limits(4, &[], &limits);
+    for leaf in 1..4 {
+        stage.connect(0, leaf)?;
+        stage.deliver_all(|_, _| false)?;
+    }
+    stage.add(0, "x")?;
+    stage.deliver_all(|_, _| false)?;
+    let namespace = NamespaceId::named(DEFAULT_NAMESPACE);
+    let knows = |node: &Node| node.store(namespace).is_some_and(|store| !store.context().is_empty());
+    match stage.nodes.iter().position(|node| !knows(node)) {
+        None => Ok(()),
+        Some(node) => {
+            let what = "a link that it has chosen is not used by the other end".to_owned();
+            Err(Violation { property: "overlay", node, what })
+        }
+    }
+}
+
 /// Runs the directed scenario of `mutant`, if it has one; its name and the violation.
 pub fn kill(mutant: Mutant) -> Option<(&'static str, Violation)> {
     let (name, script): (_, fn() -> Result<(), Violation>) = if mutant == Mutant::OtherLivesAccepted {
         ("answer-across-a-crash", answer_across_a_crash)
     } else if mutant == Mutant::PushNotRepeated {
         ("last-push-lost", last_push_lost)
+    } else if mutant == Mutant::RandomSessionNeverRuns {
+        ("one-is-no-neighbour", one_is_no_neighbour)
+    } else if mutant == Mutant::OverlayOneSided {
+        ("star-of-four", star_of_four)
     } else {
         return None;
     };
@@ -197,6 +262,18 @@ mod tests {
     fn an_answer_to_another_life_is_dropped() {
         answer_across_a_crash().expect("the frame names the life that it is for");
         assert!(kill(Mutant::OtherLivesAccepted).is_some());
+    }
+
+    #[test]
+    fn a_peer_that_is_no_neighbour_learns_by_the_random_session() {
+        one_is_no_neighbour().expect("a root goes to a random peer once a second");
+        assert!(kill(Mutant::RandomSessionNeverRuns).is_some());
+    }
+
+    #[test]
+    fn a_link_that_one_end_has_chosen_is_used_by_both() {
+        star_of_four().expect("the leaf says in its root that it has chosen the middle");
+        assert!(kill(Mutant::OverlayOneSided).is_some());
     }
 
     #[test]

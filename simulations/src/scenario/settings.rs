@@ -118,6 +118,12 @@ pub struct Bounds {
     /// See [`Limits::skipped_entries_max`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped_entries_max: Option<u64>,
+    /// See [`Limits::full_mesh_peers_max`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub full_mesh_peers_max: Option<usize>,
+    /// See [`Limits::overlay_degree`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overlay_degree: Option<usize>,
 }
 
 impl Bounds {
@@ -134,6 +140,8 @@ impl Bounds {
             outbox_frames_max: self.outbox_frames_max.unwrap_or(defaults.outbox_frames_max),
             pushes_in_flight_max: self.pushes_in_flight_max.unwrap_or(defaults.pushes_in_flight_max),
             skipped_entries_max: self.skipped_entries_max.unwrap_or(defaults.skipped_entries_max),
+            full_mesh_peers_max: self.full_mesh_peers_max.unwrap_or(defaults.full_mesh_peers_max),
+            overlay_degree: self.overlay_degree.unwrap_or(defaults.overlay_degree),
             ..defaults
         }
     }
@@ -170,6 +178,9 @@ pub struct Periods {
     /// See [`Timing::tell_delay`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tell_delay_ms: Option<u64>,
+    /// See [`Timing::random_session`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub random_session_ms: Option<u64>,
 }
 
 impl Periods {
@@ -183,6 +194,8 @@ impl Periods {
             hello_retry: or(self.hello_retry_ms, defaults.hello_retry),
             relay_delay: or(self.relay_delay_ms, defaults.relay_delay),
             tell_delay: or(self.tell_delay_ms, defaults.tell_delay),
+            random_session: or(self.random_session_ms, defaults.random_session),
+            scrub_period: defaults.scrub_period,
             drift_max: defaults.drift_max,
         }
     }

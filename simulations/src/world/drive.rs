@@ -125,6 +125,9 @@ impl World {
                 self.counts.alarms += 1;
                 self.fail("no-false-alarm", at, format!("says that it has diverged from {peer:?}"));
             }
+            NodeEvent::Corrupt { .. } | NodeEvent::Healed { .. } => {
+                self.fail("no-false-alarm", at, format!("heals what nothing has damaged: {event:?}"));
+            }
             NodeEvent::FrameRefused { peer, error } => self.on_refused(at, peer, &error),
             NodeEvent::Changed { .. }
             | NodeEvent::PeerUp { .. }

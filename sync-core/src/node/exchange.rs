@@ -62,6 +62,8 @@ impl Node {
         let Some(state) = self.peers.get_mut(&peer).filter(|state| state.connected) else { return };
         state.connected = false;
         state.introduced = false;
+        state.has_chosen_us = true;
+        self.overlay.is_stale = true;
         state.seen_at = now.mono;
         state.hello_due = None;
         state.hello_at = None;
@@ -213,6 +215,7 @@ impl Node {
         state.version = version;
         if reborn {
             state.incarnation = Some(incarnation);
+            state.has_chosen_us = true;
         }
         if reborn && !mutant::is(Mutant::RebirthIgnored) {
             state.links.values_mut().for_each(|link| *link = Link::default());
@@ -229,6 +232,7 @@ impl Node {
                 }
             }
             self.staging.take_if(|(from, ..)| *from == peer);
+            self.overlay.is_stale = true;
             self.event(Event::PeerUp { peer, incarnation });
         }
     }
@@ -254,6 +258,7 @@ impl Node {
 
     fn on_root(&mut self, now: Now, peer: NodeId, route: Route, root: Root) -> Result<(), FrameError> {
         self.note_clock(now, peer, root.clock);
+        self.on_chosen(peer, root.neighbour);
         let next = now.mono + self.jittered(self.config.timing.sync_interval);
         if root.wants_whole {
             let link = self.link_mut(peer, route.namespace);
@@ -319,7 +324,11 @@ impl Node {
                 // The sender knows what it pushed.
                 let tops: Vec<_> = push.fragment.dots.tops().collect();
                 let link = self.link_mut(peer, route.namespace);
-                tops.into_iter().for_each(|(replica, seq)| link.known.advance(replica, seq));
+                for (replica, seq) in tops {
+                    link.known.advance(replica, seq);
+                    // And the acknowledgement will say that it is known here.
+                    link.told.advance(replica, seq);
+                }
                 Ok(())
             }
             // A push was lost or came early, or no cursor stands: the pull is the Nack.

@@ -40,7 +40,9 @@ impl Node {
     /// Looks at the peers that `touched` names; at all of them if there is something new to push.
     pub(super) fn fill(&mut self, now: Now, touched: Touched) {
         let heads = self.spaces.values().map(|space| space.store.log_head()).sum();
-        let all = std::mem::take(&mut self.fill_due) || std::mem::replace(&mut self.filled, heads) != heads;
+        let news = std::mem::replace(&mut self.filled, heads) != heads;
+        self.settle_overlay(now);
+        let all = std::mem::take(&mut self.fill_due) || news;
         let is_due = |peer: &Peer| peer.deadline().is_some_and(|at| at <= now.mono);
         let looked_at = |(node, peer): (&NodeId, &Peer)| {
             let touched = match touched {
@@ -75,6 +77,7 @@ impl Node {
             state.hello_at = None;
             state.hello_due = Some(true);
         }
+        let is_neighbour = state.is_neighbour();
         for (namespace, link) in &mut state.links {
             if link.session.wake(now.mono) {
                 staging.take_if(|(from, of, _)| (*from, *of) == (peer, *namespace));
@@ -82,11 +85,11 @@ impl Node {
             link.cursor.wake(now.mono);
             let head = spaces[namespace].store.log_head();
             let waiting = link.tell_at.is_some_and(|at| at > now.mono);
-            if waiting || (link.tell_at.is_none() && link.told_at == Some(head)) {
+            if !is_neighbour || waiting || (link.tell_at.is_none() && link.told_at == Some(head)) {
                 continue;
             }
             let context = spaces[namespace].store.context();
-            let news = context.columns().any(|(id, seq)| seq > link.told.get(id) && seq > link.known.get(id));
+            let news = context.columns().any(|(id, seq)| link.is_untold(id, seq));
             let due = link.tell_at.take().is_some();
             if !news {
                 link.told_at = Some(head);
@@ -160,8 +163,7 @@ impl Node {
         let hi = space.inbound(peer, route.to);
         let context = space.store.context().clone();
         let link = self.link(peer, namespace);
-        let grown =
-            context.columns().filter(|(id, seq)| *seq > link.told.get(*id) && *seq > link.known.get(*id));
+        let grown = context.columns().filter(|(id, seq)| link.is_untold(*id, *seq));
         let known: CausalContext = grown.collect();
         link.told.join(&known);
         link.tell_at = None;
@@ -173,10 +175,10 @@ impl Node {
         let Timing { sync_interval, sync_timeout, .. } = self.config.timing;
         let link = self.link(peer, namespace);
         let Some(wants_reply) = link.session.root_due.take() else { return false };
-        let behind = link.cursor.acked().is_none();
+        let behind = link.cursor.acked().is_none() && self.peers[&peer].is_neighbour();
         // Without a cursor nothing else will bring the peer forward, and until it has answered the root may be
         // lost: try again soon.
-        let soon = behind || link.session.roots_equal.is_none();
+        let soon = behind || self.link(peer, namespace).session.roots_equal.is_none();
         let again = if soon { sync_timeout } else { sync_interval };
         let again = now.mono + self.jittered(again);
         self.link(peer, namespace).session.root_at = Some(again);
@@ -187,6 +189,7 @@ impl Node {
             head: space.store.log_head(),
             clock: now.wall,
             behind,
+            neighbour: self.peers[&peer].is_chosen,
             wants_reply,
             wants_whole: std::mem::take(&mut self.link(peer, namespace).session.whole_due),
         };
@@ -298,13 +301,17 @@ impl Node {
         if self.is_unsound(namespace) {
             return false;
         }
-        let Self { peers, spaces, config, .. } = self;
+        let Self { peers, spaces, config, overlay, rng, .. } = self;
         let state = peers.get_mut(&peer).expect("the caller took it from the map");
+        if !state.is_neighbour() {
+            return false;
+        }
         let Some(incarnation) = state.incarnation else { return false };
         let link = state.links.get_mut(&namespace).expect("the caller took it from the map");
         let store = &spaces[&namespace].store;
         let bounds = (&config.timing, &config.limits);
-        match link.cursor.next(now.mono, store, incarnation, &link.known, bounds) {
+        let relay_delay = || overlay.relay_delay(&config.timing, rng);
+        match link.cursor.next(now.mono, store, incarnation, &link.known, bounds, relay_delay) {
             push::Step::Wait => false,
             push::Step::Behind => {
                 link.session.want_root(true);

@@ -85,7 +85,13 @@ impl Node {
         let [step, asked, persisted] = [self.step, self.asked, self.persisted].map(|step| step.0);
         sink.number(step - persisted);
         sink.number(asked - persisted);
-        sink.flags(&[self.fill_due]);
+        sink.flags(&[
+            self.fill_due,
+            self.overlay.is_stale,
+            self.overlay.is_bounded,
+            self.overlay.heads == self.filled,
+        ]);
+        sink.deadline(self.overlay.session_at);
         for (namespace, space) in &self.spaces {
             sink.hasher.update(&namespace.0);
             space_key(space, &mut sink);
@@ -159,11 +165,15 @@ fn peer_key(peer: &Peer, sink: &mut Sink<'_>) {
         hello_at,
         seen_at: _,
         clock_ahead_ms: _,
+        is_chosen,
+        has_chosen_us,
+        is_linked,
         outbox,
         stats: _,
         links,
     } = peer;
     sink.flags(&[*connected, *introduced, hello_due.is_some(), hello_due.unwrap_or(false)]);
+    sink.flags(&[*is_chosen, *has_chosen_us, *is_linked]);
     sink.bytes(incarnation.as_ref().map_or(&[][..], |replica| &replica.0));
     sink.number(u64::from(version.0));
     sink.deadline(*hello_at);

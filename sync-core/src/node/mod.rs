@@ -20,6 +20,7 @@ mod heal;
 mod image;
 mod io;
 mod key;
+mod overlay;
 mod peer;
 mod sketch;
 mod space;
@@ -47,6 +48,7 @@ pub use io::{Cause, DisconnectReason, Event, Input, Output, PersistStep, Repaire
 pub use status::{Convergence, PeerStatus, Stats};
 
 use fill::Touched;
+use overlay::Overlay;
 use peer::{Link, Peer};
 use space::Space;
 
@@ -89,6 +91,7 @@ pub struct Node {
     heal_at: Timestamp,
     /// When the next part of the stores is scrubbed.
     scrub_at: Timestamp,
+    overlay: Overlay,
     /// When own stale counter floors are looked for.
     cleanup_at: Timestamp,
     /// Log head of each namespace at the last look.
@@ -144,6 +147,7 @@ impl Node {
             healing: None,
             heal_at: Timestamp::ZERO,
             scrub_at: now.mono,
+            overlay: Overlay::default(),
             cleanup_at: now.mono + CLEANUP_INTERVAL,
             cleaned: BTreeMap::new(),
             stats_gone: Stats::default(),
@@ -220,7 +224,8 @@ impl Node {
         }
         let peers = self.peers.values().filter(|peer| peer.connected).filter_map(Peer::deadline).min();
         let cleanup = self.needs_cleanup().then_some(self.cleanup_at);
-        [peers, cleanup, self.heal_deadline()].into_iter().flatten().min()
+        let overlay = self.overlay.session_at;
+        [peers, cleanup, overlay, self.heal_deadline()].into_iter().flatten().min()
     }
 
     // What the application asks.
@@ -323,7 +328,8 @@ impl Node {
                 connected: peer.connected,
                 incarnation: peer.incarnation,
                 version: peer.incarnation.map(|_| peer.version),
-                behind: acked.is_none(),
+                behind: peer.is_neighbour() && acked.is_none(),
+                neighbour: peer.is_neighbour(),
                 acked,
                 head,
                 roots_equal: link.and_then(|link| link.session.roots_equal),

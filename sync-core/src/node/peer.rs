@@ -7,6 +7,7 @@ use crate::dictionary::Version;
 use crate::id::{NamespaceId, ReplicaId};
 use crate::merkle::nodes::Question;
 use crate::message::Inspect;
+use crate::mutant::{self, Mutant};
 use crate::node::Stats;
 use crate::node::bases::Bases;
 use crate::push::Cursor;
@@ -30,6 +31,12 @@ pub(crate) struct Peer {
     pub(crate) hello_at: Option<Timestamp>,
     /// When it was last connected, for choosing whom to forget.
     pub(crate) seen_at: Timestamp,
+    /// This node has chosen it as a neighbour in the overlay.
+    pub(crate) is_chosen: bool,
+    /// It has chosen this node.
+    pub(crate) has_chosen_us: bool,
+    /// Pushes go to it, because either has chosen the other.
+    pub(crate) is_linked: bool,
     pub(crate) clock_ahead_ms: Option<i64>,
     pub(crate) outbox: Outbox,
     pub(crate) stats: Stats,
@@ -47,6 +54,9 @@ impl Default for Peer {
             hello_due: None,
             hello_at: None,
             seen_at: Timestamp::ZERO,
+            is_chosen: true,
+            has_chosen_us: true,
+            is_linked: false,
             clock_ahead_ms: None,
             outbox: Outbox::default(),
             stats: Stats::default(),
@@ -81,6 +91,14 @@ pub(crate) struct Link {
 }
 
 impl Link {
+    /// True if the peer has yet to hear that `seq` of `replica` is known here.
+    ///
+    /// A peer that knows it is told as well: it would relay it to us otherwise.
+    pub(crate) fn is_untold(&self, replica: ReplicaId, seq: u64) -> bool {
+        let lacks = seq > self.known.get(replica) || !mutant::is(Mutant::ToldOnlyWhatIsLacked);
+        lacks && seq > self.told.get(replica)
+    }
+
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
         [self.cursor.deadline(), self.session.deadline(), self.tell_at].into_iter().flatten().min()
     }

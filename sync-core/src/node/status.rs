@@ -84,7 +84,9 @@ pub struct PeerStatus {
     pub version: Option<Version>,
     /// Its life, once it has introduced itself.
     pub incarnation: Option<ReplicaId>,
-    /// True if no push cursor stands: the peer catches up by a session.
+    /// True if pushes go to it; above [`crate::limits::Limits::full_mesh_peers_max`] peers not all are.
+    pub neighbour: bool,
+    /// True if pushes should go to it and no cursor stands: it catches up by a session.
     pub behind: bool,
     /// The peer holds our log up to here.
     pub acked: Option<u64>,
