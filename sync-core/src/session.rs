@@ -93,7 +93,12 @@ pub struct Sketching {
     pub give: Give,
     /// The symbols so far.
     pub symbols: Vec<Symbol>,
+    /// How often more of them were asked for in vain.
+    pub tries: u8,
 }
+
+/// Requests for more symbols that go unanswered so often end in a pull for the list.
+const MORE_TRIES_MAX: u8 = 4;
 
 impl Giving {
     /// The next slice of at most `len` bytes; `None` when all are sent.
@@ -159,9 +164,27 @@ impl Session {
         [self.root_at, self.pull_until].into_iter().flatten().min()
     }
 
+    /// Keeps an answer by sketch that needs more symbols, and asks for them: the pull is not over.
+    pub fn needs_more(&mut self, sketching: Sketching, now: Timestamp, timeout: Span) {
+        self.sketching = Some(sketching);
+        self.more_due = true;
+        self.pull_until = Some(now + timeout);
+    }
+
     /// Turns deadlines that have passed into what is due: an unanswered pull is asked again. True if one is.
-    pub fn wake(&mut self, now: Timestamp) -> bool {
-        let overdue = self.pull_until.is_some_and(|until| until <= now);
+    pub fn wake(&mut self, now: Timestamp, timeout: Span) -> bool {
+        let mut overdue = self.pull_until.is_some_and(|until| until <= now);
+        if overdue && let Some(sketching) = &mut self.sketching {
+            sketching.tries += 1;
+            if sketching.tries <= MORE_TRIES_MAX {
+                self.more_due = true;
+                self.pull_until = Some(now + timeout);
+                overdue = false;
+            } else {
+                self.sketching = None;
+                self.listing_due = true;
+            }
+        }
         if overdue {
             self.pull_until = None;
             self.pull_due = true;

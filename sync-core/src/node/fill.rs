@@ -70,7 +70,7 @@ impl Node {
 
     /// Turns deadlines that have passed into what is due.
     fn wake(&mut self, now: Now, peer: NodeId) {
-        let tell_delay = self.config.timing.tell_delay;
+        let (tell_delay, timeout) = (self.config.timing.tell_delay, self.config.timing.sync_timeout);
         let Self { spaces, staging, peers, .. } = self;
         let state = peers.get_mut(&peer).expect("the caller took it from the map");
         if state.hello_at.is_some_and(|at| at <= now.mono) {
@@ -79,7 +79,7 @@ impl Node {
         }
         let is_neighbour = state.is_neighbour();
         for (namespace, link) in &mut state.links {
-            if link.session.wake(now.mono) {
+            if link.session.wake(now.mono, timeout) {
                 staging.take_if(|(from, of, _)| (*from, *of) == (peer, *namespace));
             }
             link.cursor.wake(now.mono);

@@ -12,11 +12,14 @@ use super::Node;
 use crate::error::FrameError;
 use crate::fragment::Claims;
 use crate::id::{NamespaceId, NodeId};
-use crate::merkle::sketch::SYMBOLS_KEPT;
+use crate::merkle::sketch::{SYMBOLS_KEPT, Symbol};
 use crate::message::{Frame, Give, More, Route, Symbols};
 use crate::session::Sketching;
 use crate::store::Compared;
 use crate::time::Now;
+
+/// Bytes of a frame of symbols besides them, at most.
+const SYMBOLS_OVERHEAD: usize = 2 + 8 + 10 + 10 + 10 + 3;
 
 impl Node {
     /// Takes in an answer whose live dots are known by symbols only.
@@ -38,9 +41,7 @@ impl Node {
             Compared::More if symbols.len() < SYMBOLS_KEPT => {
                 let timeout = self.config.timing.sync_timeout;
                 let session = &mut self.link_mut(peer, route.namespace).session;
-                session.progressed(now.mono, timeout);
-                session.sketching = Some(sketching);
-                session.more_due = true;
+                session.needs_more(sketching, now.mono, timeout);
                 Ok(())
             }
             Compared::More | Compared::Useless => {
@@ -77,6 +78,7 @@ impl Node {
         let Some(mut sketching) = session.sketching.take_if(fits) else { return Ok(()) };
         let room = SYMBOLS_KEPT - sketching.symbols.len();
         sketching.symbols.extend(more.symbols.into_iter().take(room));
+        sketching.tries = 0;
         self.on_sketch(now, peer, route, sketching)
     }
 
@@ -89,14 +91,16 @@ impl Node {
         Some(Frame::More(route, more))
     }
 
-    /// As many symbols again as the peer holds.
+    /// As many symbols again as the peer holds, and a frame can.
     pub(super) fn build_symbols(&mut self, peer: NodeId, namespace: NamespaceId) -> Option<Frame> {
         let route = self.route(peer, namespace);
+        let message_bytes_max = self.config.limits.message_bytes_max;
         let session = &mut self.link_mut(peer, namespace).session;
         let from = session.symbols_due.take()?;
         let sketched = session.sketched.as_ref()?;
         let at = usize::try_from(from).ok()?;
-        let symbols: Vec<_> = sketched.symbols.iter().skip(at).take(at.max(1)).copied().collect();
+        let room = (message_bytes_max.saturating_sub(SYMBOLS_OVERHEAD) / Symbol::BYTES).max(1);
+        let symbols: Vec<_> = sketched.symbols.iter().skip(at).take(at.clamp(1, room)).copied().collect();
         let answer = sketched.answer;
         (!symbols.is_empty()).then_some(Frame::Symbols(route, Symbols { answer, from, symbols }))
     }
@@ -105,7 +109,7 @@ impl Node {
     pub(super) fn sketching_of(give: &Give) -> Option<Sketching> {
         match &give.fragment.claims {
             Claims::Sketch { answer, symbols, .. } => {
-                Some(Sketching { answer: *answer, give: give.clone(), symbols: symbols.clone() })
+                Some(Sketching { answer: *answer, give: give.clone(), symbols: symbols.clone(), tries: 0 })
             }
             Claims::None | Claims::Cells { .. } | Claims::Whole { .. } => None,
         }
