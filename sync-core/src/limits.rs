@@ -78,6 +78,9 @@ pub struct Limits {
     /// Entries that a peer taught us itself, which we skip when we push to it, before an empty push
     /// moves its cursor past them. Default 1,024: a guess.
     pub skipped_entries_max: u64,
+    /// Most items counted for one survey. Beyond it the figures are lower bounds and say so. Counting costs
+    /// less than the answer that is counted. Default 1 Mi.
+    pub survey_items_max: u64,
     /// Events kept for the application. When full the oldest goes and `EventsLost` counts it: an
     /// application that does not read must not stop the node. Default 65,536.
     pub events_max: usize,
@@ -106,6 +109,7 @@ impl Default for Limits {
             overlay_degree: 4,
             pushes_in_flight_max: 8,
             skipped_entries_max: 1_024,
+            survey_items_max: 1 << 20,
             events_max: 65_536,
         }
     }

@@ -4,6 +4,8 @@
 //! frame but [`Hello`] names its namespace and both incarnations. Each is idempotent: loss, duplication
 //! and reordering cost only time.
 
+mod survey;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -22,6 +24,7 @@ use crate::merkle::sketch::Symbol;
 use crate::merkle::{Address, Fingerprint};
 use crate::time::WallMillis;
 
+pub use self::survey::{Quote, Survey};
 pub use crate::dictionary::Route;
 
 /// Most addresses that one frame inspects; more differences are healed in further rounds.
@@ -205,6 +208,10 @@ pub enum Frame {
     Give(Route, Give),
     /// Repairs, in parts.
     Part(Route, Part),
+    /// Asks what a repair would carry. From version 2 on.
+    Survey(Route, Survey),
+    /// Tells it. From version 2 on.
+    Quote(Route, Box<Quote>),
     /// Asks for more of a sketch.
     More(Route, More),
     /// More of a sketch.
@@ -226,6 +233,8 @@ const ACK: u8 = 4;
 const PULL: u8 = 5;
 const GIVE: u8 = 6;
 const PART: u8 = 7;
+const SURVEY: u8 = 8;
+const QUOTE: u8 = 9;
 const MORE: u8 = 13;
 const SYMBOLS: u8 = 14;
 const NODES: u8 = 15;
@@ -320,6 +329,14 @@ impl Frame {
                 out.varint(symbols.from);
                 write_symbols(&symbols.symbols, &mut out);
             }
+            Self::Survey(route, survey) => {
+                write_route(SURVEY, route, &mut out);
+                survey::write_survey(survey, &Names::new(route, dialect.base.clone()), &mut out);
+            }
+            Self::Quote(route, quote) => {
+                write_route(QUOTE, route, &mut out);
+                survey::write_quote(quote, &Names::new(route, dialect.base.clone()), &mut out);
+            }
         }
         out.finish()
     }
@@ -359,9 +376,7 @@ impl Frame {
         let input = &mut input;
         let frame = if kind == HELLO {
             Self::Hello(read_hello(input)?)
-        } else if (ROOT..=PART).contains(&kind)
-            || (MORE..=INSPECTED).contains(&kind) && version >= Version::DIFFERENCES.0
-        {
+        } else if (ROOT..=PART).contains(&kind) || is_newer(kind, version) {
             let route = dictionary.read_route(input)?;
             let names = |input: &mut Reader<'_>| {
                 dictionary.read_base(&route, kind == GIVE, input).and_then(|names| {
@@ -428,6 +443,8 @@ impl Frame {
                     let from = input.varint("first symbol")?;
                     Self::Symbols(route, Symbols { answer, from, symbols: read_symbols(input)? })
                 }
+                SURVEY => Self::Survey(route, survey::read_survey(input, names)?),
+                QUOTE => Self::Quote(route, Box::new(survey::read_quote(input, names)?)),
                 _ => {
                     let answer = input.varint("answer")?;
                     let total = input.varint("total")?;
@@ -453,6 +470,8 @@ impl Frame {
             PULL => "Pull",
             GIVE => "Give",
             PART => "Part",
+            SURVEY => "Survey",
+            QUOTE => "Quote",
             MORE => "More",
             SYMBOLS => "Symbols",
             NODES => "Nodes",
@@ -477,6 +496,8 @@ impl Frame {
             Self::Pull(..) => PULL,
             Self::Give(..) => GIVE,
             Self::Part(..) => PART,
+            Self::Survey(..) => SURVEY,
+            Self::Quote(..) => QUOTE,
             Self::More(..) => MORE,
             Self::Symbols(..) => SYMBOLS,
             Self::Nodes(..) => NODES,
@@ -485,6 +506,12 @@ impl Frame {
             Self::Inspected(..) => INSPECTED,
         }
     }
+}
+
+/// True if `kind` is none of version 1 and `version` has it.
+fn is_newer(kind: u8, version: u8) -> bool {
+    ((SURVEY..=QUOTE).contains(&kind) || (MORE..=INSPECTED).contains(&kind))
+        && version >= Version::DIFFERENCES.0
 }
 
 fn write_route(kind: u8, route: &Route, out: &mut Writer) {

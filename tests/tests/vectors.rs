@@ -17,8 +17,10 @@ use sync_core::id::{Dot, NamespaceId, NodeId, ReplicaId, StateId};
 use sync_core::limits::Limits;
 use sync_core::merkle::Fingerprint;
 use sync_core::merkle::sketch::Symbol;
-use sync_core::message::{Ack, Dialect, Frame, Give, Hello, More, Part, Pull, Push, Root, Route, Symbols};
-use sync_core::store::Store;
+use sync_core::message::{
+    Ack, Dialect, Frame, Give, Hello, More, Part, Pull, Push, Quote, Root, Route, Survey, Symbols,
+};
+use sync_core::store::{Load, Store};
 use sync_core::time::WallMillis;
 use sync_tests::lab::{Lab, Mix};
 
@@ -140,6 +142,24 @@ fn frames() -> Vec<(&'static str, Frame)> {
     ]
 }
 
+/// Every frame that version 1 does not have, by the name of its vector.
+fn newer_frames() -> Vec<(&'static str, Frame)> {
+    let load = Load { events: 400, objects: 7, items: 300, bytes: 20_000, is_partial: false };
+    let quote = |load| {
+        let (root, horizon) = (Fingerprint([0x33; 32]), WallMillis(7));
+        Frame::Quote(
+            route(),
+            Box::new(Quote { number: 5, root, horizon, links: 3, load, context: context() }),
+        )
+    };
+    vec![
+        ("survey", Frame::Survey(route(), Survey { number: 5, counts: true, context: context() })),
+        ("quote", quote(Some(load))),
+        ("quote_partial", quote(Some(Load { is_partial: true, ..load }))),
+        ("quote_without_load", quote(None)),
+    ]
+}
+
 fn vector(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors").join(format!("{name}.hex"))
 }
@@ -183,6 +203,35 @@ fn every_frame_has_the_bytes_of_its_golden_vector_and_reads_back() {
         let bytes = frame.encode(&over_base);
         assert_eq!(Frame::decode(&bytes, &dictionary(), &Limits::default()), Ok(frame), "{name} over a base");
         assert_frozen(&format!("{name}_2"), &hex(&bytes));
+    }
+}
+
+#[test]
+fn a_frame_of_version_2_has_its_bytes_there_and_is_refused_in_version_1() {
+    for (name, frame) in newer_frames() {
+        let whole = frame.encode(&Dialect { version: Version(2), base: None });
+        assert_eq!(Frame::decode(&whole, &dictionary(), &Limits::default()), Ok(frame.clone()), "{name}");
+        let over_base = frame.encode(&Dialect { version: Version(2), base: Some(base()) });
+        assert_eq!(Frame::decode(&over_base, &dictionary(), &Limits::default()), Ok(frame), "{name}");
+        assert_frozen(&format!("{name}_2"), &hex(&over_base));
+        assert!(over_base.len() < whole.len(), "{name}: the base spares something");
+        let older = [&[1], &whole[1..]].concat();
+        let refused = Frame::decode(&older, &dictionary(), &Limits::default());
+        assert_eq!(refused, Err(FrameError::Kind { kind: older[1] }), "{name}");
+    }
+}
+
+#[test]
+fn a_frame_of_version_2_cut_anywhere_or_with_more_behind_it_is_refused() {
+    for (name, frame) in newer_frames() {
+        let bytes = frame.encode(&Dialect { version: Version(2), base: Some(base()) });
+        for len in 0..bytes.len() {
+            let cut = Frame::decode(&bytes[..len], &dictionary(), &Limits::default());
+            assert!(cut.is_err(), "{name} cut at {len} of {}", bytes.len());
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        let refused = Frame::decode(&longer, &dictionary(), &Limits::default());
+        assert_eq!(refused, Err(FrameError::Trailing { extra: 1 }), "{name}");
     }
 }
 

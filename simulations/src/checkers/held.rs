@@ -35,8 +35,10 @@ fn shown(frame: &Frame, life: ReplicaId) -> u64 {
         Frame::Push(_, push) => push.fragment.dots.top(life),
         Frame::Give(_, give) => give.fragment.dots.top(life),
         Frame::Ack(_, ack) => ack.known.get(life),
+        Frame::Quote(_, quote) => quote.context.get(life),
         // A pull shows what its sender would like to be spared; nobody relies on it.
         Frame::Pull(..)
+        | Frame::Survey(..)
         | Frame::Hello(_)
         | Frame::Root(..)
         | Frame::Part(..)

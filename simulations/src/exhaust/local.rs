@@ -275,10 +275,14 @@ impl Letter {
             | Frame::Part(..)
             | Frame::Symbols(..)
             | Frame::NodesFound(..)
-            | Frame::Inspected(..) => true,
-            Frame::Hello(_) | Frame::Pull(..) | Frame::More(..) | Frame::Nodes(..) | Frame::Inspect(..) => {
-                false
-            }
+            | Frame::Inspected(..)
+            | Frame::Quote(..) => true,
+            Frame::Hello(_)
+            | Frame::Pull(..)
+            | Frame::More(..)
+            | Frame::Nodes(..)
+            | Frame::Inspect(..)
+            | Frame::Survey(..) => false,
         }
     }
 }

@@ -70,6 +70,8 @@ fn in_words(frame: &Frame) -> String {
         | Frame::Nodes(..)
         | Frame::NodesFound(..)
         | Frame::Inspect(..)
-        | Frame::Inspected(..) => frame.name().to_owned(),
+        | Frame::Inspected(..)
+        | Frame::Survey(..)
+        | Frame::Quote(..) => frame.name().to_owned(),
     }
 }

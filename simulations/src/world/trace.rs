@@ -118,6 +118,8 @@ fn detail(frame: &Frame) -> String {
         Frame::Part(_, part) => {
             format!("Part {}..{} of {}", part.at, part.at + part.bytes.len() as u64, part.total)
         }
+        Frame::Survey(_, survey) => format!("Survey, knows {} columns", survey.context.len()),
+        Frame::Quote(_, quote) => format!("Quote {:?}, knows {} columns", quote.load, quote.context.len()),
     }
 }
 

@@ -107,7 +107,9 @@ impl World {
                     | Frame::Nodes(..)
                     | Frame::NodesFound(..)
                     | Frame::Inspect(..)
-                    | Frame::Inspected(..) => {}
+                    | Frame::Inspected(..)
+                    | Frame::Survey(..)
+                    | Frame::Quote(..) => {}
                 }
                 Input::Received { peer, frame, len: bytes.len() }
             }

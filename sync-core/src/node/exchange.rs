@@ -117,6 +117,10 @@ impl Node {
             Frame::Inspected(route, inspected) => {
                 self.routed(peer, route, |node| node.on_inspected(now, peer, route, inspected))
             }
+            Frame::Survey(route, survey) => {
+                self.routed(peer, route, |node| node.on_survey(peer, route, survey))
+            }
+            Frame::Quote(route, quote) => self.routed(peer, route, |node| node.on_quote(peer, route, *quote)),
         };
         if let Err(error) = outcome {
             self.on_refused(peer, error);
@@ -524,9 +528,9 @@ impl Node {
                     | Frame::Nodes(..)
                     | Frame::NodesFound(..)
                     | Frame::Inspect(..)
-                    | Frame::Inspected(..) => {
-                        Err(FrameError::Field { field: "parts of an answer", value: 0 })
-                    }
+                    | Frame::Inspected(..)
+                    | Frame::Survey(..)
+                    | Frame::Quote(..) => Err(FrameError::Field { field: "parts of an answer", value: 0 }),
                 }
             }
         }

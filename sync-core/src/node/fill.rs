@@ -18,7 +18,7 @@ use crate::types::pn_counter;
 
 /// Whether a frame waits for durability.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Shows {
+pub(super) enum Shows {
     State,
     Nothing,
 }
@@ -117,6 +117,8 @@ impl Node {
                 || self.build_push(now, peer, namespace)
                 || self.build_root(now, peer, namespace)
                 || self.build_pull(now, peer, namespace)
+                || self.build_survey(peer, namespace)
+                || self.build_quote(peer, namespace)
                 || self.build_give(peer, namespace)
                 || self.build_part(peer, namespace)
                 || self.build_sketch(peer, namespace)
@@ -149,7 +151,7 @@ impl Node {
         Route { namespace, from: self.replica, to, known }
     }
 
-    fn link(&mut self, peer: NodeId, namespace: NamespaceId) -> &mut Link {
+    pub(super) fn link(&mut self, peer: NodeId, namespace: NamespaceId) -> &mut Link {
         let state = self.peers.get_mut(&peer).expect("the caller took it from the map");
         state.links.get_mut(&namespace).expect("the caller took it from the map")
     }
@@ -352,7 +354,7 @@ impl Node {
         Dialect { version: state.version, base }
     }
 
-    fn send(&mut self, peer: NodeId, namespace: NamespaceId, frame: &Frame, shows: Shows) {
+    pub(super) fn send(&mut self, peer: NodeId, namespace: NamespaceId, frame: &Frame, shows: Shows) {
         let bytes = frame.encode(&self.dialect(peer, namespace));
         self.send_bytes(peer, bytes, shows);
     }

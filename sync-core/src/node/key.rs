@@ -195,6 +195,7 @@ fn link_key(link: &Link, sink: &mut Sink<'_>) {
         bases,
         nodes_due,
         inspect_due,
+        surveying,
         ack_due,
         diverged,
     } = link;
@@ -223,4 +224,8 @@ fn link_key(link: &Link, sink: &mut Sink<'_>) {
     sink.option(session.giving.as_ref().map(|giving| giving.at as u64));
     sink.context(known);
     sink.context(told);
+    for (flags, context) in surveying.due() {
+        sink.flags(&flags);
+        context.into_iter().for_each(|context| sink.context(context));
+    }
 }

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Methods come in families: [`Node::handle`] takes in what the world did; `poll_*` give out what is
-//! wanted; [`Node::write`] and `converge_*` are what the application asks; the rest reads. After
+//! wanted; [`Node::write`], `converge_*` and `survey_*` are what the application asks; the rest reads. After
 //! `handle`, poll outputs until there are none, then read the deadline. A write only marks what is due;
 //! the driver follows it with [`Input::Wake`], so the writer pays for no frame.
 
@@ -25,6 +25,7 @@ mod peer;
 mod sketch;
 mod space;
 mod status;
+mod survey;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -46,6 +47,7 @@ pub use heal::Healed;
 pub use image::Image;
 pub use io::{Cause, DisconnectReason, Event, Input, Output, PersistStep, RepairedBy};
 pub use status::{Convergence, PeerStatus, Stats};
+pub use survey::{Prospect, SurveyGoal, Surveyed};
 
 use fill::Touched;
 use overlay::Overlay;
@@ -81,6 +83,8 @@ pub struct Node {
     answers: u64,
     /// Counts exchanges after which all that a peer then knew was known here.
     exchanges: u64,
+    /// Counts surveys of this node.
+    surveys: u64,
     /// Something may be due that no deadline announces: a write, for one.
     fill_due: bool,
     /// Sum of the log heads at the last look at all peers.
@@ -142,6 +146,7 @@ impl Node {
             staging: None,
             answers: 0,
             exchanges: 0,
+            surveys: 0,
             fill_due: false,
             filled: 0,
             healing: None,

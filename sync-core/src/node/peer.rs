@@ -10,6 +10,7 @@ use crate::message::Inspect;
 use crate::mutant::{self, Mutant};
 use crate::node::Stats;
 use crate::node::bases::Bases;
+use crate::node::survey::Surveying;
 use crate::push::Cursor;
 use crate::queue::Outbox;
 use crate::session::Session;
@@ -84,6 +85,8 @@ pub(crate) struct Link {
     pub(crate) nodes_due: Option<Question>,
     /// A question about our cells, not answered yet; the latest.
     pub(crate) inspect_due: Option<Inspect>,
+    /// Surveys of it and by it.
+    pub(crate) surveying: Surveying,
     /// An acknowledgement is to be sent.
     pub(crate) ack_due: bool,
     /// True after a `Diverged` alarm, until roots are equal again: one alarm, no loop.
@@ -112,6 +115,7 @@ impl Link {
         (self.tell_at, self.told_at) = (None, None);
         self.ack_due = false;
         (self.nodes_due, self.inspect_due) = (None, None);
+        self.surveying = Surveying::default();
     }
 }
 

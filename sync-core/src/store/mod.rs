@@ -7,12 +7,16 @@
 //! - [`Group`] mints local events (`group.rs`);
 //! - [`Store::join`] takes in a fragment (`join.rs`);
 //! - [`Store::push_fragment`], [`Store::answer`] build fragments (`offer.rs`);
-//! - [`Store::root`], [`Store::state_id`] settle the trie (`root.rs`).
+//! - [`Store::load_for`] counts what one would carry (`load.rs`);
+//! - [`Store::root`], [`Store::state_id`] settle the trie (`root.rs`);
+//! - [`Store::range_fingerprint`] is for comparing two nodes part by part (`fingerprint.rs`).
 
 mod compare;
+mod fingerprint;
 mod group;
 mod join;
 mod lattice;
+mod load;
 mod log;
 mod offer;
 mod planted;
@@ -37,9 +41,11 @@ use crate::mutant::{self, Mutant};
 use crate::time::WallMillis;
 
 pub(crate) use compare::Compared;
+pub use fingerprint::RangeFingerprint;
 pub use group::{Group, Minted};
 pub use join::{Joined, Learned};
 pub use lattice::NotMergeable;
+pub use load::Load;
 pub(crate) use log::StatusLog;
 pub(crate) use records::Records;
 #[cfg(feature = "faults")]

@@ -79,7 +79,7 @@ impl Store {
     }
 
     /// True if the record of some event in `dots` that `theirs` lacks may be missing here.
-    fn needs_fallback(&self, dots: &DotSet, theirs: &CausalContext) -> bool {
+    pub(super) fn needs_fallback(&self, dots: &DotSet, theirs: &CausalContext) -> bool {
         !mutant::is(Mutant::FloorsIgnored)
             && dots.columns().any(|(replica, _)| theirs.get(replica) < self.records.floor(replica))
     }
