@@ -156,6 +156,9 @@ pub struct Timing {
     /// While there is news, a root goes to a random peer that is no neighbour once in this time. Default
     /// 1 s (DESIGN section 5).
     pub random_session: Span,
+    /// How long after a quote with figures the next one to that peer waits: counting is work that a small
+    /// frame asks for. Default 100 ms: a guess.
+    pub survey_pause: Span,
     /// How far ahead of the own wall clock a remote reading may pull the own hybrid clock, and a
     /// fragment's horizon may stand before the frame is refused. Default 60 s (DESIGN section 4).
     pub drift_max: Span,
@@ -171,6 +174,7 @@ impl Default for Timing {
             scrub_period: Span::from_secs(600),
             tell_delay: Span::from_millis(25),
             random_session: Span::from_secs(1),
+            survey_pause: Span::from_millis(100),
             drift_max: Span::from_secs(60),
         }
     }

@@ -196,6 +196,7 @@ impl Periods {
             tell_delay: or(self.tell_delay_ms, defaults.tell_delay),
             random_session: or(self.random_session_ms, defaults.random_session),
             scrub_period: defaults.scrub_period,
+            survey_pause: defaults.survey_pause,
             drift_max: defaults.drift_max,
         }
     }

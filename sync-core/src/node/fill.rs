@@ -83,6 +83,7 @@ impl Node {
                 staging.take_if(|(from, of, _)| (*from, *of) == (peer, *namespace));
             }
             link.cursor.wake(now.mono);
+            link.surveying.wake(now.mono);
             let head = spaces[namespace].store.log_head();
             let waiting = link.tell_at.is_some_and(|at| at > now.mono);
             if !is_neighbour || waiting || (link.tell_at.is_none() && link.told_at == Some(head)) {
@@ -118,7 +119,7 @@ impl Node {
                 || self.build_root(now, peer, namespace)
                 || self.build_pull(now, peer, namespace)
                 || self.build_survey(peer, namespace)
-                || self.build_quote(peer, namespace)
+                || self.build_quote(now, peer, namespace)
                 || self.build_give(peer, namespace)
                 || self.build_part(peer, namespace)
                 || self.build_sketch(peer, namespace)

@@ -224,6 +224,7 @@ fn link_key(link: &Link, sink: &mut Sink<'_>) {
     sink.option(session.giving.as_ref().map(|giving| giving.at as u64));
     sink.context(known);
     sink.context(told);
+    sink.deadline(surveying.waits_until(sink.now));
     for (flags, context) in surveying.due() {
         sink.flags(&flags);
         context.into_iter().for_each(|context| sink.context(context));

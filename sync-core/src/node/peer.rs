@@ -103,7 +103,8 @@ impl Link {
     }
 
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
-        [self.cursor.deadline(), self.session.deadline(), self.tell_at].into_iter().flatten().min()
+        let machines = [self.cursor.deadline(), self.session.deadline(), self.surveying.deadline()];
+        machines.into_iter().chain([self.tell_at]).flatten().min()
     }
 
     /// The connection broke: what was in flight is lost, what is due waits for the next one.

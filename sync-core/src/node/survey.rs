@@ -3,7 +3,7 @@
 //! `Survey` states what is known here, `Quote` tells what the peer would send for it and what it knows
 //! itself; what would go the other way is counted here. No cursor, no base and no event moves: what was
 //! told is for the operator, the protocol never reads it. One survey a peer is under way and one quote
-//! is due, later ones take their place.
+//! is due, later ones take their place; figures are counted once in [`crate::limits::Timing::survey_pause`].
 
 use super::fill::{Shows, Touched};
 use super::{Node, Peer};
@@ -14,7 +14,7 @@ use crate::id::{NamespaceId, NodeId};
 use crate::merkle::Fingerprint;
 use crate::message::{Frame, Quote, Survey};
 use crate::store::Load;
-use crate::time::{Now, WallMillis};
+use crate::time::{Now, Timestamp, WallMillis};
 
 /// What [`Node::survey_begin`] remembers.
 #[derive(Clone, Debug)]
@@ -69,11 +69,28 @@ pub(crate) struct Surveying {
     asked: Option<u64>,
     /// The peer's latest survey, not yet answered.
     quote_due: Option<Survey>,
+    /// Until then no figures are counted for the peer.
+    quote_at: Option<Timestamp>,
     /// The latest answer to a survey with this number.
     told: Option<(u64, Box<Prospect>)>,
 }
 
 impl Surveying {
+    /// When a quote that waits may go.
+    pub(crate) fn deadline(&self) -> Option<Timestamp> {
+        self.quote_at.filter(|_| self.quote_due.is_some())
+    }
+
+    /// Lets a quote go whose time has come.
+    pub(crate) fn wake(&mut self, now: Timestamp) {
+        self.quote_at.take_if(|at| *at <= now);
+    }
+
+    /// Until when counting for the peer waits, if it does at `now`.
+    pub(crate) fn waits_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.quote_at.filter(|at| *at > now)
+    }
+
     /// What decides which frames are sent next, for the node's state key.
     pub(crate) fn due(&self) -> [([bool; 2], Option<&CausalContext>); 2] {
         let quote = self.quote_due.as_ref();
@@ -188,8 +205,16 @@ impl Node {
         true
     }
 
-    pub(super) fn build_quote(&mut self, peer: NodeId, namespace: NamespaceId) -> bool {
-        let Some(survey) = self.link(peer, namespace).surveying.quote_due.take() else { return false };
+    pub(super) fn build_quote(&mut self, now: Now, peer: NodeId, namespace: NamespaceId) -> bool {
+        let pause = self.config.timing.survey_pause;
+        let surveying = &mut self.link(peer, namespace).surveying;
+        let waits = surveying.waits_until(now.mono).is_some();
+        let Some(survey) = surveying.quote_due.take_if(|survey| !(survey.counts && waits)) else {
+            return false;
+        };
+        if survey.counts {
+            surveying.quote_at = Some(now.mono + pause);
+        }
         let route = self.route(peer, namespace);
         let links = self.peers.values().filter(|peer| peer.is_up()).count() as u64;
         let items_max = self.config.limits.survey_items_max;
