@@ -4,6 +4,8 @@
 //! (DESIGN section 5, converged). This file decides whom to wait for, every configured and every
 //! connected peer, and puts what it waits for into words.
 
+pub(crate) mod cluster;
+
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -201,7 +203,7 @@ fn assess(links: &[LinkStatus], verdicts: &[(NodeId, Convergence)], statuses: &[
     assessed
 }
 
-fn why_not_connected(link: &LinkStatus) -> String {
+pub(crate) fn why_not_connected(link: &LinkStatus) -> String {
     match (&link.failure, link.blocked) {
         (_, true) => "cut off from here by block_peers".to_owned(),
         (Some(failure), false) => format!("not connected: {failure}"),

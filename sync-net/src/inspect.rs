@@ -4,6 +4,7 @@
 //! of `report`. Ids and hashes are lower-case hex. Nothing here changes state, except that roots are
 //! brought up to date when they are asked for.
 
+pub(crate) mod compare;
 mod report;
 
 use std::sync::atomic::Ordering;
@@ -14,6 +15,9 @@ use sync_core::node::PeerStatus;
 use sync_core::store::{ObjectInfo, Store};
 use sync_core::types::pn_counter::{Contribution, Floor};
 
+pub use self::compare::{
+    CellDigest, CellPage, ItemDigest, Knowledge, Moment, ObjectDigest, ObjectName, ObjectPage, RangeDigest,
+};
 pub use self::report::{
     CellInspection, Column, Inspection, ItemInspection, KeyInfo, NodeStatus, ObjectInspection, PeerInfo,
     Shown, Totals,

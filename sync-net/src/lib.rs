@@ -25,7 +25,8 @@
 //!
 //! Where things are: `builder` starts a node, [`Node`] is what the application holds, `driver` is the
 //! one task that moves frames, `handles`, [`Tx`] and [`View`] are the typed access, [`Watch`] tells of
-//! changes, `converge` waits for peers, `inspect` shows the state to people, [`local`] serves it over
+//! changes, `converge` waits for peers, `survey` tells what
+//! they would exchange, `inspect` shows the state to people, [`local`] serves it over
 //! a Unix socket; `transport` is QUIC, [`certs`] and [`identity`] are who we are.
 
 #![forbid(unsafe_code)]
@@ -41,6 +42,7 @@ pub mod identity;
 mod inspect;
 pub mod local;
 mod node;
+mod survey;
 mod transport;
 mod tx;
 mod value;
@@ -57,15 +59,20 @@ pub use sync_core::time::Span;
 
 pub use crate::builder::NodeBuilder;
 pub use crate::certs::{CertError, ClusterCa};
+pub use crate::converge::cluster::ClusterReport;
 pub use crate::converge::{ConvergeError, ConvergeReport, ConvergedPeer, PendingPeer};
 pub use crate::error::{Error, ReadError, StartError};
 pub use crate::handles::{LwwMap, OrSet, PnCounter};
 pub use crate::identity::Identity;
 pub use crate::inspect::{
+    CellDigest, CellPage, ItemDigest, Knowledge, Moment, ObjectDigest, ObjectName, ObjectPage, RangeDigest,
+};
+pub use crate::inspect::{
     CellInspection, Column, Inspection, ItemInspection, KeyInfo, NodeStatus, ObjectInspection, PeerInfo,
     Shown, Totals,
 };
 pub use crate::node::Node;
+pub use crate::survey::{Amount, Movement, PeerSurvey, SurveyReport};
 pub use crate::transport::{PeerAddr, PeerAddrError, TransportError};
 pub use crate::tx::{Tx, TxLwwMap, TxOrSet, TxPnCounter};
 pub use crate::view::{LwwMapView, OrSetView, View};

@@ -23,10 +23,12 @@ use tokio::sync::{Notify, watch};
 
 use crate::builder::NodeBuilder;
 use crate::clock::Clock;
+use crate::converge::cluster::{self, ClusterReport};
 use crate::converge::{self, ConvergeError, ConvergeReport};
 use crate::error::Error;
 use crate::handles::{LwwMap, OrSet, PnCounter};
-use crate::inspect::{self, Inspection, KeyInfo, NodeStatus, PeerInfo};
+use crate::inspect::{self, Inspection, KeyInfo, Knowledge, NodeStatus, PeerInfo, compare};
+use crate::survey::{self, SurveyReport};
 use crate::transport::{LinkStatus, Transport};
 use crate::tx::{Op, Tx, apply};
 use crate::view::View;
@@ -300,6 +302,28 @@ impl Node {
         converge::converge(self.shared(), timeout).await
     }
 
+    /// Waits until every configured and every linked node, and this one, holds what any of them held when it
+    /// was first asked: [`Self::converge`] for all of them at once.
+    ///
+    /// Nodes that this one has no link with are not asked, see [`ClusterReport::links_elsewhere`].
+    ///
+    /// # Errors
+    /// [`ConvergeError::TimedOut`] names each node that is not there yet and why, also one that speaks a
+    /// version without surveys, and one that holds another state though it knows the same events.
+    pub async fn converge_cluster(&self, timeout: Duration) -> Result<ClusterReport, ConvergeError> {
+        cluster::converge(self.shared(), timeout).await
+    }
+
+    /// Asks every linked peer what a repair between it and this node would move. Nothing moves.
+    ///
+    /// Returns when all have answered; after `timeout` with a reason for each that has not.
+    ///
+    /// # Errors
+    /// [`ConvergeError::Closed`].
+    pub async fn survey(&self, timeout: Duration) -> Result<SurveyReport, ConvergeError> {
+        survey::survey(self.shared(), timeout).await
+    }
+
     /// Every configured and every known peer.
     pub fn peers(&self) -> Vec<PeerInfo> {
         inspect::peers(self.shared())
@@ -313,6 +337,11 @@ impl Node {
     /// What the store holds under the hood: of one key with its cells and dots, or of all keys without.
     pub fn inspect(&self, key: Option<&str>) -> Inspection {
         inspect::inspect(self.shared(), key)
+    }
+
+    /// What this node knows, for comparing it with another.
+    pub fn knowledge(&self) -> Knowledge {
+        compare::knowledge(self.shared())
     }
 
     /// The node's figures. Brings the Merkle tree up to date first.

@@ -22,9 +22,10 @@ pub(super) const CONVERGE_MS_MAX: u64 = 600_000;
 
 /// For who asks in vain.
 const ROUTES: &str = "status, peers, keys, inspect, set, set/add, set/remove, map, map/put, map/remove, \
-                      counter, counter/add, counter/reset, converge";
+                      counter, counter/add, counter/reset, converge, converge/cluster, survey, knowledge, \
+                      compare/objects, compare/range, compare/cells";
 
-type Answer<T> = Result<Json<T>, ApiError>;
+pub(super) type Answer<T> = Result<Json<T>, ApiError>;
 
 pub(super) fn router(node: Node) -> Router {
     Router::new()
@@ -42,6 +43,7 @@ pub(super) fn router(node: Node) -> Router {
         .route("/v1/counter/add", post(counter_add))
         .route("/v1/counter/reset", post(counter_reset))
         .route("/v1/converge", post(converge))
+        .merge(super::operator::routes())
         .fallback(no_such_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -50,7 +52,7 @@ pub(super) fn router(node: Node) -> Router {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct NoParams {}
+pub(super) struct NoParams {}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -115,8 +117,22 @@ struct KeyBody {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ConvergeBody {
+pub(super) struct TimeoutBody {
     timeout_ms: u64,
+}
+
+impl TimeoutBody {
+    /// The time, if it is one that a request may take.
+    pub(super) fn timeout(&self) -> Result<Duration, ApiError> {
+        if self.timeout_ms <= CONVERGE_MS_MAX {
+            return Ok(Duration::from_millis(self.timeout_ms));
+        }
+        let text = format!(
+            "timeout_ms is {}, at most {CONVERGE_MS_MAX} is allowed; ask again after",
+            self.timeout_ms
+        );
+        Err(ApiError::bad_request("timeout_too_long", text))
+    }
 }
 
 /// Whether a write minted anything.
@@ -208,15 +224,8 @@ async fn counter_reset(State(node): State<Node>, Body(body): Body<KeyBody>) -> A
     Ok(Json(Changed { changed }))
 }
 
-async fn converge(State(node): State<Node>, Body(body): Body<ConvergeBody>) -> Answer<ConvergeReport> {
-    if body.timeout_ms > CONVERGE_MS_MAX {
-        let text = format!(
-            "timeout_ms is {}, at most {CONVERGE_MS_MAX} is allowed; ask again after",
-            body.timeout_ms
-        );
-        return Err(ApiError::bad_request("timeout_too_long", text));
-    }
-    Ok(Json(node.converge(Duration::from_millis(body.timeout_ms)).await?))
+async fn converge(State(node): State<Node>, Body(body): Body<TimeoutBody>) -> Answer<ConvergeReport> {
+    Ok(Json(node.converge(body.timeout()?).await?))
 }
 
 async fn no_such_route(uri: Uri) -> ApiError {

@@ -1,0 +1,107 @@
+//! The routes for looking at several nodes at once: surveys, the convergence of a cluster, and the pages that
+//! a comparison of two nodes reads.
+//!
+//! Paths of cells are hex here: they are any bytes, and their order is that of the bytes.
+
+use axum::extract::State;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+
+use super::reply::{ApiError, Body, Params};
+use super::routes::{Answer, NoParams, TimeoutBody};
+use crate::converge::cluster::ClusterReport;
+use crate::inspect::compare::{
+    self, CellPage, HASHED_MAX, Knowledge, ObjectName, ObjectPage, RangeDigest, Stretch,
+};
+use crate::node::Node;
+use crate::survey::SurveyReport;
+
+pub(super) fn routes() -> Router<Node> {
+    Router::new()
+        .route("/v1/survey", post(survey))
+        .route("/v1/converge/cluster", post(converge_cluster))
+        .route("/v1/knowledge", get(knowledge))
+        .route("/v1/compare/objects", get(objects))
+        .route("/v1/compare/range", get(range))
+        .route("/v1/compare/cells", get(cells))
+}
+
+/// Names the object behind which a page begins; neither for the first page.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AfterParams {
+    key: Option<String>,
+    tag: Option<u8>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StretchParams {
+    key: String,
+    tag: u8,
+    /// Hex; the stretch begins behind this path.
+    after: Option<String>,
+    /// Hex; the stretch ends with this path.
+    until: Option<String>,
+    /// Most cells to hash, for a range.
+    cells: Option<u64>,
+}
+
+impl StretchParams {
+    fn read(self) -> Result<(ObjectName, Stretch, u64), ApiError> {
+        let path = |text: Option<String>| text.map(|text| from_hex(&text)).transpose();
+        let stretch = Stretch { after: path(self.after)?, until: path(self.until)? };
+        Ok((ObjectName { key: self.key, tag: self.tag }, stretch, self.cells.unwrap_or(HASHED_MAX)))
+    }
+}
+
+fn from_hex(text: &str) -> Result<Vec<u8>, ApiError> {
+    let digits: Option<Vec<u32>> = text.chars().map(|digit| digit.to_digit(16)).collect();
+    let pairs = digits.filter(|digits| digits.len() % 2 == 0);
+    let byte = |pair: &[u32]| u8::try_from(pair[0] << 4 | pair[1]).expect("two hex digits are a byte");
+    pairs.map(|digits| digits.chunks_exact(2).map(byte).collect()).ok_or_else(|| {
+        ApiError::bad_request("bad_query", "a path is an even number of hex digits; correct after or until")
+    })
+}
+
+async fn survey(State(node): State<Node>, Body(body): Body<TimeoutBody>) -> Answer<SurveyReport> {
+    Ok(Json(node.survey(body.timeout()?).await?))
+}
+
+async fn converge_cluster(State(node): State<Node>, Body(body): Body<TimeoutBody>) -> Answer<ClusterReport> {
+    Ok(Json(node.converge_cluster(body.timeout()?).await?))
+}
+
+async fn knowledge(State(node): State<Node>, _: Params<NoParams>) -> Json<Knowledge> {
+    Json(node.knowledge())
+}
+
+async fn objects(State(node): State<Node>, Params(query): Params<AfterParams>) -> Json<ObjectPage> {
+    let after = query.key.map(|key| ObjectName { key, tag: query.tag.unwrap_or(0) });
+    Json(compare::objects(node.shared(), after.as_ref()))
+}
+
+async fn range(State(node): State<Node>, Params(query): Params<StretchParams>) -> Answer<RangeDigest> {
+    let (name, stretch, cells) = query.read()?;
+    Ok(Json(compare::range(node.shared(), &name, &stretch, cells)))
+}
+
+async fn cells(State(node): State<Node>, Params(query): Params<StretchParams>) -> Answer<CellPage> {
+    let (name, stretch, _) = query.read()?;
+    Ok(Json(compare::cells(node.shared(), &name, &stretch)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_read_from_hex_and_nothing_else() {
+        assert_eq!(from_hex("00ffA1").ok(), Some(vec![0, 255, 0xa1]));
+        assert_eq!(from_hex("").ok(), Some(vec![]));
+        for wrong in ["0", "0x", "g0", "é1", "+1"] {
+            assert!(from_hex(wrong).is_err(), "{wrong}");
+        }
+    }
+}
