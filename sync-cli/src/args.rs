@@ -15,15 +15,15 @@ use crate::failure::Failure;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  failed; one line on standard error says what to do
+  1  failed; one line on standard error says what to do. diff: the nodes differ
   2  the command line is wrong, nothing was tried
-  3  not converged in time (converge); the line names the peers";
+  3  not converged in time, or not all peers told (converge); the line names the peers";
 
 /// State that is the same on every node: run a node, look at it, change it.
 #[derive(Debug, Parser)]
 #[command(name = "sync-cli", version, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
-    /// Print one JSON value instead of text.
+    /// Print one JSON value instead of text; `diff` prints one a line.
     #[arg(long, global = true)]
     pub(crate) json: bool,
     #[command(subcommand)]
@@ -73,11 +73,25 @@ pub(crate) enum Command {
     /// Exchange with every peer now and wait until all hold what this node holds.
     #[command(after_help = EXIT_CODES)]
     Converge {
+        /// Only tell what would move between this node and each peer, and in which direction.
+        #[arg(long, conflicts_with = "all")]
+        dry_run: bool,
+        /// Wait until every node linked with this one holds what any of them holds.
+        #[arg(long)]
+        all: bool,
         /// Seconds to wait.
         #[arg(long, default_value_t = 30, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=600))]
         timeout: u64,
         #[command(flatten)]
         target: Target,
+    },
+    /// Tell what two running nodes hold differently, and whether events that one lacks explain it.
+    #[command(after_help = EXIT_CODES)]
+    Diff {
+        /// The local socket of a node, or a directory with its sync.sock.
+        a: PathBuf,
+        /// That of the other.
+        b: PathBuf,
     },
 }
 
@@ -305,6 +319,8 @@ mod tests {
             ("sync-cli demo --bogus", "--bogus"),
             ("sync-cli fly", "fly"),
             ("sync-cli converge --timeout 0", "0"),
+            ("sync-cli converge --all --dry-run", "--dry-run"),
+            ("sync-cli diff a.sock", "<B>"),
         ] {
             let text = usage(line);
             assert!(text.contains(named), "{line}: {text}");

@@ -10,6 +10,8 @@ pub(crate) enum Failure {
     Failed(String),
     /// The command line or a value in it is wrong, nothing was tried: exit code 2.
     Usage(String),
+    /// `diff` found that the nodes differ; the text counts what: exit code 1.
+    Different(String),
     /// `converge` ran out of time; the text names each peer that lacks something: exit code 3.
     NotConverged(String),
 }
@@ -18,7 +20,7 @@ impl Failure {
     /// The process's exit code. Documented in `--help` and the README; scripts depend on it.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Failed(_) => ExitCode::from(1),
+            Self::Failed(_) | Self::Different(_) => ExitCode::from(1),
             Self::Usage(_) => ExitCode::from(2),
             Self::NotConverged(_) => ExitCode::from(3),
         }
@@ -33,7 +35,9 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed(text) | Self::Usage(text) | Self::NotConverged(text) => f.write_str(text),
+            Self::Failed(text) | Self::Usage(text) | Self::Different(text) | Self::NotConverged(text) => {
+                f.write_str(text)
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 mod certs;
 mod converge;
 mod data;
+mod diff;
 mod look;
 mod run;
 
@@ -31,9 +32,15 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
             on_this_thread(look::inspect(&client(&target), key.as_deref(), json))
         }
         Command::Peers { target } => on_this_thread(look::peers(&client(&target), json)),
-        Command::Converge { timeout, target } => {
-            on_this_thread(converge::converge(&client(&target), timeout, json))
-        }
+        Command::Converge { dry_run, all, timeout, target } => on_this_thread(async move {
+            let node = client(&target);
+            match (dry_run, all) {
+                (true, _) => converge::dry_run(&node, timeout, json).await,
+                (false, true) => converge::all(&node, timeout, json).await,
+                (false, false) => converge::converge(&node, timeout, json).await,
+            }
+        }),
+        Command::Diff { a, b } => on_this_thread(diff::diff(&a, &b, json)),
     }
 }
 
