@@ -88,6 +88,7 @@ impl Shrinker {
             (|bounds| bounds.crdts_max = None) as fn(&mut Bounds),
             |bounds| (bounds.store_bytes_max, bounds.store_bytes_ceiling) = (None, None),
             |bounds| bounds.message_bytes_max = None,
+            |bounds| bounds.pinned_bytes_max = None,
             |bounds| bounds.log_entries_max = None,
             |bounds| bounds.records_max = None,
             |bounds| bounds.outbox_frames_max = None,

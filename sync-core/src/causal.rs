@@ -161,6 +161,65 @@ impl DotSet {
         rest
     }
 
+    /// The dots of this set that `other` does not name.
+    pub fn minus(&self, other: &Self) -> Self {
+        let mut rest = Self::default();
+        for (replica, interval) in self.intervals() {
+            let mut first = interval.first;
+            for taken in other.overlapping(replica, interval) {
+                if taken.first > first {
+                    rest.insert_range(replica, first, taken.first - 1);
+                }
+                first = taken.last + 1;
+            }
+            rest.insert_range(replica, first, interval.last);
+        }
+        rest
+    }
+
+    /// The dots that both sets name.
+    pub fn intersection(&self, other: &Self) -> Self {
+        let mut both = Self::default();
+        for (replica, interval) in self.intervals() {
+            for theirs in other.overlapping(replica, interval) {
+                let (first, last) = (interval.first.max(theirs.first), interval.last.min(theirs.last));
+                both.insert_range(replica, first, last);
+            }
+        }
+        both
+    }
+
+    /// The intervals of `replica` that share a dot with `interval`.
+    fn overlapping(&self, replica: ReplicaId, interval: Interval) -> impl Iterator<Item = Interval> + '_ {
+        let intervals = self.0.get(&replica).map_or(&[][..], Vec::as_slice);
+        let start = intervals.partition_point(|theirs| theirs.last < interval.first);
+        intervals[start..].iter().take_while(move |theirs| theirs.first <= interval.last).copied()
+    }
+
+    /// This set and what lies between two of its neighbouring intervals, where `other` names nothing there.
+    pub fn bridged(&self, other: &Self) -> Self {
+        let mut bridged = Self::default();
+        for (replica, intervals) in self.columns() {
+            let mut before: Option<Interval> = None;
+            for interval in intervals {
+                let gap = before.map(|before| Interval { first: before.last + 1, last: interval.first - 1 });
+                let gap = gap.filter(|gap| other.overlapping(replica, *gap).next().is_none());
+                bridged.insert_range(replica, gap.map_or(interval.first, |gap| gap.first), interval.last);
+                before = Some(*interval);
+            }
+        }
+        bridged
+    }
+
+    /// The first `count` intervals.
+    pub fn first_intervals(&self, count: usize) -> Self {
+        let mut some = Self::default();
+        for (replica, interval) in self.intervals().take(count) {
+            some.insert_range(replica, interval.first, interval.last);
+        }
+        some
+    }
+
     /// Takes `dot` out; true if it was there.
     pub fn remove(&mut self, dot: Dot) -> bool {
         let Some(intervals) = self.0.get_mut(&dot.replica) else { return false };
@@ -217,14 +276,10 @@ impl DotSet {
     /// Number of dots that are also in `other`, saturating.
     pub fn overlap(&self, other: &Self) -> u64 {
         let mut shared = 0u64;
-        for (replica, intervals) in self.columns() {
-            let theirs = other.0.get(&replica).map_or(&[][..], Vec::as_slice);
-            for ours in intervals {
-                let start = theirs.partition_point(|interval| interval.last < ours.first);
-                for interval in theirs[start..].iter().take_while(|interval| interval.first <= ours.last) {
-                    let (first, last) = (ours.first.max(interval.first), ours.last.min(interval.last));
-                    shared = shared.saturating_add(last - first + 1);
-                }
+        for (replica, ours) in self.intervals() {
+            for theirs in other.overlapping(replica, ours) {
+                let (first, last) = (ours.first.max(theirs.first), ours.last.min(theirs.last));
+                shared = shared.saturating_add(last - first + 1);
             }
         }
         shared
@@ -273,14 +328,28 @@ mod tests {
                 assert_eq!(set, plain.iter().copied().collect::<DotSet>(), "the form is canonical");
                 assert_eq!(set.len(), plain.len() as u64);
                 let window: DotSet = (3..8).map(|seq| Dot::new(replica(0), seq)).collect();
-                let inside = plain.iter().filter(|dot| window.contains(**dot)).count();
-                assert_eq!(set.overlap(&window), inside as u64);
+                let inside: BTreeSet<Dot> =
+                    plain.iter().copied().filter(|dot| window.contains(*dot)).collect();
+                assert_eq!(set.overlap(&window), inside.len() as u64);
+                assert_eq!(set.intersection(&window), inside.iter().copied().collect::<DotSet>());
+                assert_eq!(set.minus(&window), plain.difference(&inside).copied().collect::<DotSet>());
                 assert!((1..12).all(|seq| {
                     let dot = Dot::new(replica(0), seq);
                     set.contains(dot) == plain.contains(&dot)
                 }));
             }
         }
+    }
+
+    #[test]
+    fn gaps_are_bridged_only_where_the_other_set_names_nothing() {
+        let set: DotSet = [1, 2, 5, 9].map(|seq| Dot::new(replica(1), seq)).into_iter().collect();
+        let mut bridged = DotSet::default();
+        bridged.insert_range(replica(1), 1, 5);
+        bridged.insert(Dot::new(replica(1), 9));
+        let other = [2, 7].map(|seq| Dot::new(replica(1), seq)).into_iter().collect();
+        assert_eq!(set.bridged(&other), bridged);
+        assert_eq!(set.first_intervals(1).len(), 2);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub struct Version(pub u8);
 impl Version {
     /// Contexts and answers travel whole.
     pub const WHOLE: Self = Self(1);
-    /// Contexts travel as differences, live dots as sketches.
+    /// Contexts travel as differences, live dots as sketches, large answers as a skeleton and payloads.
     pub const DIFFERENCES: Self = Self(2);
 }
 

@@ -31,6 +31,7 @@ pub mod dictionary;
 pub mod error;
 pub mod fragment;
 pub mod id;
+mod large;
 pub mod limits;
 pub mod merkle;
 pub mod message;

@@ -42,13 +42,18 @@ pub struct Limits {
     /// 100, the product's figure.
     pub peers_max: usize,
     /// Longest frame, in bytes. Longer is refused before it is read; a push that would exceed it is not
-    /// built (the peer is `Behind`), and an answer that would exceed it travels in parts. Default 1 MB,
+    /// built (the peer is `Behind`), and an answer that would exceed it travels as a large one. Default 1 MB,
     /// the product's figure.
     pub message_bytes_max: usize,
-    /// Most bytes of one answer that arrives in parts. An answer announced longer is refused; the pull
-    /// is tried again at the next round. One peer's answer is staged at a time, so this bounds staging
-    /// for the node. Default 256 MiB, above [`Self::store_bytes_ceiling`].
+    /// Most bytes of one answer that arrives in parts, and most accounted bytes of the items staged for a
+    /// large one. What is longer is refused and what is staged dropped; the pull is tried again at the next
+    /// round. One peer's answer is staged at a time, so this bounds staging for the node. Default 256
+    /// MiB, above [`Self::store_bytes_ceiling`].
     pub staging_bytes_max: usize,
+    /// Most accounted bytes of items kept for the large answers under way in a namespace because they were
+    /// ended before they were sent. Beyond it the answers that need them are called off, and who asked pulls
+    /// again with what it has. Default 16 MiB (DESIGN section 3).
+    pub pinned_bytes_max: u64,
     /// Most entries of the status log. When full the oldest goes; a peer whose cursor pointed there is
     /// `Behind` and catches up by a session: nothing is lost, one round trip more. Default 65,536: a
     /// guess.
@@ -99,6 +104,7 @@ impl Default for Limits {
             peers_max: 100,
             message_bytes_max: 1_000_000,
             staging_bytes_max: 256 << 20,
+            pinned_bytes_max: 16 << 20,
             log_entries_max: 65_536,
             log_intervals_max: 1 << 20,
             records_max: 65_536,

@@ -14,8 +14,8 @@ use crate::codec::{Reader, ReplicaTable, Writer};
 use crate::dictionary::{Base, BaseId, Dictionary, Names, RouteTag, Version, Versions};
 use crate::error::FrameError;
 use crate::fragment::{
-    Fragment, changed, read_columns, read_context, read_dots, read_symbols, write_columns, write_context,
-    write_dots, write_symbols,
+    CellPart, Fragment, changed, read_columns, read_context, read_dots, read_items, read_symbols,
+    write_columns, write_context, write_dots, write_items, write_symbols,
 };
 use crate::id::{NodeId, ReplicaId, StateId};
 use crate::limits::Limits;
@@ -118,6 +118,9 @@ pub struct Pull {
     pub horizon: WallMillis,
     /// True if the answer shall list all live dots: no sketch of them could be read.
     pub listing: bool,
+    /// Dots whose items the sender has staged, or that it knows to be dead at the receiver: a large answer need
+    /// not carry them. Not said in version 1.
+    pub have: DotSet,
 }
 
 /// Answers a pull: what its context lacked, of one snapshot.
@@ -132,12 +135,46 @@ pub struct Give {
     pub fragment: Fragment,
 }
 
-/// A slice of a `Give` too long for one frame. All parts are cut from one encoded snapshot.
+/// The first frame of a large answer: all of one snapshot but the items, which follow in [`Payloads`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skeleton {
+    /// Tells large answers apart; counted by the sender.
+    pub answer: u64,
+    /// The sender's log head at that snapshot.
+    pub head: u64,
+    /// The Merkle root at that snapshot, as in [`Give`].
+    pub root: Fingerprint,
+    /// Which of the fragment's dots are live.
+    pub live: DotSet,
+    /// What the receiver lacked, without items. Its cells are those that the items do not tell.
+    pub fragment: Fragment,
+}
+
+/// Items of a large answer. Each frame is read alone; in which order they come does not matter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payloads {
+    /// The answer's number.
+    pub answer: u64,
+    /// True if the sender could not keep an item that was ended before it was sent: this answer will not be
+    /// completed, and the receiver pulls again.
+    pub gone: bool,
+    /// Live items, by cell.
+    pub cells: Vec<CellPart>,
+}
+
+impl Payloads {
+    /// Number of items carried.
+    pub fn item_count(&self) -> usize {
+        self.cells.iter().map(|part| part.items.len()).sum()
+    }
+}
+
+/// A slice of a `Give` or `Skeleton` too long for one frame. All parts are cut from one encoded snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
     /// Tells the parts of one answer from those of another; counted by the sender.
     pub answer: u64,
-    /// Bytes of the whole encoded `Give` frame.
+    /// Bytes of the whole encoded frame.
     pub total: u64,
     /// Where this slice begins.
     pub at: u64,
@@ -206,12 +243,16 @@ pub enum Frame {
     Pull(Route, Pull),
     /// Repairs.
     Give(Route, Give),
-    /// Repairs, in parts.
+    /// Slices of a frame that repairs.
     Part(Route, Part),
     /// Asks what a repair would carry. From version 2 on.
     Survey(Route, Survey),
     /// Tells it. From version 2 on.
     Quote(Route, Box<Quote>),
+    /// Begins a large repair.
+    Skeleton(Route, Box<Skeleton>),
+    /// Goes on with a large repair.
+    Payloads(Route, Payloads),
     /// Asks for more of a sketch.
     More(Route, More),
     /// More of a sketch.
@@ -235,6 +276,8 @@ const GIVE: u8 = 6;
 const PART: u8 = 7;
 const SURVEY: u8 = 8;
 const QUOTE: u8 = 9;
+const SKELETON: u8 = 10;
+const PAYLOADS: u8 = 11;
 const MORE: u8 = 13;
 const SYMBOLS: u8 = 14;
 const NODES: u8 = 15;
@@ -244,6 +287,10 @@ const INSPECTED: u8 = 18;
 
 /// Bytes of a [`Part`] frame besides its slice, at most.
 pub(crate) const PART_OVERHEAD: usize = 2 + 8 + 10 + 10 + 10 + 10 + 10;
+
+/// Bytes of a [`Payloads`] frame besides its replicas and items, at most: the frame's head and route, number,
+/// flags, five counts.
+pub(crate) const PAYLOADS_OVERHEAD: usize = 2 + 8 + 10 + 10 + 1 + 5 * 4;
 
 impl Frame {
     /// The frame's bytes. [`Hello`] is the same in every version, so that any two nodes can agree on one.
@@ -280,10 +327,17 @@ impl Frame {
                 out.varint(pull.horizon.0);
                 out.byte(u8::from(pull.listing));
                 let names = write_names(route, dialect, &mut out);
-                let ids: BTreeSet<ReplicaId> = changed(&pull.context, &names).map(|(id, _)| id).collect();
+                let mut ids: BTreeSet<ReplicaId> = changed(&pull.context, &names).map(|(id, _)| id).collect();
+                let says_have = !pull.have.is_empty() && dialect.version >= Version::DIFFERENCES;
+                if says_have {
+                    ids.extend(pull.have.columns().map(|(id, _)| id));
+                }
                 let table = ReplicaTable::new(ids);
                 table.write(&names, &mut out);
                 write_context(&pull.context, &table, &names, &mut out);
+                if says_have {
+                    write_dots(&pull.have, &table, &names, &mut out);
+                }
             }
             Self::Give(route, give) => {
                 write_route(GIVE, route, &mut out);
@@ -337,6 +391,20 @@ impl Frame {
                 write_route(QUOTE, route, &mut out);
                 survey::write_quote(quote, &Names::new(route, dialect.base.clone()), &mut out);
             }
+            Self::Skeleton(route, skeleton) => {
+                write_route(SKELETON, route, &mut out);
+                out.varint(skeleton.answer);
+                out.varint(skeleton.head);
+                out.fixed(&skeleton.root.0);
+                let names = write_names(route, dialect, &mut out);
+                skeleton.fragment.write_skeleton(&skeleton.live, &names, &mut out);
+            }
+            Self::Payloads(route, payloads) => {
+                write_route(PAYLOADS, route, &mut out);
+                out.varint(payloads.answer);
+                out.byte(u8::from(payloads.gone));
+                write_items(&payloads.cells, &Names::new(route, None), &mut out);
+            }
         }
         out.finish()
     }
@@ -374,12 +442,13 @@ impl Frame {
             return Err(FrameError::Version { version, ours });
         }
         let input = &mut input;
+        let large = version >= Version::DIFFERENCES.0;
         let frame = if kind == HELLO {
             Self::Hello(read_hello(input)?)
         } else if (ROOT..=PART).contains(&kind) || is_newer(kind, version) {
             let route = dictionary.read_route(input)?;
             let names = |input: &mut Reader<'_>| {
-                dictionary.read_base(&route, kind == GIVE, input).and_then(|names| {
+                dictionary.read_base(&route, matches!(kind, GIVE | SKELETON), input).and_then(|names| {
                     let whole = names.base.is_none() || version >= Version::DIFFERENCES.0;
                     if whole { Ok(names) } else { Err(FrameError::Field { field: "base", value: 1 }) }
                 })
@@ -410,7 +479,14 @@ impl Frame {
                     let names = names(input)?;
                     let table = ReplicaTable::read(&names, input)?;
                     let context = read_context(&table, &names, input)?;
-                    Self::Pull(route, Pull { context, horizon, listing })
+                    let mut have = DotSet::default();
+                    if large && input.remaining() > 0 {
+                        have = read_dots("have", &table, &names, input)?;
+                        if have.is_empty() {
+                            return Err(FrameError::Count { field: "have", count: 0, max: 0 });
+                        }
+                    }
+                    Self::Pull(route, Pull { context, horizon, listing, have })
                 }
                 GIVE => {
                     let head = input.varint("head")?;
@@ -445,6 +521,20 @@ impl Frame {
                 }
                 SURVEY => Self::Survey(route, survey::read_survey(input, names)?),
                 QUOTE => Self::Quote(route, Box::new(survey::read_quote(input, names)?)),
+                SKELETON => {
+                    let answer = input.varint("answer")?;
+                    let head = input.varint("head")?;
+                    let root = Fingerprint(input.fixed("root")?);
+                    let names = names(input)?;
+                    let (fragment, live) = Fragment::read_skeleton(input, &names, limits)?;
+                    Self::Skeleton(route, Box::new(Skeleton { answer, head, root, live, fragment }))
+                }
+                PAYLOADS => {
+                    let answer = input.varint("answer")?;
+                    let gone = read_flags("payload flags", 1, input)? == 1;
+                    let cells = read_items(input, &Names::new(&route, None), limits)?;
+                    Self::Payloads(route, Payloads { answer, gone, cells })
+                }
                 _ => {
                     let answer = input.varint("answer")?;
                     let total = input.varint("total")?;
@@ -472,6 +562,8 @@ impl Frame {
             PART => "Part",
             SURVEY => "Survey",
             QUOTE => "Quote",
+            SKELETON => "Skeleton",
+            PAYLOADS => "Payloads",
             MORE => "More",
             SYMBOLS => "Symbols",
             NODES => "Nodes",
@@ -504,13 +596,15 @@ impl Frame {
             Self::NodesFound(..) => NODES_FOUND,
             Self::Inspect(..) => INSPECT,
             Self::Inspected(..) => INSPECTED,
+            Self::Skeleton(..) => SKELETON,
+            Self::Payloads(..) => PAYLOADS,
         }
     }
 }
 
 /// True if `kind` is none of version 1 and `version` has it.
 fn is_newer(kind: u8, version: u8) -> bool {
-    ((SURVEY..=QUOTE).contains(&kind) || (MORE..=INSPECTED).contains(&kind))
+    ((SURVEY..=PAYLOADS).contains(&kind) || (MORE..=INSPECTED).contains(&kind))
         && version >= Version::DIFFERENCES.0
 }
 

@@ -187,6 +187,18 @@ mutants! {
     PushNotRepeated = "rules of transport: sent falls back when an ack is overdue",
     /// A root that needs no answer is answered.
     RootsAnswerRoots = "silence at rest: one root round a peer per interval",
+    /// What is staged is used although the new skeleton says that it is dead.
+    StagedDeadUsed = "large fragments: a new skeleton says which staged items are live",
+    /// A large answer is joined when half of its items are there.
+    LargeJoinedEarly = "large fragments: applied all at once",
+    /// A large answer that is called off is joined with what has come of it.
+    GoneJoined = "large fragments: beyond what may be pinned the answer is Gone",
+    /// Of a cell whose item was pinned, the item that stands there now is sent under the pinned one's dot.
+    PinnedReadLive = "large fragments: items are of the skeleton's snapshot",
+    /// A large answer leaves out what the peer had staged before, in another life too.
+    HaveOfAnotherLife = "large fragments: have is what the asker has staged now",
+    /// A second skeleton brings a new head, and what is joined is the first one.
+    HeadOfLaterSkeleton = "large fragments: a skeleton is of one snapshot, its head too",
     /// Slices of two answers are staged together.
     PartsMixed = "rules of transport: all parts of one snapshot",
     /// The durable inbound cursor is one step ahead of the durable state.

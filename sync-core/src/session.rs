@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use crate::causal::CausalContext;
+use crate::causal::{CausalContext, DotSet};
 use crate::limits::Limits;
 use crate::merkle::sketch::Symbol;
 use crate::message::{Give, Part};
@@ -33,7 +33,7 @@ pub struct Session {
     /// A pull is unanswered until then; each part that arrives moves it.
     pull_until: Option<Timestamp>,
     /// The peer's latest pull, not yet answered.
-    pub give_due: Option<CausalContext>,
+    pub give_due: Option<Asked>,
     /// True if the peer's latest pull wants all live dots listed.
     pub listing_wanted: bool,
     /// The next pull wants all live dots listed.
@@ -46,8 +46,10 @@ pub struct Session {
     pub sketching: Option<Sketching>,
     /// More symbols of it are to be asked for.
     pub more_due: bool,
-    /// A long answer of which parts are still to be sent.
+    /// A long frame of which parts are still to be sent.
     pub giving: Option<Giving>,
+    /// The number of a large answer of which items are still to be sent; they go behind `giving`.
+    pub giving_items: Option<u64>,
     /// An answer of ours is not acknowledged yet.
     pub answered: bool,
     /// The outcome of the last exchange of roots.
@@ -57,14 +59,23 @@ pub struct Session {
     pub exchange: u64,
 }
 
-/// A long answer on its way out: one encoded snapshot, sent slice by slice.
+/// What a pull asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// What the asker knows.
+    pub context: CausalContext,
+    /// Dots whose items it does not need.
+    pub have: DotSet,
+}
+
+/// A long frame on its way out, sent slice by slice: an answer to a peer of version 1, or a long skeleton.
 ///
 /// Bounded by the size of the state; one a peer, dropped when the peer pulls again or disconnects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Giving {
     /// Counted per sender.
     pub answer: u64,
-    /// The encoded `Give`.
+    /// The encoded frame.
     pub bytes: Vec<u8>,
     /// Sent so far.
     pub at: usize,
@@ -202,7 +213,7 @@ impl Session {
     }
 }
 
-/// A long answer on its way in: staged until its last byte, then joined at once.
+/// A long frame on its way in: staged until its last byte.
 ///
 /// Bounded by [`Limits::staging_bytes_max`]; one a node, so a second long answer waits its turn.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -230,6 +230,9 @@ impl Driver {
             Event::SessionDone { peer, items, by, .. } => {
                 tracing::debug!(node, ?peer, items, ?by, "repaired by a session");
             }
+            Event::Bootstrap { peer, items, items_total, .. } => {
+                tracing::debug!(node, ?peer, items, items_total, "a large answer comes in");
+            }
             Event::FrameRefused { peer, error } => {
                 if let Some(silenced) = self.refusals.pass(Instant::now()) {
                     tracing::warn!(node, ?peer, %error, silenced, "a frame was refused whole; the state is as before");

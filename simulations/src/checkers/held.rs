@@ -34,6 +34,11 @@ fn shown(frame: &Frame, life: ReplicaId) -> u64 {
     match frame {
         Frame::Push(_, push) => push.fragment.dots.top(life),
         Frame::Give(_, give) => give.fragment.dots.top(life),
+        Frame::Skeleton(_, skeleton) => skeleton.fragment.dots.top(life),
+        Frame::Payloads(_, payloads) => {
+            let items = payloads.cells.iter().flat_map(|part| &part.items).map(|item| item.dot);
+            items.filter(|dot| dot.replica == life).map(|dot| dot.seq).max().unwrap_or(0)
+        }
         Frame::Ack(_, ack) => ack.known.get(life),
         Frame::Quote(_, quote) => quote.context.get(life),
         // A pull shows what its sender would like to be spared; nobody relies on it.

@@ -273,6 +273,8 @@ impl Letter {
             | Frame::Ack(..)
             | Frame::Give(..)
             | Frame::Part(..)
+            | Frame::Skeleton(..)
+            | Frame::Payloads(..)
             | Frame::Symbols(..)
             | Frame::NodesFound(..)
             | Frame::Inspected(..)
@@ -290,9 +292,11 @@ impl Letter {
 /// Among honest replicas without clones nothing may be refused and no alarm may sound.
 fn alarm(node: usize, event: &Event) -> Result<(), String> {
     match event {
-        Event::Changed { .. } | Event::PeerUp { .. } | Event::PeerDown { .. } | Event::SessionDone { .. } => {
-            Ok(())
-        }
+        Event::Changed { .. }
+        | Event::PeerUp { .. }
+        | Event::PeerDown { .. }
+        | Event::SessionDone { .. }
+        | Event::Bootstrap { .. } => Ok(()),
         Event::FrameRefused { .. }
         | Event::Degraded { .. }
         | Event::Fenced { .. }

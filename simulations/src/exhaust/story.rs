@@ -62,6 +62,10 @@ fn in_words(frame: &Frame) -> String {
         Frame::Ack(_, ack) => format!("Ack up to {:?}, knows {:?}", ack.hi, ack.known),
         Frame::Pull(_, pull) => format!("Pull, knows {:?}", pull.context),
         Frame::Give(_, give) => format!("Give up to {} of {:?}", give.head, give.fragment.dots),
+        Frame::Skeleton(_, skeleton) => {
+            format!("Skeleton up to {} of {:?}", skeleton.head, skeleton.fragment.dots)
+        }
+        Frame::Payloads(_, payloads) => format!("Payloads of {} items", payloads.item_count()),
         Frame::Hello(_)
         | Frame::Root(..)
         | Frame::Part(..)

@@ -38,6 +38,7 @@ pub fn draw(seed: u64) -> Scenario {
         faults: Vec::new(),
         turns: Vec::new(),
     };
+    draw_large(&mut fork(seed, "large answers"), &mut scenario);
     if random.random_bool(0.2) {
         scenario.rest_ms = 7 * scenario.periods.timing().sync_interval.as_millis() / 3;
     }
@@ -104,12 +105,12 @@ fn draw_clocks(random: &mut Random) -> Clocks {
 
 /// Small bounds make rare paths common: truncated logs and records, parts, refusals.
 fn draw_bounds(random: &mut Random, nodes: usize) -> Bounds {
-    // A pull carries a whole context, 18 bytes for each incarnation there ever was, and is never cut.
-    let least_frame = 250 + 90 * nodes;
+    let least_frame = least_frame(nodes);
     let mut bounds = Bounds {
         crdts_max: sometimes(random, 0.15, |random| random.random_range(2..=8)),
         store_bytes_max: sometimes(random, 0.2, |random| random.random_range(600..=4_000)),
         store_bytes_ceiling: None,
+        pinned_bytes_max: None,
         message_bytes_max: sometimes(random, 0.25, |random| least_frame + random.random_range(0..=1_200)),
         log_entries_max: sometimes(random, 0.35, |random| random.random_range(1..=20)),
         records_max: sometimes(random, 0.35, |random| random.random_range(0..=10)),
@@ -141,6 +142,27 @@ fn draw_overlay(seed: u64, bounds: Bounds) -> Bounds {
         overlay_degree: sometimes(&mut random, 0.5, |_| 2),
         ..bounds
     }
+}
+
+/// A pull carries a whole context, 18 bytes for each incarnation there ever was, and is never cut.
+fn least_frame(nodes: usize) -> usize {
+    250 + 90 * nodes
+}
+
+/// Sometimes, frames so small and values so long that most answers are large ones, sent while writes go on. Has
+/// a random stream of its own, so that all else of a seed stays what it was.
+fn draw_large(random: &mut Random, scenario: &mut Scenario) {
+    if !random.random_bool(0.15) {
+        return;
+    }
+    let Scenario { bounds, workload, network, nodes, .. } = scenario;
+    bounds.message_bytes_max = Some(least_frame(*nodes) + random.random_range(0..=200));
+    bounds.outbox_frames_max = Some(random.random_range(1..=3));
+    bounds.pinned_bytes_max = sometimes(random, 0.6, |random| random.random_range(0..=900));
+    network.window_bytes =
+        sometimes(random, 0.7, |random| random.random_range(500..=2_000)).unwrap_or(1 << 20);
+    workload.places = random.random_range(4..=24);
+    workload.value_bytes = random.random_range(20..=150);
 }
 
 /// Datagrams are lost without notice, so their periods must be short for healed nodes to agree in time;

@@ -103,6 +103,9 @@ pub struct Bounds {
     /// See [`Limits::message_bytes_max`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message_bytes_max: Option<usize>,
+    /// See [`Limits::pinned_bytes_max`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pinned_bytes_max: Option<u64>,
     /// See [`Limits::log_entries_max`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_entries_max: Option<usize>,
@@ -135,6 +138,7 @@ impl Bounds {
             store_bytes_max: self.store_bytes_max.unwrap_or(defaults.store_bytes_max),
             store_bytes_ceiling: self.store_bytes_ceiling.unwrap_or(defaults.store_bytes_ceiling),
             message_bytes_max: self.message_bytes_max.unwrap_or(defaults.message_bytes_max),
+            pinned_bytes_max: self.pinned_bytes_max.unwrap_or(defaults.pinned_bytes_max),
             log_entries_max: self.log_entries_max.unwrap_or(defaults.log_entries_max),
             records_max: self.records_max.unwrap_or(defaults.records_max),
             outbox_frames_max: self.outbox_frames_max.unwrap_or(defaults.outbox_frames_max),

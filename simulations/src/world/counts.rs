@@ -33,8 +33,12 @@ pub struct Counts {
     pub log_truncations: u64,
     /// Nodes whose records had been truncated in some column when their life or the run ended.
     pub record_truncations: u64,
-    /// Answers that went in parts.
-    pub parts: u64,
+    /// Answers too large for a frame that arrived, by their first frame.
+    pub large_answers: u64,
+    /// Pulls that went on from what was staged of one.
+    pub resumed: u64,
+    /// Large answers called off because more was ended than may be pinned.
+    pub called_off: u64,
     /// Fences: a node that found its own id ahead of itself.
     pub fences: u64,
     /// `Diverged` alarms.

@@ -120,6 +120,14 @@ fn detail(frame: &Frame) -> String {
         }
         Frame::Survey(_, survey) => format!("Survey, knows {} columns", survey.context.len()),
         Frame::Quote(_, quote) => format!("Quote {:?}, knows {} columns", quote.load, quote.context.len()),
+        Frame::Skeleton(_, skeleton) => {
+            let (dots, live) = (skeleton.fragment.dots.len(), skeleton.live.len());
+            format!("Skeleton {} of {dots} dots, {live} live, head {}", skeleton.answer, skeleton.head)
+        }
+        Frame::Payloads(_, payloads) => {
+            let gone = if payloads.gone { ", gone" } else { "" };
+            format!("Payloads {} of {} items{gone}", payloads.answer, payloads.item_count())
+        }
     }
 }
 

@@ -96,12 +96,14 @@ impl World {
                         let truncated = root.head > node.limits().log_entries_max as u64;
                         self.counts.log_truncations += u64::from(root.behind && truncated);
                     }
-                    Frame::Part(..) => self.counts.parts += 1,
+                    Frame::Skeleton(..) => self.counts.large_answers += 1,
+                    Frame::Part(_, part) => self.counts.large_answers += u64::from(part.at == 0),
+                    Frame::Pull(_, pull) => self.counts.resumed += u64::from(!pull.have.is_empty()),
+                    Frame::Payloads(_, payloads) => self.counts.called_off += u64::from(payloads.gone),
                     Frame::More(..) => self.counts.sketches_more += 1,
                     Frame::Hello(_)
                     | Frame::Push(..)
                     | Frame::Ack(..)
-                    | Frame::Pull(..)
                     | Frame::Give(..)
                     | Frame::Symbols(..)
                     | Frame::Nodes(..)

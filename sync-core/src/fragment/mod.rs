@@ -6,6 +6,7 @@
 //! claims the live dots of each cell it touches (T6), a fallback claims all live dots (T7).
 
 mod cells;
+mod large;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +19,8 @@ use crate::id::{Dot, ReplicaId};
 use crate::limits::Limits;
 use crate::merkle::sketch::{SYMBOLS_KEPT, Symbol};
 use crate::time::WallMillis;
+
+pub(crate) use large::{REPLICA_BYTES_MAX, item_bytes_max, read_items, write_items};
 
 /// Which cells an event touched by killing: full cell ids or one path range, never a hash.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -144,6 +147,11 @@ impl Fragment {
 
     /// Appends the fragment; [`Self::read`] reads it. `docs/protocol.md` has the fields.
     pub fn write(&self, names: &Names, out: &mut Writer) {
+        self.write_with(None, names, out);
+    }
+
+    /// [`Self::write`], and which of the dots are live where no item says it.
+    fn write_with(&self, live: Option<&DotSet>, names: &Names, out: &mut Writer) {
         let table = ReplicaTable::new(self.replicas(names));
         let words = Words { table: &table, names, dots: &self.dots };
         table.write(names, out);
@@ -182,11 +190,26 @@ impl Fragment {
         for (replica, seq) in &self.floors {
             table.write_pair(*replica, *seq, out);
         }
+        if let Some(live) = live {
+            words.write_listing(live, out);
+        }
     }
 
     /// Reads what [`Self::write`] wrote. Checks every rule that needs no store: canonical order, no dot
     /// named twice, no item, claim or record outside the dots.
     pub fn read(input: &mut Reader<'_>, names: &Names, limits: &Limits) -> Result<Self, FrameError> {
+        let (fragment, _) = Self::read_with(input, names, limits, |_| false)?;
+        fragment.check()?;
+        Ok(fragment)
+    }
+
+    /// Reads what [`Self::write_with`] wrote, with the live dots if `has_live`; unchecked.
+    fn read_with(
+        input: &mut Reader<'_>,
+        names: &Names,
+        limits: &Limits,
+        has_live: fn(&Claims) -> bool,
+    ) -> Result<(Self, DotSet), FrameError> {
         let table = ReplicaTable::read(names, input)?;
         let horizon = WallMillis(input.varint("horizon")?);
         let nothing = DotSet::default();
@@ -233,13 +256,22 @@ impl Fragment {
             }
             floors.push((replica, checked_seq("floors", seq)?));
         }
-        let fragment = Self { dots, cells, claims, records, floors, horizon };
-        fragment.check()?;
-        Ok(fragment)
+        let live = has_live(&claims).then(|| words.read_listing("live dots", input)).transpose()?;
+        Ok((Self { dots, cells, claims, records, floors, horizon }, live.unwrap_or_default()))
     }
 
     /// The rules of a fragment that need no store; see [`Self::read`].
     pub fn check(&self) -> Result<(), FrameError> {
+        let items = self.check_cells()?;
+        self.check_claims()?;
+        match &self.claims {
+            Claims::None | Claims::Cells { .. } | Claims::Sketch { .. } => Ok(()),
+            Claims::Whole { live, .. } => check_whole(&items, live, &self.dots),
+        }
+    }
+
+    /// No dot twice, no item or record outside the dots; gives back the dots of the items.
+    fn check_cells(&self) -> Result<BTreeSet<Dot>, FrameError> {
         let mut items = BTreeSet::new();
         for part in &self.cells {
             for item in &part.items {
@@ -258,6 +290,11 @@ impl Fragment {
         if let Some((dot, _)) = self.records.iter().find(|(dot, _)| !self.dots.contains(*dot)) {
             return Err(FrameError::OutsideDots { dot: *dot, field: "records" });
         }
+        Ok(items)
+    }
+
+    /// Nothing named or claimed beyond the sender's own context.
+    fn check_claims(&self) -> Result<(), FrameError> {
         let Some(context) = self.context() else { return Ok(()) };
         let unknown = |dots: &DotSet| dots.tops().find(|(replica, seq)| *seq > context.get(*replica));
         let outside = |(replica, seq), field| FrameError::OutsideDots { dot: Dot { replica, seq }, field };
@@ -276,7 +313,7 @@ impl Fragment {
             },
             Claims::Whole { live, .. } => match unknown(live) {
                 Some(top) => Err(outside(top, "live dots")),
-                None => check_whole(&items, live, &self.dots),
+                None => Ok(()),
             },
         }
     }

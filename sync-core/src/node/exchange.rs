@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use super::peer::{Link, Peer};
 use super::{Cause, DisconnectReason, Event, Node, Output, RepairedBy};
+use crate::cell::Hlc;
 use crate::dictionary::Base;
 use crate::error::FrameError;
 use crate::fragment::{Claims, Fragment};
 use crate::id::{Dot, NamespaceId, NodeId, ReplicaId};
 use crate::message::{Ack, Frame, Give, Hello, Part, Pull, Push, Root, Route};
 use crate::mutant::{self, Mutant};
-use crate::session::{Staged, Staging};
-use crate::store::{Joined, Learned};
+use crate::session::{Asked, Staged, Staging};
+use crate::store::{Joined, Learned, Store};
 use crate::time::{Now, WallMillis};
 
 impl Node {
@@ -73,6 +74,7 @@ impl Node {
         self.outputs.retain(|output| !matches!(output, Output::Send { to, .. } if *to == peer));
         self.staging.take_if(|(from, ..)| *from == peer);
         self.heal_without(peer);
+        self.close_all_inbound(peer);
         // Another pull may have waited for this one.
         self.fill_due = true;
         self.event(Event::PeerDown { peer });
@@ -121,6 +123,12 @@ impl Node {
                 self.routed(peer, route, |node| node.on_survey(peer, route, survey))
             }
             Frame::Quote(route, quote) => self.routed(peer, route, |node| node.on_quote(peer, route, *quote)),
+            Frame::Skeleton(route, skeleton) => {
+                self.routed(peer, route, |node| node.on_skeleton(now, peer, route, *skeleton))
+            }
+            Frame::Payloads(route, payloads) => {
+                self.routed(peer, route, |node| node.on_payloads(now, peer, route, payloads))
+            }
         };
         if let Err(error) = outcome {
             self.on_refused(peer, error);
@@ -157,7 +165,7 @@ impl Node {
         arm(self)
     }
 
-    fn peer_mut(&mut self, peer: NodeId) -> &mut Peer {
+    pub(super) fn peer_mut(&mut self, peer: NodeId) -> &mut Peer {
         self.peers.get_mut(&peer).expect("frames are taken in from connected peers only")
     }
 
@@ -237,6 +245,7 @@ impl Node {
             }
             self.staging.take_if(|(from, ..)| *from == peer);
             self.overlay.is_stale = true;
+            self.close_all_inbound(peer);
             self.event(Event::PeerUp { peer, incarnation });
         }
     }
@@ -248,9 +257,10 @@ impl Node {
 
     /// The pull to `peer` is over: what was staged of an answer to it will not be completed. Another pull
     /// may have waited for this one.
-    fn pull_over(&mut self, peer: NodeId, namespace: NamespaceId) {
+    pub(super) fn pull_over(&mut self, peer: NodeId, namespace: NamespaceId) {
         self.link_mut(peer, namespace).session.pull_done();
         self.staging.take_if(|(from, of, _)| (*from, *of) == (peer, namespace));
+        self.close_inbound(peer, namespace);
         self.fill_due = true;
     }
 
@@ -391,10 +401,10 @@ impl Node {
         self.with_bases(peer, route.namespace, |bases, _| bases.pulled(stated));
         let link = self.link_mut(peer, route.namespace);
         link.known.join(&pull.context);
-        link.session.give_due = Some(pull.context);
+        link.session.give_due = Some(Asked { context: pull.context, have: pull.have });
         link.session.listing_wanted = pull.listing;
         link.session.sketched = None;
-        link.session.giving = None;
+        (link.session.giving, link.session.giving_items) = (None, None);
         if covered {
             self.exchanged(peer, route.namespace);
         } else {
@@ -516,6 +526,9 @@ impl Node {
                     Frame::Give(inner, give) if Route { known: route.known, ..inner } == route => {
                         self.on_give(now, peer, route, &give)
                     }
+                    Frame::Skeleton(inner, skeleton) if Route { known: route.known, ..inner } == route => {
+                        self.on_skeleton(now, peer, route, *skeleton)
+                    }
                     Frame::Hello(_)
                     | Frame::Root(..)
                     | Frame::Push(..)
@@ -530,7 +543,9 @@ impl Node {
                     | Frame::Inspect(..)
                     | Frame::Inspected(..)
                     | Frame::Survey(..)
-                    | Frame::Quote(..) => Err(FrameError::Field { field: "parts of an answer", value: 0 }),
+                    | Frame::Quote(..)
+                    | Frame::Skeleton(..)
+                    | Frame::Payloads(..) => Err(FrameError::Field { field: "parts of an answer", value: 0 }),
                 }
             }
         }
@@ -545,14 +560,30 @@ impl Node {
         fragment: &Fragment,
         dead: BTreeSet<Dot>,
     ) -> Result<Joined, FrameError> {
+        let newest = fragment.cells.iter().flat_map(|part| &part.items).map(|item| item.hlc).max();
+        self.joining(now, peer, route, fragment.horizon, newest, |store, learned| {
+            store.join_judged(fragment, dead, learned)
+        })
+    }
+
+    /// What every join brings with it: the guard of the horizon before, clocks, counts and events after.
+    pub(super) fn joining(
+        &mut self,
+        now: Now,
+        peer: NodeId,
+        route: Route,
+        horizon: WallMillis,
+        newest: Option<Hlc>,
+        join: impl FnOnce(&mut Store, Learned) -> Result<Joined, FrameError>,
+    ) -> Result<Joined, FrameError> {
         let drift_ms = self.config.timing.drift_max.as_millis();
-        let ahead_ms = fragment.horizon.0.saturating_sub(now.wall.0);
+        let ahead_ms = horizon.0.saturating_sub(now.wall.0);
         if ahead_ms > drift_ms {
             return Err(FrameError::ClockAhead { ahead_ms, max_ms: drift_ms });
         }
         let learned = self.learned(route.namespace, Some(route.from));
         let space = self.spaces.get_mut(&route.namespace).expect("routed frames are of open namespaces");
-        let joined = match space.store.join_judged(fragment, dead, learned) {
+        let mut joined = match join(&mut space.store, learned) {
             Ok(joined) => joined,
             Err(FrameError::Ceiling { bytes, after, max }) => {
                 let namespace = route.namespace;
@@ -561,7 +592,6 @@ impl Node {
             }
             Err(error) => return Err(error),
         };
-        let newest = fragment.cells.iter().flat_map(|part| &part.items).map(|item| item.hlc).max();
         if let Some(newest) = newest {
             space.hlc = space.hlc.observe(newest, now.wall, drift_ms);
         }
@@ -571,7 +601,8 @@ impl Node {
         if joined.state_changed {
             self.step_on();
         }
-        self.changed(route.namespace, Cause::Remote { peer }, joined.cells.clone());
+        let cells = std::mem::take(&mut joined.cells);
+        self.changed(route.namespace, Cause::Remote { peer }, cells);
         Ok(joined)
     }
 

@@ -5,7 +5,7 @@
 
 use super::peer::{Link, Peer};
 use super::{Node, Output, PersistStep};
-use crate::causal::CausalContext;
+use crate::causal::{CausalContext, DotSet};
 use crate::dictionary::Version;
 use crate::id::{NamespaceId, NodeId};
 use crate::limits::{Limits, Timing};
@@ -39,6 +39,7 @@ impl Node {
     ///
     /// Looks at the peers that `touched` names; at all of them if there is something new to push.
     pub(super) fn fill(&mut self, now: Now, touched: Touched) {
+        self.close_answers();
         let heads = self.spaces.values().map(|space| space.store.log_head()).sum();
         let news = std::mem::replace(&mut self.filled, heads) != heads;
         self.settle_overlay(now);
@@ -57,6 +58,13 @@ impl Node {
             self.wake(now, peer);
             while self.has_room(peer) && self.build_next(now, peer) {}
         }
+        if std::mem::take(&mut self.fill_due) {
+            // A large answer was overdue and has given way to pulls that waited for it.
+            let up = |(node, peer): (&NodeId, &Peer)| peer.connected.then_some(*node);
+            for peer in self.peers.iter().filter_map(up).collect::<Vec<_>>() {
+                while self.has_room(peer) && self.build_next(now, peer) {}
+            }
+        }
         if self.step > self.asked {
             self.asked = self.step;
             self.outputs.push_back(Output::Persist { n: self.step });
@@ -71,7 +79,7 @@ impl Node {
     /// Turns deadlines that have passed into what is due.
     fn wake(&mut self, now: Now, peer: NodeId) {
         let (tell_delay, timeout) = (self.config.timing.tell_delay, self.config.timing.sync_timeout);
-        let Self { spaces, staging, peers, .. } = self;
+        let Self { spaces, staging, inbound, peers, fill_due, .. } = self;
         let state = peers.get_mut(&peer).expect("the caller took it from the map");
         if state.hello_at.is_some_and(|at| at <= now.mono) {
             state.hello_at = None;
@@ -81,6 +89,11 @@ impl Node {
         for (namespace, link) in &mut state.links {
             if link.session.wake(now.mono, timeout) {
                 staging.take_if(|(from, of, _)| (*from, *of) == (peer, *namespace));
+                if let Some(inbound) = inbound.as_mut().filter(|i| i.is_open() && i.is_from(peer, *namespace))
+                {
+                    inbound.close();
+                    *fill_due = true;
+                }
             }
             link.cursor.wake(now.mono);
             link.surveying.wake(now.mono);
@@ -122,6 +135,7 @@ impl Node {
                 || self.build_quote(now, peer, namespace)
                 || self.build_give(peer, namespace)
                 || self.build_part(peer, namespace)
+                || self.build_payloads(peer, namespace)
                 || self.build_sketch(peer, namespace)
                 || self.build_repair(now, peer, namespace)
         })
@@ -212,7 +226,8 @@ impl Node {
         let context = space.store.context().clone();
         let horizon = space.store.horizon();
         let listing = std::mem::take(&mut self.link(peer, namespace).session.listing_due);
-        let pull = Pull { context: context.clone(), horizon, listing };
+        let pull = Pull { context: context.clone(), horizon, listing, have: DotSet::default() };
+        let pull = self.with_have(peer, &route, pull, &self.dialect(peer, namespace));
         self.link(peer, namespace).told.join(&context);
         self.with_bases(peer, namespace, |bases, base| bases.asked(base));
         self.send(peer, namespace, &Frame::Pull(route, pull), Shows::Nothing);
@@ -223,10 +238,11 @@ impl Node {
     fn must_wait_with_pull(&self, peer: NodeId, namespace: NamespaceId) -> bool {
         let empty = self.spaces[&namespace].store.context().is_empty();
         let staging = self.staging.as_ref().is_some_and(|(from, ..)| *from != peer);
+        let inbound = self.inbound.as_ref().is_some_and(|i| i.is_open() && !i.is_from(peer, namespace));
         let pulling = |(node, other): (&NodeId, &super::Peer)| {
             *node != peer && other.links.get(&namespace).is_some_and(|link| link.session.is_pulling())
         };
-        staging || (empty && self.peers.iter().any(pulling))
+        staging || inbound || (empty && self.peers.iter().any(pulling))
     }
 
     fn build_give(&mut self, peer: NodeId, namespace: NamespaceId) -> bool {
@@ -234,19 +250,23 @@ impl Node {
         if self.is_unsound(namespace) {
             return false;
         }
+        let Some(asked) = self.link(peer, namespace).session.give_due.take() else { return false };
+        if self.wants_large(peer, namespace, &asked) {
+            self.open_answer(peer, namespace, &asked);
+            return true;
+        }
         let link = self.link(peer, namespace);
-        let Some(theirs) = link.session.give_due.take() else { return false };
         let (base, listing) = (link.bases.of_answer(), link.session.listing_wanted);
         let sketches = self.peers[&peer].version >= Version::DIFFERENCES && !listing;
         self.answers += 1;
         let (answer, prefer) = (self.answers, self.config.repair);
         let store = &mut self.spaces.get_mut(&namespace).expect("links are of open namespaces").store;
-        let by_sketch = if sketches { store.answer_by_sketch(&theirs, answer, prefer) } else { None };
+        let by_sketch = if sketches { store.answer_by_sketch(&asked.context, answer, prefer) } else { None };
         let sketched = by_sketch.is_some().then(|| {
             let (head, symbols) = (store.log_head(), store.sketch_snapshot());
             Sketched { answer, head, symbols }
         });
-        let fragment = by_sketch.unwrap_or_else(|| store.answer(&theirs));
+        let fragment = by_sketch.unwrap_or_else(|| store.answer(&asked.context));
         let (root, mut head) = (store.root(), store.log_head());
         if mutant::is(Mutant::GiveHeadAhead) {
             head += 1;
@@ -255,6 +275,10 @@ impl Node {
         let frame = Frame::Give(route, Give { head, root, fragment });
         let bytes = frame.encode(&Dialect { version: self.peers[&peer].version, base });
         let long = bytes.len() > self.config.limits.message_bytes_max;
+        if long && self.peers[&peer].version >= Version::DIFFERENCES {
+            self.open_answer(peer, namespace, &asked);
+            return true;
+        }
         self.link(peer, namespace).session.sketched = sketched;
         let state = self.peers.get_mut(&peer).expect("the caller took it from the map");
         state.stats.answers += 1;
@@ -360,7 +384,7 @@ impl Node {
         self.send_bytes(peer, bytes, shows);
     }
 
-    fn send_bytes(&mut self, peer: NodeId, bytes: Vec<u8>, shows: Shows) {
+    pub(super) fn send_bytes(&mut self, peer: NodeId, bytes: Vec<u8>, shows: Shows) {
         let state = self.peers.get_mut(&peer).expect("the caller took it from the map");
         state.outbox.built(bytes.len());
         state.stats.frames_sent += 1;

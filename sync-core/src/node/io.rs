@@ -188,6 +188,18 @@ pub enum Event {
         /// How what is dead was known.
         by: RepairedBy,
     },
+    /// A large answer comes in, a frame at a time. Nothing of it is visible before all of it is; then
+    /// [`Self::SessionDone`] follows. After a cut it goes on from the items that are staged.
+    Bootstrap {
+        /// From whom.
+        peer: NodeId,
+        /// The namespace.
+        namespace: NamespaceId,
+        /// Items staged.
+        items: u64,
+        /// Items in all, by what the peer says.
+        items_total: u64,
+    },
     /// A frame was refused whole; the state is as before.
     FrameRefused {
         /// Who sent it.

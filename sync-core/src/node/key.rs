@@ -95,11 +95,18 @@ impl Node {
         for (namespace, space) in &self.spaces {
             sink.hasher.update(&namespace.0);
             space_key(space, &mut sink);
+            for (answer, left, pinned, gone) in space.store.answers() {
+                // Numbers only grow: how far back one lies says which it is.
+                sink.number(self.answers - answer);
+                sink.dots(&left);
+                sink.dots(&pinned);
+                sink.flags(&[gone]);
+            }
         }
         sink.number(self.peers.len() as u64);
         for (node, peer) in &self.peers {
             sink.hasher.update(&node.0);
-            peer_key(peer, &mut sink);
+            peer_key(peer, self.answers, &mut sink);
         }
         for (step, to, bytes) in self.held.iter() {
             sink.number(step.0 - persisted);
@@ -116,6 +123,15 @@ impl Node {
         if let Some((from, namespace, staging)) = &self.staging {
             sink.hasher.update(&from.0).update(&namespace.0);
             sink.bytes(format!("{staging:?}").as_bytes());
+        }
+        sink.flags(&[self.inbound.is_some()]);
+        if let Some(inbound) = &self.inbound {
+            sink.hasher.update(&inbound.peer.0).update(&inbound.namespace.0).update(&inbound.of.0);
+            let (is_open, want, staged) = inbound.key();
+            sink.flags(&[is_open]);
+            sink.dots(want);
+            sink.dots(staged);
+            sink.bytes(format!("{:?}", inbound.skeleton).as_bytes());
         }
         let mut key = [0; 16];
         key.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
@@ -155,7 +171,7 @@ fn space_key(space: &Space, sink: &mut Sink<'_>) {
     }
 }
 
-fn peer_key(peer: &Peer, sink: &mut Sink<'_>) {
+fn peer_key(peer: &Peer, answers: u64, sink: &mut Sink<'_>) {
     let Peer {
         connected,
         incarnation,
@@ -171,6 +187,7 @@ fn peer_key(peer: &Peer, sink: &mut Sink<'_>) {
         outbox,
         stats: _,
         links,
+        had: _,
     } = peer;
     sink.flags(&[*connected, *introduced, hello_due.is_some(), hello_due.unwrap_or(false)]);
     sink.flags(&[*is_chosen, *has_chosen_us, *is_linked]);
@@ -180,11 +197,11 @@ fn peer_key(peer: &Peer, sink: &mut Sink<'_>) {
     sink.number(outbox.frames() as u64);
     for (namespace, link) in links {
         sink.hasher.update(&namespace.0);
-        link_key(link, sink);
+        link_key(link, answers, sink);
     }
 }
 
-fn link_key(link: &Link, sink: &mut Sink<'_>) {
+fn link_key(link: &Link, answers: u64, sink: &mut Sink<'_>) {
     let Link {
         cursor,
         session,
@@ -218,9 +235,11 @@ fn link_key(link: &Link, sink: &mut Sink<'_>) {
     sink.deadline(session.pull_until());
     sink.deadline(*tell_at);
     sink.flags(&[session.give_due.is_some()]);
-    if let Some(context) = &session.give_due {
-        sink.context(context);
+    if let Some(asked) = &session.give_due {
+        sink.context(&asked.context);
+        sink.dots(&asked.have);
     }
+    sink.option(session.giving_items.map(|answer| answers - answer));
     sink.option(session.giving.as_ref().map(|giving| giving.at as u64));
     sink.context(known);
     sink.context(told);

@@ -20,6 +20,7 @@ mod heal;
 mod image;
 mod io;
 mod key;
+mod large;
 mod overlay;
 mod peer;
 mod sketch;
@@ -34,6 +35,7 @@ use rand::{Rng, RngExt, SeedableRng};
 
 use crate::error::{FrameError, WriteError};
 use crate::id::{Dot, NamespaceId, NodeId, OwnerId, ReplicaId, StateId};
+use crate::large::Inbound;
 use crate::limits::Limits;
 use crate::merkle::Fingerprint;
 use crate::queue::Held;
@@ -77,9 +79,11 @@ pub struct Node {
     asked: PersistStep,
     /// The last step that is durable.
     persisted: PersistStep,
-    /// A long answer on its way in.
+    /// A long frame on its way in.
     staging: Option<(NodeId, NamespaceId, Staging)>,
-    /// Counts long answers out.
+    /// A large answer on its way in, or what is left of one.
+    inbound: Option<Inbound>,
+    /// Counts answers out.
     answers: u64,
     /// Counts exchanges after which all that a peer then knew was known here.
     exchanges: u64,
@@ -144,6 +148,7 @@ impl Node {
             asked: PersistStep::default(),
             persisted: PersistStep::default(),
             staging: None,
+            inbound: None,
             answers: 0,
             exchanges: 0,
             surveys: 0,
@@ -414,7 +419,7 @@ impl Node {
             peer.links.clear();
             peer.hello_due = peer.connected.then_some(true);
         }
-        self.staging = None;
+        (self.staging, self.inbound) = (None, None);
         self.fill_due = true;
         self.step_on();
         let (new, owner) = (self.replica, self.owner);

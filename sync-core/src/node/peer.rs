@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::causal::CausalContext;
+use crate::causal::{CausalContext, DotSet};
 use crate::dictionary::Version;
 use crate::id::{NamespaceId, ReplicaId};
 use crate::merkle::nodes::Question;
@@ -42,6 +42,8 @@ pub(crate) struct Peer {
     pub(crate) outbox: Outbox,
     pub(crate) stats: Stats,
     pub(crate) links: BTreeMap<NamespaceId, Link>,
+    /// What it ever had staged: only a planted bug heeds it.
+    pub(crate) had: DotSet,
 }
 
 impl Default for Peer {
@@ -62,6 +64,7 @@ impl Default for Peer {
             outbox: Outbox::default(),
             stats: Stats::default(),
             links: BTreeMap::new(),
+            had: DotSet::default(),
         }
     }
 }

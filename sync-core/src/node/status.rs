@@ -28,6 +28,12 @@ pub struct Stats {
     pub sketches: u64,
     /// Answers given to pulls.
     pub answers: u64,
+    /// Of these, how many were too large for a frame and went as skeleton and payloads.
+    pub large_answers: u64,
+    /// Frames of items of large answers built.
+    pub payload_frames: u64,
+    /// Items of large answers that were staged before a cut and not sent again.
+    pub items_resumed: u64,
     /// Items received that were new.
     pub items_new: u64,
     /// Items received that were known already.
@@ -51,6 +57,9 @@ impl AddAssign for Stats {
             fallbacks,
             sketches,
             answers,
+            large_answers,
+            payload_frames,
+            items_resumed,
             items_new,
             items_known,
             frames_stale,
@@ -66,6 +75,9 @@ impl AddAssign for Stats {
         self.fallbacks += fallbacks;
         self.sketches += sketches;
         self.answers += answers;
+        self.large_answers += large_answers;
+        self.payload_frames += payload_frames;
+        self.items_resumed += items_resumed;
         self.items_new += items_new;
         self.items_known += items_known;
         self.frames_stale += frames_stale;

@@ -20,7 +20,8 @@ use crate::time::WallMillis;
 pub struct Joined {
     /// Dots learned or killed: the log's entry.
     pub changed: DotSet,
-    /// Cells whose live items are others than before, ascending.
+    /// Cells whose live items are others than before, ascending. Of a large answer only those that lost
+    /// one, unless all were asked for.
     pub cells: Vec<(ObjectId, Path)>,
     /// Items that became live.
     pub items_new: u64,
@@ -41,13 +42,16 @@ pub struct Learned {
     pub from: Option<ReplicaId>,
 }
 
-/// A join that has passed every check: what will die and what will live.
-struct Plan<'a> {
-    dead: BTreeSet<Dot>,
-    fresh: Vec<(&'a CellId, &'a Item)>,
-    items_known: u64,
-    new: DotSet,
-    horizon: WallMillis,
+/// What a join will do but for the items themselves.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) dead: BTreeSet<Dot>,
+    /// Accounted bytes of the items that will live.
+    pub(super) grows: u64,
+    pub(super) items_new: u64,
+    pub(super) items_known: u64,
+    pub(super) new: DotSet,
+    pub(super) horizon: WallMillis,
 }
 
 impl Store {
@@ -74,17 +78,25 @@ impl Store {
         learned: Learned,
     ) -> Result<Joined, FrameError> {
         self.guard(fragment, learned)?;
-        let mut plan = self.plan(fragment);
+        let (mut plan, mut fresh) = self.plan(fragment);
+        if mutant::is(Mutant::CapRefusesJoins) && fresh.iter().any(|(cell, _)| self.is_beyond_cap(cell)) {
+            let bytes = self.bytes;
+            return Err(FrameError::Ceiling { bytes, after: bytes, max: bytes });
+        }
         plan.dead.extend(dead);
         match self.check_ceiling(&plan) {
-            Err(_) if mutant::is(Mutant::CeilingDropsItems) => plan.fresh.clear(),
+            Err(_) if mutant::is(Mutant::CeilingDropsItems) => {
+                fresh.clear();
+                plan.items_new = 0;
+            }
             checked => checked?,
         }
-        Ok(self.apply(fragment, plan, learned.from))
+        let fresh = fresh.into_iter().map(|(cell, item)| (cell.clone(), item.clone()));
+        Ok(self.apply(fragment, plan, fresh, learned.from, true))
     }
 
     /// Refuses own dots never minted here, and a fragment that would leave a gap in a column.
-    fn guard(&self, fragment: &Fragment, learned: Learned) -> Result<(), FrameError> {
+    pub(super) fn guard(&self, fragment: &Fragment, learned: Learned) -> Result<(), FrameError> {
         let known_of_us = fragment.context().map_or(0, |context| context.get(learned.own));
         let claimed = fragment.dots.top(learned.own).max(known_of_us);
         if claimed > learned.own_minted && !mutant::is(Mutant::NeverFenced) {
@@ -102,7 +114,7 @@ impl Store {
         Ok(())
     }
 
-    fn plan<'a>(&self, fragment: &'a Fragment) -> Plan<'a> {
+    fn plan<'a>(&self, fragment: &'a Fragment) -> (Plan, Vec<(&'a CellId, &'a Item)>) {
         let horizon = self.horizon.max(fragment.horizon);
         let mut dead: BTreeSet<Dot> = self.expired(horizon).collect();
         let items = || fragment.cells.iter().flat_map(|part| part.items.iter().map(move |item| (part, item)));
@@ -113,13 +125,36 @@ impl Store {
         if mutant::is(Mutant::RemovesKillConcurrent) {
             dead.extend(self.planted_kills(fragment, &named));
         }
-        match &fragment.claims {
+        if let Claims::Cells { context, .. } = &fragment.claims
+            && !mutant::is(Mutant::CellClaimsIgnored)
+        {
+            for part in &fragment.cells {
+                dead.extend(self.dead_in_cell(part, context));
+            }
+        }
+        self.judge_claims(&fragment.claims, &mut dead);
+        let (mut fresh, mut items_known, mut grows) = (Vec::new(), 0, 0);
+        for (part, item) in items() {
+            let revived = mutant::is(Mutant::DeadRevived) && !self.is_live(item.dot);
+            if self.context.contains(item.dot) && !revived {
+                items_known += 1;
+            } else if self.planted_drop(&part.cell, item) {
+                // A planted bug refuses single items inside the join.
+            } else if !item.is_expired(horizon) {
+                grows += Self::item_bytes(&part.cell, item);
+                fresh.push((&part.cell, item));
+            }
+        }
+        let (items_new, new) = (fresh.len() as u64, fragment.dots.minus_context(&self.context));
+        (Plan { dead, grows, items_new, items_known, new, horizon }, fresh)
+    }
+
+    /// Adds to `dead` what claims beyond single cells say: ranges and the fallback.
+    pub(super) fn judge_claims(&self, claims: &Claims, dead: &mut BTreeSet<Dot>) {
+        match claims {
             Claims::None | Claims::Sketch { .. } => {}
             Claims::Cells { .. } if mutant::is(Mutant::CellClaimsIgnored) => {}
             Claims::Cells { context, ranges } => {
-                for part in &fragment.cells {
-                    dead.extend(self.dead_in_cell(part, context));
-                }
                 for (range, live) in ranges {
                     let dots = self.cells_in(range).flat_map(|(_, items)| items.iter().map(|item| item.dot));
                     dead.extend(dots.filter(|dot| context.contains(*dot) && !live.contains(*dot)));
@@ -132,18 +167,6 @@ impl Store {
                 dead.extend(self.live_in(&known).map(|(dot, _)| dot).filter(|dot| !live.contains(*dot)));
             }
         }
-        let (mut fresh, mut items_known) = (Vec::new(), 0);
-        for (part, item) in items() {
-            let revived = mutant::is(Mutant::DeadRevived) && !self.is_live(item.dot);
-            if self.context.contains(item.dot) && !revived {
-                items_known += 1;
-            } else if self.planted_drop(&part.cell, item) {
-                // A planted bug refuses single items inside the join.
-            } else if !item.is_expired(horizon) {
-                fresh.push((&part.cell, item));
-            }
-        }
-        Plan { dead, fresh, items_known, new: fragment.dots.minus_context(&self.context), horizon }
     }
 
     /// A cell claim: what is live here, known to the sender and not listed, is dead.
@@ -161,35 +184,38 @@ impl Store {
         live.filter(move |dot| judged(*dot) && !listed(*dot))
     }
 
-    fn expired(&self, horizon: WallMillis) -> impl Iterator<Item = Dot> + '_ {
+    pub(super) fn expired(&self, horizon: WallMillis) -> impl Iterator<Item = Dot> + '_ {
         self.expiring.iter().take_while(move |(expires, _)| *expires <= horizon).map(|(_, dot)| *dot)
     }
 
     /// Above the ceiling and larger than now is refused; a fragment that shrinks the store passes.
-    fn check_ceiling(&self, plan: &Plan<'_>) -> Result<(), FrameError> {
-        let grows: u64 = plan.fresh.iter().map(|(cell, item)| Self::item_bytes(cell, item)).sum();
+    pub(super) fn check_ceiling(&self, plan: &Plan) -> Result<(), FrameError> {
         let shrinks: u64 = plan
             .dead
             .iter()
             .filter_map(|dot| self.item(*dot))
             .map(|(cell, item)| Self::item_bytes(cell, item))
             .sum();
-        let after = self.bytes + grows - shrinks;
+        let after = self.bytes + plan.grows - shrinks;
         let max = self.limits.store_bytes_ceiling;
-        if mutant::is(Mutant::CapRefusesJoins) && plan.fresh.iter().any(|(cell, _)| self.is_beyond_cap(cell))
-        {
-            return Err(FrameError::Ceiling { bytes: self.bytes, after, max });
-        }
         if after > max && after > self.bytes && !mutant::is(Mutant::CeilingUnchecked) {
             return Err(FrameError::Ceiling { bytes: self.bytes, after, max });
         }
         Ok(())
     }
 
-    fn apply(&mut self, fragment: &Fragment, plan: Plan<'_>, from: Option<ReplicaId>) -> Joined {
-        let Plan { dead, fresh, items_known, new, horizon } = plan;
-        let mut joined = Joined { items_known, items_new: fresh.len() as u64, ..Joined::default() };
-        let mut cells = BTreeSet::new();
+    /// Does what was planned; `fresh` are the items that will live. Says which cells changed if `tell` is set.
+    pub(super) fn apply(
+        &mut self,
+        fragment: &Fragment,
+        plan: Plan,
+        fresh: impl Iterator<Item = (CellId, Item)>,
+        from: Option<ReplicaId>,
+        tell: bool,
+    ) -> Joined {
+        let Plan { dead, grows: _, items_new, items_known, new, horizon } = plan;
+        let mut joined = Joined { items_known, items_new, ..Joined::default() };
+        let mut cells: Vec<(ObjectId, Path)> = Vec::new();
         joined.state_changed = !new.is_empty() || !dead.is_empty() || horizon > self.horizon;
         let mut changed = new;
         let expired_before = self.horizon;
@@ -200,13 +226,16 @@ impl Store {
             if !by_horizon && !mutant::is(Mutant::JoinedKillsNotLogged) {
                 changed.insert(dot);
             }
-            cells.insert((cell.object, cell.path));
+            cells.push((cell.object, cell.path));
         }
         let whole = !mutant::is(Mutant::ContextBeforeCells) || matches!(fragment.claims, Claims::None);
-        let apply = if whole { fresh.len() } else { fresh.len() / 2 };
-        for (cell, item) in fresh.into_iter().take(apply) {
-            self.put(cell, item.clone());
-            cells.insert((cell.object.clone(), cell.path.clone()));
+        let apply = if whole { items_new } else { items_new / 2 };
+        let apply = usize::try_from(apply).expect("it counts items in memory");
+        for (cell, item) in fresh.take(apply) {
+            self.put(&cell, item);
+            if tell {
+                cells.push((cell.object, cell.path));
+            }
         }
         self.horizon = horizon;
         self.inherit(fragment);
@@ -226,7 +255,9 @@ impl Store {
         }
         self.log.append(changed.clone(), from, &self.limits);
         joined.changed = changed;
-        joined.cells = cells.into_iter().collect();
+        cells.sort_unstable();
+        cells.dedup();
+        joined.cells = cells;
         joined
     }
 

@@ -7,6 +7,7 @@
 //! - [`Group`] mints local events (`group.rs`);
 //! - [`Store::join`] takes in a fragment (`join.rs`);
 //! - [`Store::push_fragment`], [`Store::answer`] build fragments (`offer.rs`);
+//! - [`Store::open_answer`], [`Store::next_items`] give an answer too long for a frame (`large.rs`);
 //! - [`Store::load_for`] counts what one would carry (`load.rs`);
 //! - [`Store::root`], [`Store::state_id`] settle the trie (`root.rs`);
 //! - [`Store::range_fingerprint`] is for comparing two nodes part by part (`fingerprint.rs`).
@@ -15,6 +16,7 @@ mod compare;
 mod fingerprint;
 mod group;
 mod join;
+mod large;
 mod lattice;
 mod load;
 mod log;
@@ -23,6 +25,7 @@ mod planted;
 mod records;
 mod root;
 mod scrub;
+mod staged;
 #[cfg(test)]
 mod tests;
 
@@ -44,12 +47,14 @@ pub(crate) use compare::Compared;
 pub use fingerprint::RangeFingerprint;
 pub use group::{Group, Minted};
 pub use join::{Joined, Learned};
+pub use large::NextItems;
 pub use lattice::NotMergeable;
 pub use load::Load;
 pub(crate) use log::StatusLog;
 pub(crate) use records::Records;
 #[cfg(feature = "faults")]
 pub use scrub::Damage;
+pub(crate) use staged::Runs;
 
 /// Accounted bytes of a live item besides its key, path and payload: what the indexes hold for it.
 pub const ITEM_OVERHEAD_BYTES: u64 = 96;
@@ -121,6 +126,8 @@ pub struct Store {
     /// Live items that expire, by when.
     expiring: BTreeSet<(WallMillis, Dot)>,
     records: Records,
+    /// Large answers under way.
+    answers: large::Answers,
     log: StatusLog,
     trie: Trie<CellIx>,
     /// Cells whose items changed since the trie was settled, at most about two entries a cell.
@@ -148,6 +155,7 @@ impl Store {
             sketch: Sketch::new(SKETCH_KEY),
             expiring: BTreeSet::new(),
             records: Records::default(),
+            answers: large::Answers::default(),
             log: StatusLog::default(),
             trie: Trie::default(),
             dirty: Vec::new(),
@@ -205,6 +213,7 @@ impl Store {
     /// Begins a new, empty log: this state goes into another life.
     pub(crate) fn forget_log(&mut self) {
         self.log = StatusLog::default();
+        self.answers = large::Answers::default();
         self.planted_image();
     }
 
@@ -344,7 +353,7 @@ impl Store {
         self.slots[ix.0 as usize].as_mut().expect("an index into the slab is dropped with its cell")
     }
 
-    fn item_bytes(cell: &CellId, item: &Item) -> u64 {
+    pub(crate) fn item_bytes(cell: &CellId, item: &Item) -> u64 {
         let names = cell.object.key.as_str().len() + cell.path.as_bytes().len();
         (names + item.payload.len()) as u64 + ITEM_OVERHEAD_BYTES
     }
@@ -427,6 +436,9 @@ impl Store {
         let (cell, empty) = (slot.id.clone(), slot.items.is_empty());
         if item.expires.0 != 0 {
             self.expiring.remove(&(item.expires, dot));
+        }
+        if !self.answers.is_empty() {
+            self.answers.pin(&cell, &item, self.limits.pinned_bytes_max);
         }
         let bytes = Self::item_bytes(&cell, &item);
         self.object_mut(&cell.object).bytes -= bytes;

@@ -40,7 +40,21 @@ impl Store {
     /// all live dots.
     pub fn answer(&self, theirs: &CausalContext) -> Fragment {
         let dots = self.lacking(theirs);
-        if self.needs_fallback(&dots, theirs) { self.fallback(dots) } else { self.closed(dots) }
+        if self.needs_fallback(&dots, theirs) {
+            return Fragment { cells: self.parts_of(&dots), ..self.fallback(dots) };
+        }
+        let parts = self.parts_of(&dots).into_iter().map(|part| (part.cell.clone(), part)).collect();
+        self.closed(dots, parts)
+    }
+
+    /// [`Self::answer`] without items, and without the cells that they tell all of.
+    pub(super) fn outline(&self, theirs: &CausalContext) -> Fragment {
+        let dots = self.lacking(theirs);
+        if self.needs_fallback(&dots, theirs) {
+            return self.fallback(dots);
+        }
+        let parts = self.shared_cells(&dots);
+        self.closed(dots, parts)
     }
 
     fn lacking(&self, theirs: &CausalContext) -> DotSet {
@@ -74,7 +88,7 @@ impl Store {
         };
         let context = self.context.clone();
         let symbols = self.sketch_symbols(0..symbols).to_vec();
-        let fallback = self.fallback(dots);
+        let fallback = Fragment { cells: self.parts_of(&dots), ..self.fallback(dots) };
         Some(Fragment { claims: Claims::Sketch { context, answer, symbols }, ..fallback })
     }
 
@@ -84,10 +98,8 @@ impl Store {
             && dots.columns().any(|(replica, _)| theirs.get(replica) < self.records.floor(replica))
     }
 
-    /// T6: the dots, and a claim for every cell touched by a live item of them or by a record.
-    fn closed(&self, dots: DotSet) -> Fragment {
-        let mut parts: BTreeMap<CellId, CellPart> =
-            self.parts_of(&dots).into_iter().map(|part| (part.cell.clone(), part)).collect();
+    /// T6: the dots, and a claim for every cell of `parts` or touched by a record.
+    fn closed(&self, dots: DotSet, mut parts: BTreeMap<CellId, CellPart>) -> Fragment {
         let dots = if mutant::is(Mutant::AnswerNamesWholeContext) { self.context.to_dots() } else { dots };
         let mut ranges: BTreeSet<&PathRange> = BTreeSet::new();
         let mut records = Vec::new();
@@ -130,7 +142,7 @@ impl Store {
     /// effect is that of the full state, for the bytes of the difference and of the live intervals.
     fn fallback(&self, dots: DotSet) -> Fragment {
         Fragment {
-            cells: self.parts_of(&dots),
+            cells: Vec::new(),
             claims: Claims::Whole { context: self.context.clone(), live: self.live_dots().collect() },
             records: Vec::new(),
             floors: Vec::new(),

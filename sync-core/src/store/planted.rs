@@ -35,6 +35,15 @@ impl Store {
             || (mutant::is(Mutant::CapDropsItems) && self.is_beyond_cap(cell))
     }
 
+    /// The newest item of a pinned item's cell, under the pinned item's dot.
+    pub(super) fn planted_read_live(&self, cell: &CellId, sent: Option<&mut (CellId, Item)>) {
+        if mutant::is(Mutant::PinnedReadLive)
+            && let (Some((_, sent)), Some(newest)) = (sent, self.items_of(cell).last())
+        {
+            *sent = Item { dot: sent.dot, ..newest.clone() };
+        }
+    }
+
     /// True if the cell's object is not here and there is no room for it.
     pub(super) fn is_beyond_cap(&self, cell: &CellId) -> bool {
         self.crdts >= self.limits.crdts_max && !self.is_present(cell.object.key.as_str(), cell.object.ty)
