@@ -5,10 +5,10 @@ use sync_core::cell::{CellId, Hlc, Item, ObjectId, Payload, TypeTag};
 use sync_core::dictionary::Versions;
 use sync_core::error::FrameError;
 use sync_core::fragment::{CellPart, Claims, Fragment, Record};
-use sync_core::id::{Dot, ReplicaId};
+use sync_core::id::{Dot, ReplicaId, StateId};
 use sync_core::limits::Limits;
 use sync_core::merkle::Fingerprint;
-use sync_core::message::{Ack, Dialect, Frame, Give, Pull, Push, Route};
+use sync_core::message::{Ack, Dialect, Frame, Give, Payloads, Pull, Push, Root, Route, Skeleton};
 use sync_core::node::Event;
 use sync_core::time::WallMillis;
 use sync_core::types::or_set;
@@ -262,7 +262,8 @@ fn dots_of_this_incarnation_that_it_never_minted_fence_the_node_and_raise_an_ala
                 Frame::Ack(Route { known: claimed, ..route() }, ack)
             }
             _ => {
-                let pull = Pull { context: known, horizon: WallMillis(0), listing: false };
+                let pull =
+                    Pull { context: known, horizon: WallMillis(0), listing: false, have: DotSet::default() };
                 Frame::Pull(route(), pull)
             }
         };
@@ -285,4 +286,132 @@ fn dots_of_this_incarnation_that_it_never_minted_fence_the_node_and_raise_an_ala
         assert!(or_set::contains(cluster.store(0), "set", b"after"), "and reach the peers");
         assert!(cluster.is_converged());
     }
+}
+
+/// Node 1 has asked node 0; and a skeleton that answers it with six events, of which the first three are live.
+fn asking() -> (Cluster, Skeleton) {
+    let (mut cluster, _) = pair();
+    let context = cluster.store(1).context().clone();
+    ask(&mut cluster);
+    let skeleton = skeleton_above(context);
+    (cluster, skeleton)
+}
+
+/// Makes node 1 ask node 0, and keeps the question from it.
+fn ask(cluster: &mut Cluster) {
+    let clock = cluster.now().wall;
+    let state = StateId([9; 32]);
+    let root = Root { state, head: 9, clock, behind: false, wants_reply: false, wants_whole: false };
+    cluster.deliver(0, 1, &Frame::Root(route(), root).encode(&Dialect::default()));
+    assert!(cluster.take_frames(1, 0).iter().any(|frame| matches!(frame, Frame::Pull(..))));
+    cluster.events();
+}
+
+fn skeleton_above(mut context: CausalContext) -> Skeleton {
+    let first = context.get(replica(0, 0)) + 1;
+    context.advance(replica(0, 0), first + 5);
+    let (mut dots, mut live) = (DotSet::default(), DotSet::default());
+    dots.insert_range(replica(0, 0), first, first + 5);
+    live.insert_range(replica(0, 0), first, first + 2);
+    let claims = Claims::Cells { context, ranges: vec![] };
+    let fragment = Fragment { dots, claims, ..Fragment::default() };
+    Skeleton { answer: 1, head: 9, root: Fingerprint([0; 32]), live, fragment }
+}
+
+fn skeleton_bytes(skeleton: &Skeleton) -> Vec<u8> {
+    Frame::Skeleton(route(), Box::new(skeleton.clone())).encode(&Dialect::default())
+}
+
+fn payloads_bytes(dots: &[Dot]) -> Vec<u8> {
+    let cell = CellId::new(ObjectId::new("set", TypeTag::OR_SET), &b"x"[..]);
+    let item =
+        |dot: &Dot| Item { dot: *dot, hlc: Hlc(1), expires: WallMillis(0), payload: Payload::default() };
+    let cells = vec![CellPart { cell, items: dots.iter().map(item).collect(), others: vec![] }];
+    Frame::Payloads(route(), Payloads { answer: 1, gone: false, cells }).encode(&Dialect::default())
+}
+
+#[test]
+fn an_item_that_its_skeleton_does_not_call_live_is_refused_and_nothing_of_its_frame_is_staged() {
+    let (mut cluster, skeleton) = asking();
+    cluster.deliver(0, 1, &skeleton_bytes(&skeleton));
+    let first = Dot::new(replica(0, 0), skeleton.live.bottom(replica(0, 0)));
+    let stray = Dot { seq: first.seq + 3, ..first };
+    let staged = |cluster: &mut Cluster| {
+        let last = cluster.events().into_iter().rev().find_map(|(_, event)| match event {
+            Event::Bootstrap { items, .. } => Some(items),
+            _ => None,
+        });
+        last.expect("each frame that brings something is told of")
+    };
+    assert_eq!(staged(&mut cluster), 0);
+    assert_refused(&mut cluster, &payloads_bytes(&[first, stray]), |error| {
+        *error == FrameError::OutsideDots { dot: stray, field: "payloads" }
+    });
+    cluster.deliver(0, 1, &payloads_bytes(&[first]));
+    assert_eq!(staged(&mut cluster), 1, "of the refused frame nothing was staged");
+}
+
+#[test]
+fn items_of_no_answer_or_of_one_that_nobody_asked_for_are_not_staged() {
+    let (mut cluster, skeleton) = asking();
+    let live: Vec<Dot> = skeleton.live.dots().collect();
+    let before = cluster.store(1).clone();
+    cluster.deliver(0, 1, &payloads_bytes(&live));
+    cluster.deliver(1, 0, &skeleton_bytes(&skeleton));
+    assert!(cluster.events().is_empty(), "nothing is told, nothing is refused");
+    assert!(cluster.store(1).same_state(&before));
+}
+
+#[test]
+fn a_skeleton_that_contradicts_itself_is_refused() {
+    let (mut cluster, skeleton) = asking();
+    let own = replica(0, 0);
+    let mut beyond = skeleton.clone();
+    beyond.live.insert(Dot::new(own, skeleton.fragment.dots.top(own) + 1));
+    assert_refused(&mut cluster, &skeleton_bytes(&beyond), |error| {
+        matches!(error, FrameError::Count { field: "live dots", .. })
+    });
+    let mut with_item = skeleton.clone();
+    let dot = Dot::new(own, skeleton.live.bottom(own));
+    let item = Item { dot, hlc: Hlc(1), expires: WallMillis(0), payload: Payload::default() };
+    let cell = CellId::new(ObjectId::new("set", TypeTag::OR_SET), &b"x"[..]);
+    with_item.fragment.cells = vec![CellPart { cell, items: vec![item], others: vec![] }];
+    assert_refused(&mut cluster, &skeleton_bytes(&with_item), |error| {
+        *error == FrameError::OutsideDots { dot, field: "skeleton" }
+    });
+    let mut claimless = skeleton;
+    claimless.fragment.claims = Claims::None;
+    assert_refused(&mut cluster, &skeleton_bytes(&claimless), |error| {
+        matches!(error, FrameError::Field { field: "claims", .. })
+    });
+}
+
+#[test]
+fn staged_items_are_counted_as_they_come_and_never_exceed_their_limit() {
+    let mut skeleton = skeleton_above(CausalContext::default());
+    // A hostile skeleton promises a trillion items; memory grows with what comes.
+    let own = replica(0, 0);
+    let first = skeleton.live.bottom(own);
+    skeleton.live.insert_range(own, first, Dot::SEQ_MAX);
+    skeleton.fragment.dots.insert_range(own, first, Dot::SEQ_MAX);
+    if let Claims::Cells { context, .. } = &mut skeleton.fragment.claims {
+        context.advance(own, Dot::SEQ_MAX);
+    }
+    let limits = Limits { staging_bytes_max: 1_000, ..Limits::default() };
+    let mut config = sync_tests::config(1, 0);
+    config.limits = limits;
+    let mut small = Cluster::apart([sync_tests::config(0, 0), config]);
+    small.connect(0, 1);
+    small.settle();
+    ask(&mut small);
+    small.deliver(0, 1, &skeleton_bytes(&skeleton));
+    let dots: Vec<Dot> = (1..=9).map(|seq| Dot::new(own, seq)).collect();
+    small.deliver(0, 1, &payloads_bytes(&dots));
+    let more: Vec<Dot> = (10..=12).map(|seq| Dot::new(own, seq)).collect();
+    assert_refused(&mut small, &payloads_bytes(&more), |error| {
+        matches!(error, FrameError::Count { field: "staged bytes", max: 1_000, .. })
+    });
+    small.input(0, sync_core::node::Input::SyncNow);
+    small.advance(sync_core::time::Span::from_secs(20));
+    assert!(small.is_converged(), "an honest answer comes after it");
 }

@@ -146,33 +146,6 @@ fn at_rest_there_is_no_traffic_but_root_rounds() {
 }
 
 #[test]
-fn an_answer_longer_than_a_frame_travels_in_parts_and_is_joined_at_once() {
-    let limits = Limits { message_bytes_max: 2_000, ..Limits::default() };
-    let mut cluster = Cluster::new(2, &limits);
-    cluster.disconnect(0, 1);
-    for index in 0..1_000u32 {
-        cluster.write(0, |group| or_set::add(group, "s", &index.to_le_bytes()));
-    }
-    cluster.connect(0, 1);
-    let mut parts = 0;
-    for _ in 0..10_000 {
-        let seen = or_set::len(cluster.store(1), "s");
-        assert!(seen == 0 || seen == 1_000, "all at once: {seen}");
-        let frames = cluster.take(0, 1);
-        for bytes in &frames {
-            assert!(bytes.len() <= limits.message_bytes_max);
-            parts += u32::from(matches!(cluster.read_sent(0, 1, bytes), Frame::Part(..)));
-            cluster.deliver(0, 1, bytes);
-        }
-        if !cluster.deliver_next(1, 0) && frames.is_empty() {
-            break;
-        }
-    }
-    assert!(parts > 5, "{parts} parts");
-    assert!(cluster.is_converged());
-}
-
-#[test]
 fn a_peer_that_does_not_read_stops_frames_from_being_built_and_loses_nothing() {
     let limits = Limits { outbox_frames_max: 5, ..Limits::default() };
     let mut config = sync_tests::config(0, 0);

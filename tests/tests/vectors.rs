@@ -18,7 +18,8 @@ use sync_core::limits::Limits;
 use sync_core::merkle::Fingerprint;
 use sync_core::merkle::sketch::Symbol;
 use sync_core::message::{
-    Ack, Dialect, Frame, Give, Hello, More, Part, Pull, Push, Quote, Root, Route, Survey, Symbols,
+    Ack, Dialect, Frame, Give, Hello, More, Part, Payloads, Pull, Push, Quote, Root, Route, Skeleton, Survey,
+    Symbols,
 };
 use sync_core::store::{Load, Store};
 use sync_core::time::WallMillis;
@@ -116,7 +117,7 @@ fn frames() -> Vec<(&'static str, Frame)> {
     let whole = Claims::Whole { context: context(), live };
     let sketch = Claims::Sketch { context: context(), answer: 3, symbols: symbols(2) };
     let merkle = Fingerprint([0x33; 32]);
-    let pull = Pull { context: context(), horizon: WallMillis(7), listing: false };
+    let pull = Pull { context: context(), horizon: WallMillis(7), listing: false, have: DotSet::default() };
     vec![
         ("hello", Frame::Hello(hello)),
         ("root", Frame::Root(route(), root)),
@@ -157,6 +158,41 @@ fn newer_frames() -> Vec<(&'static str, Frame)> {
         ("quote", quote(Some(load))),
         ("quote_partial", quote(Some(Load { is_partial: true, ..load }))),
         ("quote_without_load", quote(None)),
+    ]
+}
+
+/// The frames of large answers, by the name of their vector: version 2 has them, version 1 has not.
+fn large_frames() -> Vec<(&'static str, Frame)> {
+    let outline = |claims: Claims| {
+        let mut fragment = fragment(claims);
+        fragment.cells.iter_mut().for_each(|part| part.items.clear());
+        fragment.cells.retain(|part| !part.others.is_empty());
+        fragment
+    };
+    let skeleton = |claims: Claims| Skeleton {
+        answer: 5,
+        head: 14,
+        root: Fingerprint([0x33; 32]),
+        live: [Dot::new(A, 4), Dot::new(A, 9), Dot::new(B, 300)].into_iter().collect(),
+        fragment: outline(claims),
+    };
+    let range = PathRange::whole(ObjectId::new("cart/17850", TypeTag::OR_SET));
+    let cells = Claims::Cells { context: context(), ranges: vec![(range, DotSet::of(Dot::new(C, 8)))] };
+    let live = [Dot::new(A, 1), Dot::new(A, 4), Dot::new(A, 9), Dot::new(B, 300)].into_iter().collect();
+    let whole = Claims::Whole { context: context(), live };
+    let mut have = DotSet::default();
+    have.insert_range(A, 1, 4);
+    have.insert(Dot::new(C, 8));
+    let items = Payloads { answer: 5, gone: false, cells: fragment(Claims::None).cells };
+    vec![
+        (
+            "pull_have",
+            Frame::Pull(route(), Pull { context: context(), horizon: WallMillis(7), listing: true, have }),
+        ),
+        ("skeleton_cells", Frame::Skeleton(route(), Box::new(skeleton(cells)))),
+        ("skeleton_whole", Frame::Skeleton(route(), Box::new(skeleton(whole)))),
+        ("payloads", Frame::Payloads(route(), items)),
+        ("payloads_gone", Frame::Payloads(route(), Payloads { answer: 5, gone: true, cells: Vec::new() })),
     ]
 }
 
@@ -232,6 +268,25 @@ fn a_frame_of_version_2_cut_anywhere_or_with_more_behind_it_is_refused() {
         let longer = [&bytes[..], &[0]].concat();
         let refused = Frame::decode(&longer, &dictionary(), &Limits::default());
         assert_eq!(refused, Err(FrameError::Trailing { extra: 1 }), "{name}");
+    }
+}
+
+#[test]
+fn frames_of_large_answers_encode_to_their_frozen_bytes_and_decode_back() {
+    for (name, frame) in large_frames() {
+        let over_base = Dialect { version: Version(2), base: Some(base()) };
+        let bytes = frame.encode(&over_base);
+        assert_eq!(Frame::decode(&bytes, &dictionary(), &Limits::default()), Ok(frame.clone()), "{name}");
+        assert_frozen(&format!("{name}_2"), &hex(&bytes));
+        let mut old = bytes.clone();
+        old[0] = 1;
+        assert!(Frame::decode(&old, &dictionary(), &Limits::default()).is_err(), "{name} in version 1");
+        for len in 0..bytes.len() {
+            let cut = Frame::decode(&bytes[..len], &dictionary(), &Limits::default());
+            // Without what it has staged, a pull is a pull.
+            let pull = matches!(cut, Ok(Frame::Pull(_, Pull { ref have, .. })) if have.is_empty());
+            assert!(cut.is_err() || pull, "{name} cut at {len}");
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sync_core::causal::CausalContext;
+use sync_core::causal::{CausalContext, DotSet};
 use sync_core::dictionary::{Base, Version, Versions};
 use sync_core::id::ReplicaId;
 use sync_core::message::{Dialect, Frame, Pull, Route};
@@ -61,7 +61,8 @@ fn a_context_that_builds_on_what_was_forgotten_is_asked_for_whole() {
     cluster.events();
     let route = Route { namespace: namespace(), from: replica(0, 0), to: replica(1, 0), known: 0 };
     let lost = Base::of(&CausalContext::from_iter([(ReplicaId([9; 16]), 4)]));
-    let pull = Pull { context: cluster.store(0).context().clone(), horizon: WallMillis(0), listing: false };
+    let context = cluster.store(0).context().clone();
+    let pull = Pull { context, horizon: WallMillis(0), listing: false, have: DotSet::default() };
     let dialect = Dialect { version: Version(2), base: Some(Arc::new(lost)) };
     cluster.deliver(0, 1, &Frame::Pull(route, pull).encode(&dialect));
     let asked = cluster.take(1, 0);
