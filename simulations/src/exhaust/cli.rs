@@ -160,7 +160,7 @@ fn outcome(report: &Report) -> String {
 }
 
 fn describe(scope: &Scope) -> String {
-    let Scope { replicas, operations, crashes, cuts, .. } = scope;
+    let Scope { replicas, operations, crashes, cuts, sends, .. } = scope;
     let kinds = match scope.alphabet {
         Alphabet::Two => "two kinds",
         Alphabet::All => "all kinds",
@@ -172,7 +172,7 @@ fn describe(scope: &Scope) -> String {
         (_, true) => "1 crash, links cut at will",
     };
     let memory = if scope.short_memory { ", logs and records of 1" } else { "" };
-    format!("{replicas} replicas, {operations} operations of {kinds}, any sends, {faults}{memory}")
+    format!("{replicas} replicas, {operations} operations of {kinds}, {sends} sends, {faults}{memory}")
 }
 
 fn type_name(kind: Kind) -> &'static str {
@@ -191,6 +191,7 @@ fn json(reports: &[Report]) -> serde_json::Value {
             "replicas": report.scope.replicas,
             "operations": report.scope.operations,
             "crashes": report.scope.crashes,
+            "sends": report.scope.sends,
             "cuts": report.scope.cuts,
             "states": report.states,
             "transitions": report.transitions,

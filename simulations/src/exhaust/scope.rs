@@ -41,6 +41,9 @@ pub struct Scope {
     pub crashes: usize,
     /// True if owners may end their stale counter floors, at any time.
     pub collects: bool,
+    /// How often in all nodes may begin to talk: be woken after a write or by their timers, and say something.
+    /// Answers are not counted.
+    pub sends: u8,
     /// True if links may break and stand again, any number of times.
     pub cuts: bool,
     /// True if a node keeps one entry of its log and one record, so that most repairs go by the fallback.
@@ -60,6 +63,7 @@ impl Scope {
             replicas: 2,
             operations: 3,
             crashes: 1,
+            sends: 3,
             // With crashes and collections at will, counters would need five times the states of sets.
             collects: false,
             cuts: false,

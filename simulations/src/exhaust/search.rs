@@ -49,7 +49,7 @@ impl Search {
         let started = self.locals.start()?;
         let mut nodes = [0; REPLICAS_MAX];
         nodes[..started.len()].copy_from_slice(&started);
-        Ok(State { nodes, history: 0, frames: Box::default() })
+        Ok(State { nodes, history: 0, sends: 0, frames: Box::default() })
     }
 
     pub(super) fn run(mut self, level_done: &dyn Fn(&Level)) -> Report {

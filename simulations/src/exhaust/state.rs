@@ -5,13 +5,16 @@ use super::local::{Step, narrow};
 use super::locals::Locals;
 use super::scope::{REPLICAS_MAX, Scope};
 
-/// Everything that decides what can happen next: 16 bytes of a hash of it are its key.
+/// Everything that decides what can happen next. Its nodes and history are its key; states that differ in the
+/// rest alone are one, with the frames of all of them and the fewest sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct State {
     /// Each node's state, by its number in [`Locals`].
     pub(super) nodes: [u32; REPLICAS_MAX],
     /// The operations so far, by their number in [`super::check::Histories`].
     pub(super) history: u32,
+    /// How often nodes began to talk, on the way that needed it least.
+    pub(super) sends: u8,
     /// Every frame ever sent, ascending.
     pub(super) frames: Box<[u16]>,
 }
@@ -132,7 +135,8 @@ impl State {
         locals: &mut Locals,
         operation: &mut dyn FnMut(u32, u16) -> u32,
     ) -> Result<Option<After>, String> {
-        let mut after = After { nodes: self.nodes, history: self.history, frames: Vec::new() };
+        let (nodes, history, sends) = (self.nodes, self.history, self.sends);
+        let mut after = After { nodes, history, sends, frames: Vec::new() };
         match made {
             Move::One(node, step) => {
                 let effect = after.apply(node, step, locals)?;
@@ -153,6 +157,12 @@ impl State {
             Move::Link(one, other) => {
                 after.apply(one, Step::Linked(other), locals)?;
                 after.apply(other, Step::Linked(one), locals)?;
+            }
+        }
+        if matches!(made, Move::One(_, Step::Wake | Step::Tick)) && !after.frames.is_empty() {
+            after.sends += 1;
+            if after.sends > scope.sends {
+                return Ok(None);
             }
         }
         after.frames.sort_unstable();
@@ -179,6 +189,7 @@ fn includes(all: &[u16], some: &[u16]) -> bool {
 pub(super) struct After {
     nodes: [u32; REPLICAS_MAX],
     history: u32,
+    pub(super) sends: u8,
     /// Frames that were not on the network before, ascending.
     pub(super) frames: Vec<u16>,
 }
@@ -199,8 +210,9 @@ impl After {
 
     /// The state, if it comes after `before`.
     pub(super) fn state(&self, before: &State) -> State {
-        let Self { nodes, history, frames } = self;
-        let mut state = State { nodes: *nodes, history: *history, frames: before.frames.clone() };
+        let Self { nodes, history, sends, frames } = self;
+        let frames_before = before.frames.clone();
+        let mut state = State { nodes: *nodes, history: *history, sends: *sends, frames: frames_before };
         state.send(frames);
         state
     }

@@ -86,7 +86,9 @@ impl Visited {
             return Found::New(index);
         }
         let entry = &mut self.entries[index as usize];
-        let grew = entry.state.send(&before.frames) | entry.state.send(&after.frames);
+        let earlier = after.sends < entry.state.sends;
+        entry.state.sends = entry.state.sends.min(after.sends);
+        let grew = entry.state.send(&before.frames) | entry.state.send(&after.frames) | earlier;
         if !grew || entry.queued {
             return Found::Known;
         }
