@@ -200,13 +200,17 @@ impl Pair {
     }
 
     fn deliver(&mut self, side: usize, bytes: &[u8]) {
-        let frame = Frame::decode(bytes, self.nodes[side].limits()).expect("nodes send frames");
+        let peer = self.ids[1 - side];
+        let dictionary = self.nodes[side].reads(peer);
+        let frame = Frame::decode(bytes, &dictionary, self.nodes[side].limits()).expect("nodes send frames");
         let name = frame.name();
         *self.traffic.bytes.entry(name).or_default() += bytes.len() as u64;
         if name != "Hello" {
             self.traffic.frames += 1;
+            let sent = self.now.as_micros() - ONE_WAY.as_micros();
+            self.began.get_or_insert(Timestamp::from_micros(sent));
         }
-        self.input(side, Input::Received { peer: self.ids[1 - side], frame, len: bytes.len() });
+        self.input(side, Input::Received { peer, frame, len: bytes.len() });
     }
 
     fn input(&mut self, side: usize, input: Input) {
@@ -215,10 +219,6 @@ impl Pair {
         while let Some(output) = self.nodes[side].poll_output() {
             match output {
                 Output::Send { to, bytes } => {
-                    // The kind is the second byte; greetings are kind 1 (docs/protocol.md).
-                    if self.began.is_none() && bytes.get(1) != Some(&1) {
-                        self.began = Some(self.now);
-                    }
                     let len = bytes.len();
                     self.wires.push_back((self.now + ONE_WAY, 1 - side, bytes));
                     self.nodes[side].handle(now, Input::Written { peer: to, bytes: len });

@@ -94,8 +94,9 @@ impl Wire {
     }
 
     fn deliver(&mut self, side: usize, bytes: &[u8]) -> Vec<Vec<u8>> {
-        let frame = Frame::decode(bytes, self.nodes[side].limits()).expect("nodes send frames");
         let peer = self.nodes[1 - side].id();
+        let dictionary = self.nodes[side].reads(peer);
+        let frame = Frame::decode(bytes, &dictionary, self.nodes[side].limits()).expect("nodes send frames");
         self.input(side, Input::Received { peer, frame, len: bytes.len() })
     }
 

@@ -2,13 +2,17 @@
 //!
 //! One core node with a map of a million cells. `one` is the time that [`Node::root`] takes after a single
 //! write; `amortised` that of one root after a thousand writes, for each. The write itself is a row of its
-//! own, and it is in the rows beside peers, whose update and root cannot be parted.
+//! own, and it is in the rows beside peers, whose update and root cannot be parted. The sketch is measured by
+//! itself, on a million dots: an insert toggles one dot, an overwrite the new one and the old.
 //!
 //! [`Node::root`]: sync_core::node::Node::root
 
 use std::time::Duration;
 
+use sync_core::id::{Dot, ReplicaId};
+use sync_core::merkle::sketch::{SYMBOLS_KEPT, Sketch};
 use sync_core::node::Node;
+use sync_core::store::SKETCH_KEY;
 use sync_core::time::{Now, Timestamp, WallMillis};
 use sync_core::types::lww_map;
 
@@ -60,9 +64,36 @@ pub fn run(report: &mut Report, settings: Settings) {
     report.add(Row::new("root/write and root, amortised", many, "us").beside(tree, micros(tree_many.time)));
     let rsos = micros(peers::rsos_update(CELLS).time);
     report.add(Row::new("root/write and root", one, "us").beside("rsos 0.5.3", rsos));
-    // The kept sketch joins here, as `root/sketch upkeep, amortised` with `at_most(0.5)` us: updates of it
-    // and one settling, on the same node, once `sync_core::merkle` gives it out.
+    for (what, toggles) in [("an insert", 1), ("an overwrite", 2)] {
+        let row =
+            Row::new(format!("root/sketch upkeep of {what}, amortised"), sketch(toggles, runs / 20), "us");
+        report.add(row.at_most(0.5));
+    }
     report.table("root: upkeep of the digest at 1,000,000 cells");
+}
+
+/// Microseconds that a write with `toggles` changed dots costs the kept sketch of a million dots, with one
+/// settling for each thousand writes.
+fn sketch(toggles: u64, runs: usize) -> f64 {
+    let mut sketch = Sketch::new(SKETCH_KEY);
+    let replica = ReplicaId([7; 16]);
+    let mut next = 1;
+    let mut toggle = |sketch: &mut Sketch, count: u64| {
+        (next..next + count).for_each(|seq| sketch.toggle(Dot::new(replica, seq)));
+        next += count;
+    };
+    toggle(&mut sketch, CELLS as u64);
+    std::hint::black_box(sketch.symbols(0..SYMBOLS_KEPT));
+    let laps: Vec<_> = (0..runs)
+        .map(|_| {
+            timed(|| {
+                toggle(&mut sketch, toggles * BATCH as u64);
+                std::hint::black_box(sketch.symbols(0..SYMBOLS_KEPT));
+            })
+            .1
+        })
+        .collect();
+    micros(median_lap(&laps).time) / BATCH as f64
 }
 
 fn write(node: &mut Node, range: std::ops::Range<usize>, version: u64) {
