@@ -132,12 +132,15 @@ impl Pair {
         }
     }
 
-    /// Puts a new life in the place of both nodes, on the durable state of the old: no log, no cursors.
-    pub fn restart(&mut self, life: u8) {
+    /// Puts a new life in the place of both nodes, on the durable state of the old: no log, no cursors. The
+    /// new ones keep `log_entries_max` entries of theirs.
+    pub fn restart(&mut self, life: u8, log_entries_max: usize) {
         assert!(!self.connected, "a life ends with its links");
         let now = self.at();
         for (index, node) in (0u8..).zip(&mut self.nodes) {
-            *node = Node::restart(config(index, life), node.image(), now);
+            let mut config = config(index, life);
+            config.limits.log_entries_max = log_entries_max;
+            *node = Node::restart(config, node.image(), now);
         }
     }
 

@@ -4,10 +4,11 @@
 //! Ours are two core nodes wired in process ([`Pair`]), one LWW map of `n` cells with 16-byte paths and
 //! 32-byte values, written by eight incarnations. Three cases of ours:
 //!
-//! - `mended`: the link was cut and comes back, both lives go on. Cursors stand, so pushes do it.
-//! - `session`: both processes start again on their state. No log, no cursor: context first.
-//! - `lost`: the same, no records are kept, and one change of each writing side is a remove: whose
+//! - `push`: the link was cut and comes back. Cursors stand, so pushes do it.
+//! - `context`: the same, but both have lost their log. Context first.
+//! - `lost`: as `context`, no records are kept, and one change of each writing side is a remove: whose
 //!   context lacks it cannot be told what it killed, and the fallback has to find out.
+//! - `restart`: both processes start again on their state, and know nothing of each other.
 //!
 //! Bytes are all frames of both sides but greetings (`Hello`), which are paid once a connection. In the
 //! tables, `(1.2x)` is bytes to payload: key, path and value of what had to move.
@@ -19,7 +20,7 @@ use sync_core::types::lww_map;
 use super::Settings;
 use crate::data::{Mode, Scenario, key, value};
 use crate::measure::{Lap, median_lap, micros, timed};
-use crate::pair::{Pair, Traffic};
+use crate::pair::{self, Pair, Traffic};
 use crate::peers::{self, Outcome, Peer};
 use crate::report::{Report, Row, bytes, span};
 
@@ -33,27 +34,47 @@ const GROUP: usize = 1_000;
 /// A case of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Case {
-    Mended,
-    Session,
+    Push,
+    Context,
     Lost,
+    Restart,
 }
 
 impl Case {
-    const ALL: [Self; 3] = [Self::Mended, Self::Session, Self::Lost];
+    const ALL: [Self; 4] = [Self::Push, Self::Context, Self::Lost, Self::Restart];
 
     fn name(self) -> &'static str {
         match self {
-            Self::Mended => "mended",
-            Self::Session => "session",
+            Self::Push => "push",
+            Self::Context => "context",
             Self::Lost => "lost",
+            Self::Restart => "restart",
         }
     }
 
     fn title(self) -> &'static str {
         match self {
-            Self::Mended => "**ours**, link mended",
-            Self::Session => "**ours**, context known",
-            Self::Lost => "**ours**, records lost",
+            Self::Push => "**ours**, link mended: pushes",
+            Self::Context => "**ours**, log lost: context first",
+            Self::Lost => "**ours**, log and records lost",
+            Self::Restart => "**ours**, both restarted",
+        }
+    }
+}
+
+/// Two nodes that hold the same and know that of each other, with their link cut.
+struct Bases {
+    /// With the log that nodes have.
+    logged: Pair,
+    /// With none.
+    unlogged: Pair,
+}
+
+impl Bases {
+    fn of(&self, case: Case) -> &Pair {
+        match case {
+            Case::Push | Case::Restart => &self.logged,
+            Case::Context | Case::Lost => &self.unlogged,
         }
     }
 }
@@ -73,7 +94,7 @@ pub fn run(report: &mut Report, settings: Settings) {
         if settings.quick { &[0, 1, 10, 100, 1_000] } else { &[0, 1, 10, 100, 1_000, 10_000] };
     let mut flat = Vec::new();
     for n in settings.sizes(sizes) {
-        let base = base(n);
+        let bases = bases(n);
         let mut peers = peers::all();
         // Inserts cost what updates cost; a quick run looks at both only where it is cheap.
         let modes = if settings.quick && n > 10_000 { &Mode::ALL[..1] } else { &Mode::ALL };
@@ -84,7 +105,7 @@ pub fn run(report: &mut Report, settings: Settings) {
             for &d in differences {
                 let scenario = Scenario { n, d, mode };
                 let runs = if n > 100_000 { 1 } else { 3 };
-                let ours = Case::ALL.map(|case| measure(&base, &scenario, case, runs));
+                let ours = Case::ALL.map(|case| measure(bases.of(case), &scenario, case, runs));
                 if (mode, d) == (Mode::Upd, 100) {
                     flat.push((n, ours[1].traffic.total()));
                 }
@@ -122,7 +143,7 @@ pub fn run(report: &mut Report, settings: Settings) {
     }
     if let (Some(first), Some(last)) = (flat.first(), flat.last()) {
         if first.0 < last.0 {
-            let mark = format!("reconcile/session/upd/d=100/n={} beside n={}", last.0, first.0);
+            let mark = format!("reconcile/context/upd/d=100/n={} beside n={}", last.0, first.0);
             let row = Row::new(mark, last.1 as f64, "bytes").beside("ours at the smaller n", first.1 as f64);
             report.add(row.ratio_at_most(1.05));
         }
@@ -130,7 +151,16 @@ pub fn run(report: &mut Report, settings: Settings) {
     report.misses("reconcile");
 }
 
-/// Two nodes that hold `n` entries and know that of each other, with their link cut.
+fn bases(n: usize) -> Bases {
+    let logged = base(n);
+    let mut unlogged = logged.clone();
+    unlogged.restart(1, 0);
+    unlogged.reconcile();
+    unlogged.disconnect();
+    Bases { logged, unlogged }
+}
+
+/// Two nodes that hold `n` entries.
 fn base(n: usize) -> Pair {
     let mut all = Pair::fresh(0);
     let mut last = None;
@@ -168,8 +198,8 @@ fn measure(base: &Pair, scenario: &Scenario, case: Case, runs: usize) -> Ours {
     for _ in 0..runs {
         let mut pair = base.clone();
         payload = change(&mut pair, scenario, case);
-        if case != Case::Mended {
-            pair.restart(1);
+        if case == Case::Restart {
+            pair.restart(2, pair::limits().log_entries_max);
         }
         assert_eq!(pair.roots_equal(), scenario.d == 0, "the roots are settled, and differ if anything does");
         let (crossed, lap) = timed(|| pair.reconcile());
@@ -215,14 +245,19 @@ fn goals(report: &mut Report, scenario: &Scenario, case: Case, ours: &Ours, trie
     let known = 1.3 * ours.payload as f64 + 300.0;
     let symbols = (2 * 24 * scenario.set_difference()) as f64;
     let (most, round_trips) = match (case, scenario.d) {
-        (_, 0) => (100.0, 1.0),
-        (Case::Mended | Case::Session, _) => (known, 1.0),
-        (Case::Lost, 1..=1_000) => (known + symbols, 2.0),
-        (Case::Lost, _) => (trie.map_or(f64::INFINITY, |trie| trie as f64), f64::INFINITY),
+        (Case::Restart, _) => (None, None),
+        (_, 0) => (Some(100.0), Some(1.0)),
+        (Case::Push | Case::Context, _) => (Some(known), Some(1.0)),
+        (Case::Lost, 1..=1_000) => (Some(known + symbols), Some(2.0)),
+        (Case::Lost, _) => (trie.map(|trie| trie as f64), None),
     };
-    report.add(Row::new(mark(scenario, case, "bytes"), total, "bytes").at_most(most));
-    let row = Row::new(mark(scenario, case, "round trips"), ours.traffic.round_trips, "round trips");
-    report.add(if round_trips.is_finite() { row.at_most(round_trips) } else { row });
+    let rows = [
+        (Row::new(mark(scenario, case, "bytes"), total, "bytes"), most),
+        (Row::new(mark(scenario, case, "round trips"), ours.traffic.round_trips, "round trips"), round_trips),
+    ];
+    for (row, most) in rows {
+        report.add(if let Some(most) = most { row.at_most(most) } else { row });
+    }
     if scenario.d > 0 && report.is_json() {
         let share = total / ours.payload as f64;
         report.add(Row::new(mark(scenario, case, "bytes a payload byte"), share, "ratio"));
