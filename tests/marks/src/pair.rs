@@ -106,6 +106,11 @@ impl Pair {
         self.nodes
     }
 
+    /// Repairs in which one side had to compare all live dots, since the lives began.
+    pub fn fallbacks(&self) -> u64 {
+        self.nodes.iter().map(|node| node.stats().fallbacks).sum()
+    }
+
     /// The state of one side.
     pub fn store(&self, side: usize) -> &Store {
         self.nodes[side].store(namespace()).expect("every node opens the default namespace")

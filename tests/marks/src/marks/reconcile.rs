@@ -202,7 +202,11 @@ fn measure(base: &Pair, scenario: &Scenario, case: Case, runs: usize) -> Ours {
             pair.restart(2, pair::limits().log_entries_max);
         }
         assert_eq!(pair.roots_equal(), scenario.d == 0, "the roots are settled, and differ if anything does");
+        let fallbacks = pair.fallbacks();
         let (crossed, lap) = timed(|| pair.reconcile());
+        if (case == Case::Lost && scenario.d > 0) != (pair.fallbacks() > fallbacks) {
+            eprintln!("{scenario:?}: {} did not take the step of the ladder that it is for", case.name());
+        }
         assert!(pair.roots_equal(), "equal contexts, equal stores");
         traffic = crossed;
         laps.push(lap);
@@ -257,6 +261,12 @@ fn goals(report: &mut Report, scenario: &Scenario, case: Case, ours: &Ours, trie
     ];
     for (row, most) in rows {
         report.add(if let Some(most) = most { row.at_most(most) } else { row });
+    }
+    if report.is_json() {
+        for (name, count) in &ours.traffic.bytes {
+            let what = format!("bytes of {name}");
+            report.add(Row::new(mark(scenario, case, &what), *count as f64, "bytes"));
+        }
     }
     if scenario.d > 0 && report.is_json() {
         let share = total / ours.payload as f64;
