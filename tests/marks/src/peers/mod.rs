@@ -50,7 +50,7 @@ pub trait Peer {
     fn run(&mut self, scenario: &Scenario, runs: usize) -> Outcome;
 }
 
-/// All of them.
+/// All of them, our own trie first.
 pub fn all() -> Vec<Box<dyn Peer>> {
     vec![
         Box::new(trie::Trie16),

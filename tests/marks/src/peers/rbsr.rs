@@ -27,7 +27,7 @@ impl Peer for Rbsr {
     }
 
     fn run(&mut self, scenario: &Scenario, runs: usize) -> Outcome {
-        let [a, b] = scenario.sides().map(|entries| map(entries));
+        let [a, b] = scenario.sides().map(map);
         let mut laps = Vec::new();
         let mut counted = (0, 0);
         for _ in 0..runs {
