@@ -2,7 +2,7 @@
 //! equal again.
 //!
 //! Ours are two core nodes wired in process ([`Pair`]), one LWW map of `n` cells with 16-byte paths and
-//! 32-byte values, written by eight incarnations. Three cases of ours:
+//! 32-byte values, written by eight incarnations, half of them twice. Three cases of ours:
 //!
 //! - `push`: the link was cut and comes back. Cursors stand, so pushes do it.
 //! - `context`: the same, but both have lost their log. Context first.
@@ -169,10 +169,18 @@ fn base(n: usize) -> Pair {
         let mut pair = Pair::new(all, node);
         let own: Vec<usize> =
             (0..n).filter(|index| index % usize::from(WRITERS) == usize::from(writer)).collect();
-        for group in own.chunks(GROUP) {
-            pair.write(usize::from(writer > 0), |batch| {
-                group.iter().try_for_each(|index| lww_map::put(batch, MAP, &key(*index), &value(*index, 0)))
-            });
+        // Half of the entries are written again, so the live dots have gaps, as in a store that is used.
+        let churned: Vec<usize> = own.iter().copied().filter(|index| key(*index)[0] % 2 == 0).collect();
+        for indices in [&own, &churned] {
+            for group in indices.chunks(GROUP) {
+                pair.write(usize::from(writer > 0), |batch| {
+                    let entry = |index: &usize| (key(*index), value(*index, 0));
+                    group
+                        .iter()
+                        .map(entry)
+                        .try_for_each(|(key, value)| lww_map::put(batch, MAP, &key, &value))
+                });
+            }
         }
         if writer > 0 {
             pair.reconcile();
