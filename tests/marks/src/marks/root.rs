@@ -1,7 +1,7 @@
 //! What the Merkle root and the sketch cost for each write.
 //!
 //! One core node with a map of a million cells. `one` is the time that [`Node::root`] takes after a single
-//! write; `amortised` that of one root after a thousand writes, for each. The write itself is a row of its
+//! write; `amortised` that of one root after a thousand writes, for each. All of it is CPU time. The write is a row of its
 //! own, and it is in the rows beside peers, whose update and root cannot be parted. The sketch is measured by
 //! itself, on a million dots: an insert toggles one dot, an overwrite the new one and the old.
 //!
@@ -42,7 +42,7 @@ pub fn run(report: &mut Report, settings: Settings) {
         writes.push(timed(|| write(&mut node, index..index + 1, 1)).1);
         roots.push(timed(|| node.root(namespace())).1);
     }
-    let (one_write, one_root) = (micros(median_lap(&writes).time), micros(median_lap(&roots).time));
+    let (one_write, one_root) = (micros(median_lap(&writes).cpu), micros(median_lap(&roots).cpu));
 
     let (mut writes, mut roots) = (Vec::new(), Vec::new());
     for _ in 0..runs / 20 {
@@ -51,7 +51,7 @@ pub fn run(report: &mut Report, settings: Settings) {
         roots.push(timed(|| node.root(namespace())).1);
     }
     let share = |span: Duration| micros(span) / BATCH as f64;
-    let (many_writes, many_roots) = (share(median_lap(&writes).time), share(median_lap(&roots).time));
+    let (many_writes, many_roots) = (share(median_lap(&writes).cpu), share(median_lap(&roots).cpu));
     drop(node);
 
     report.add(Row::new("root/one write", one_write, "us"));
@@ -60,9 +60,9 @@ pub fn run(report: &mut Report, settings: Settings) {
     let [tree_one, tree_many] = peers::merkle_search_tree_update(CELLS, BATCH);
     let (one, many) = (one_write + one_root, many_writes + many_roots);
     let tree = "merkle-search-tree 0.8.0";
-    report.add(Row::new("root/write and root", one, "us").beside(tree, micros(tree_one.time)));
-    report.add(Row::new("root/write and root, amortised", many, "us").beside(tree, micros(tree_many.time)));
-    let rsos = micros(peers::rsos_update(CELLS).time);
+    report.add(Row::new("root/write and root", one, "us").beside(tree, micros(tree_one.cpu)));
+    report.add(Row::new("root/write and root, amortised", many, "us").beside(tree, micros(tree_many.cpu)));
+    let rsos = micros(peers::rsos_update(CELLS).cpu);
     report.add(Row::new("root/write and root", one, "us").beside("rsos 0.5.3", rsos));
     for (what, toggles) in [("an insert", 1), ("an overwrite", 2)] {
         let row =
@@ -93,7 +93,7 @@ fn sketch(toggles: u64, runs: usize) -> f64 {
             .1
         })
         .collect();
-    micros(median_lap(&laps).time) / BATCH as f64
+    micros(median_lap(&laps).cpu) / BATCH as f64
 }
 
 fn write(node: &mut Node, range: std::ops::Range<usize>, version: u64) {
