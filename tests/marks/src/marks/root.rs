@@ -1,8 +1,8 @@
 //! What the Merkle root and the sketch cost for each write.
 //!
-//! One core node with a map of a million cells. `one` is the time that [`Node::root`] takes after a single
-//! write; `amortised` that of one root after a thousand writes, for each. All of it is CPU time. The write is a row of its
-//! own, and it is in the rows beside peers, whose update and root cannot be parted. The sketch is measured by
+//! One core node with a map of a million cells. `one` is what [`Node::root`] takes after a single write,
+//! `amortised` one root after a thousand writes, for each; all in CPU time. The write is a row of its own,
+//! and it is in the rows beside peers, whose update and root cannot be parted. The sketch is measured by
 //! itself, on a million dots: an insert toggles one dot, an overwrite the new one and the old.
 //!
 //! [`Node::root`]: sync_core::node::Node::root
