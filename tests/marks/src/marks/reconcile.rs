@@ -170,7 +170,8 @@ fn base(n: usize) -> Pair {
         let own: Vec<usize> =
             (0..n).filter(|index| index % usize::from(WRITERS) == usize::from(writer)).collect();
         // Half of the entries are written again, so the live dots have gaps, as in a store that is used.
-        let churned: Vec<usize> = own.iter().copied().filter(|index| key(*index)[0] % 2 == 0).collect();
+        let churned: Vec<usize> =
+            own.iter().copied().filter(|index| key(*index)[0].is_multiple_of(2)).collect();
         for indices in [&own, &churned] {
             for group in indices.chunks(GROUP) {
                 pair.write(usize::from(writer > 0), |batch| {
