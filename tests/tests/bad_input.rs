@@ -301,7 +301,15 @@ fn asking() -> (Cluster, Skeleton) {
 fn ask(cluster: &mut Cluster) {
     let clock = cluster.now().wall;
     let state = StateId([9; 32]);
-    let root = Root { state, head: 9, clock, behind: false, wants_reply: false, wants_whole: false };
+    let root = Root {
+        state,
+        head: 9,
+        clock,
+        behind: false,
+        wants_reply: false,
+        wants_whole: false,
+        neighbour: false,
+    };
     cluster.deliver(0, 1, &Frame::Root(route(), root).encode(&Dialect::default()));
     assert!(cluster.take_frames(1, 0).iter().any(|frame| matches!(frame, Frame::Pull(..))));
     cluster.events();

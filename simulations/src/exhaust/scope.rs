@@ -41,8 +41,8 @@ pub struct Scope {
     pub crashes: usize,
     /// True if owners may end their stale counter floors, at any time.
     pub collects: bool,
-    /// How often in all nodes may begin to talk: be woken after a write or by their timers, and say something.
-    /// Answers are not counted.
+    /// In how many steps in all nodes may say something, answers included. What the restart after a crash makes
+    /// them say is not counted.
     pub sends: u8,
     /// True if links may break and stand again, any number of times.
     pub cuts: bool,
@@ -63,7 +63,7 @@ impl Scope {
             replicas: 2,
             operations: 3,
             crashes: 1,
-            sends: 3,
+            sends: 4,
             // With crashes and collections at will, counters would need five times the states of sets.
             collects: false,
             cuts: false,

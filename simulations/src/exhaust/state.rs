@@ -159,7 +159,7 @@ impl State {
                 after.apply(other, Step::Linked(one), locals)?;
             }
         }
-        if matches!(made, Move::One(_, Step::Wake | Step::Tick)) && !after.frames.is_empty() {
+        if matches!(made, Move::One(..)) && !after.frames.is_empty() {
             after.sends += 1;
             if after.sends > scope.sends {
                 return Ok(None);
