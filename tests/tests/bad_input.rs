@@ -345,9 +345,9 @@ fn an_item_that_its_skeleton_does_not_call_live_is_refused_and_nothing_of_its_fr
     let first = Dot::new(replica(0, 0), skeleton.live.bottom(replica(0, 0)));
     let stray = Dot { seq: first.seq + 3, ..first };
     let staged = |cluster: &mut Cluster| {
-        let last = cluster.events().into_iter().rev().find_map(|(_, event)| match event {
-            Event::Bootstrap { items, .. } => Some(items),
-            _ => None,
+        let last = cluster.events().into_iter().rev().find_map(|(_, event)| {
+            let Event::Bootstrap { items, .. } = event else { return None };
+            Some(items)
         });
         last.expect("each frame that brings something is told of")
     };

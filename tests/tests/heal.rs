@@ -39,12 +39,10 @@ fn agreed(count: u8) -> Cluster {
 /// What was healed, by which node.
 fn healed(cluster: &mut Cluster) -> Vec<(u8, Healed)> {
     let events = cluster.events().into_iter();
-    let healed = events.filter_map(|(node, event)| match event {
-        Event::Healed { healed, cells, .. } => {
-            assert!(!cells.is_empty() || healed.rewritten > 0, "what was healed is named");
-            Some((node, healed))
-        }
-        _ => None,
+    let healed = events.filter_map(|(node, event)| {
+        let Event::Healed { healed, cells, .. } = event else { return None };
+        assert!(!cells.is_empty() || healed.rewritten > 0, "what was healed is named");
+        Some((node, healed))
     });
     healed.collect()
 }

@@ -183,9 +183,9 @@ fn a_large_answer_comes_in_small_frames_and_is_visible_all_at_once() {
     let told: Vec<u64> = pair
         .events
         .iter()
-        .filter_map(|event| match event {
-            Event::Bootstrap { items, items_total: 1_000, .. } => Some(*items),
-            _ => None,
+        .filter_map(|event| {
+            let Event::Bootstrap { items, items_total: 1_000, .. } = event else { return None };
+            Some(*items)
         })
         .collect();
     assert!(

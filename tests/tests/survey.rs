@@ -65,10 +65,13 @@ fn carried(cluster: &mut Cluster, mut first: Vec<Vec<u8>>) -> [Load; 2] {
             let first = if from == 0 { std::mem::take(&mut first) } else { Vec::new() };
             for bytes in first.into_iter().chain(more) {
                 quiet = false;
-                let fragment = match cluster.read_sent(from, to, &bytes) {
-                    Frame::Push(_, push) => Some(push.fragment),
-                    Frame::Give(_, give) => Some(give.fragment),
-                    _ => None,
+                let frame = cluster.read_sent(from, to, &bytes);
+                let fragment = if let Frame::Push(_, push) = frame {
+                    Some(push.fragment)
+                } else if let Frame::Give(_, give) = frame {
+                    Some(give.fragment)
+                } else {
+                    None
                 };
                 if let Some(fragment) = fragment {
                     let load = Load::of(&fragment);

@@ -176,21 +176,18 @@ impl Node {
     /// Bytes that are no frame, or one that only another life of ours or its sender could read.
     pub(super) fn on_malformed(&mut self, peer: NodeId, error: FrameError) {
         let Some(state) = self.peers.get_mut(&peer).filter(|state| state.connected) else { return };
-        match error {
-            FrameError::UnknownRoute => {
-                state.stats.frames_stale += 1;
-                state.hello_due = Some(true);
+        if error == FrameError::UnknownRoute {
+            state.stats.frames_stale += 1;
+            state.hello_due = Some(true);
+        } else if let FrameError::UnknownBase { namespace, answer, .. } = error {
+            state.stats.frames_stale += 1;
+            // An answer is to a pull that is answered or given up; of anything else the whole is asked for.
+            if let Some(link) = state.links.get_mut(&namespace).filter(|_| !answer) {
+                link.session.whole_due = true;
+                link.session.want_root(true);
             }
-            // An answer to a pull that is answered or given up.
-            FrameError::UnknownBase { answer: true, .. } => state.stats.frames_stale += 1,
-            FrameError::UnknownBase { namespace, .. } => {
-                state.stats.frames_stale += 1;
-                if let Some(link) = state.links.get_mut(&namespace) {
-                    link.session.whole_due = true;
-                    link.session.want_root(true);
-                }
-            }
-            error => self.refuse(peer, error),
+        } else {
+            self.refuse(peer, error);
         }
     }
 

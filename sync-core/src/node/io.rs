@@ -16,6 +16,7 @@ pub struct PersistStep(pub u64);
 
 /// What the world did.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one lives at a time, and is handed over at once")]
 pub enum Input {
     /// An authenticated connection to `peer` is up.
     ///

@@ -36,7 +36,7 @@ fn value(items: &[ItemDigest]) -> String {
     };
     match &item.payload {
         Shown::Hex(none) if none.is_empty() => format!(" [{event}{concurrent}]"),
-        payload => format!(": {payload} [{event}{concurrent}]"),
+        payload @ (Shown::Text(_) | Shown::Hex(_)) => format!(": {payload} [{event}{concurrent}]"),
     }
 }
 
