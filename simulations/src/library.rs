@@ -32,6 +32,8 @@ const SEEDS: &[&str] = &[
     include_str!("../seeds/no-cursor-after-restart.toml"),
     include_str!("../seeds/owner-after-restore.toml"),
     include_str!("../seeds/stuck-staging.toml"),
+    include_str!("../seeds/sketch-asked-anew.toml"),
+    include_str!("../seeds/symbols-too-long.toml"),
 ];
 
 /// Every scenario of the library.
