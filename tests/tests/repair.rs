@@ -3,7 +3,7 @@
 use sync_core::limits::{Limits, Repair};
 use sync_core::message::Frame;
 use sync_core::time::Span;
-use sync_core::types::or_set;
+use sync_core::types::{lww_map, or_set};
 use sync_tests::{Cluster, config};
 
 /// Two nodes that agree on `elements`, many of them removed since, so that the live dots lie in scattered pieces;
@@ -122,4 +122,23 @@ fn more_differences_than_a_sketch_can_show_end_in_a_list() {
     let mended = mend(&mut cluster);
     assert!(cluster.is_converged());
     assert_eq!((mended.sketches, mended.fallbacks), (0, 1), "{mended:?}");
+}
+
+#[test]
+fn overwrites_on_both_sides_are_found_by_a_sketch_without_asking_for_the_list() {
+    let mut cluster = scattered(12_000, Repair::Shortest);
+    for element in 0..10u32 {
+        for node in [0, 1u8] {
+            let (key, field) = ("m", (element * 2 + u32::from(node)).to_le_bytes());
+            cluster.write(node, |group| lww_map::put(group, key, &field, b"value"));
+        }
+        cluster.write(0, |group| or_set::add(group, "s", &(element * 30).to_le_bytes()));
+        cluster.write(1, |group| or_set::add(group, "s", &(element * 30 + 3).to_le_bytes()));
+    }
+    cluster.write(0, |group| or_set::remove(group, "s", &900u32.to_le_bytes()));
+    let mended = mend(&mut cluster);
+    assert!(cluster.is_converged());
+    println!("{mended:?}");
+    assert_eq!((mended.sketches, mended.fallbacks), (1, 1), "{mended:?}");
+    assert_eq!(mended.count("Pull"), 2, "one a side: {mended:?}");
 }
