@@ -48,8 +48,6 @@ mutants! {
     ContextBeforeCells = "table: context adopted before all cells came",
     /// A sketch that is not decoded yet is taken for one that shows no difference.
     SketchCutShort = "T7: the symmetric difference of the live dots",
-    /// A dot live only at the receiver of a sketch is dead though its sender does not know it.
-    SketchJudgedByReceiver = "T7: dead if the other context holds it",
     /// Neither an alarm nor a failed scrub leads to a repair.
     NeverHealed = "T8: damage is healed",
     /// An item that a record proves dead is written again all the same.

@@ -42,9 +42,7 @@ impl Store {
                 let mut dead = BTreeSet::new();
                 for element in elements {
                     let Resolved::Dot(dot) = halves.resolve(element) else { return Compared::Useless };
-                    let judge =
-                        if mutant::is(Mutant::SketchJudgedByReceiver) { &self.context } else { theirs };
-                    if self.is_live(dot) && judge.contains(dot) {
+                    if self.is_live(dot) && theirs.contains(dot) {
                         dead.insert(dot);
                     } else if !self.context.contains(dot) {
                         // Live there, unknown here, and not among the items: these are not its live dots.
