@@ -48,10 +48,6 @@ mutants! {
     ContextBeforeCells = "table: context adopted before all cells came",
     /// A sketch that is not decoded yet is taken for one that shows no difference.
     SketchCutShort = "T7: the symmetric difference of the live dots",
-    /// Neither an alarm nor a failed scrub leads to a repair.
-    NeverHealed = "T8: damage is healed",
-    /// An item that a record proves dead is written again all the same.
-    ProofOfDeathIgnored = "T8: stays dead if the dead side shows a record",
     /// A session's answer applies its items and leaves a column of its context for later.
     CellsBeforeContext = "table: context adopted at the end; aborted streaming session",
     /// A later write of a group takes the dot of the one before it.
@@ -195,8 +191,6 @@ mutants! {
     PinnedReadLive = "large fragments: items are of the skeleton's snapshot",
     /// A large answer leaves out what the peer had staged before, in another life too.
     HaveOfAnotherLife = "large fragments: have is what the asker has staged now",
-    /// A second skeleton brings a new head, and what is joined is the first one.
-    HeadOfLaterSkeleton = "large fragments: a skeleton is of one snapshot, its head too",
     /// Slices of two answers are staged together.
     PartsMixed = "rules of transport: all parts of one snapshot",
     /// The durable inbound cursor is one step ahead of the durable state.

@@ -11,8 +11,11 @@
 //!   moves of their own, and there are more of each than any budget would allow.
 //! - **Frames are pooled.** States that differ in frames alone are one, with the frames of all of them. That
 //!   allows more than can happen (a frame sent along one path is received on another that leads to the same
-//!   node states by the same operations), never less; a story marks such a frame. Pooled, any number of
-//!   sends costs less than counting three, so they are not counted.
+//!   node states by the same operations), never less; a story marks such a frame. Of
+//!   states that differ in how often somebody has spoken, the one with the fewest sends stands for all.
+//! - **Sends are bounded.** Nodes say something in at most [`Scope::sends`] steps, answers included; what they are
+//!   told may come any number of times. What a restart makes them say is not counted.
+//! - **Version 1.** Contexts kept to build on would multiply the states by what they were when; the swarm has them.
 //! - **A node is a function** of its state and input, so each step of each node state is run once and
 //!   looked up ever after. Node states count as one if [`sync_core::node::Node::state_key`] says so.
 //! - **Time stands still** but for one coarse tick, at which every deadline of one node passes. The wall

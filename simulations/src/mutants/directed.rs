@@ -247,6 +247,29 @@ fn star_of_four() -> Result<(), Violation> {
     }
 }
 
+/// A life that was set back and does not notice joins a push that leaves out what it had taught the sender.
+fn set_back_between_pushes() -> Result<(), Violation> {
+    let (a, b) = (0, 1);
+    let mut stage = Stage::new(2, &[]);
+    stage.connect(a, b)?;
+    stage.deliver_all(|_, _| false)?;
+    // Both have a cursor of the other.
+    stage.now = Now::at(Timestamp::ZERO + Span::from_secs(10), WALL);
+    for node in [a, b, a, b] {
+        stage.handle(node, Input::Wake)?;
+        stage.deliver_all(|_, _| false)?;
+    }
+    let earlier = stage.nodes[a].clone();
+    stage.add(a, "x")?;
+    stage.deliver_all(|_, _| false)?;
+    stage.flights.clear();
+    stage.suite.crashed(a);
+    stage.nodes[a] = earlier;
+    stage.suite.started(&stage.history, a, Origin::Fresh, &mut stage.nodes[a])?;
+    stage.add(b, "y")?;
+    stage.deliver_all(|_, _| false).map(drop)
+}
+
 /// Runs the directed scenario of `mutant`, if it has one; its name and the violation.
 pub fn kill(mutant: Mutant) -> Option<(&'static str, Violation)> {
     let (name, script): (_, fn() -> Result<(), Violation>) = if mutant == Mutant::OtherLivesAccepted {
@@ -257,6 +280,8 @@ pub fn kill(mutant: Mutant) -> Option<(&'static str, Violation)> {
         ("one-is-no-neighbour", one_is_no_neighbour)
     } else if mutant == Mutant::OverlayOneSided {
         ("star-of-four", star_of_four)
+    } else if [Mutant::NeverFenced, Mutant::SetBackUnnoticed].contains(&mutant) {
+        ("set-back-between-pushes", set_back_between_pushes)
     } else {
         return None;
     };
@@ -285,6 +310,13 @@ mod tests {
     fn a_link_that_one_end_has_chosen_is_used_by_both() {
         star_of_four().expect("the leaf says in its root that it has chosen the middle");
         assert!(kill(Mutant::OverlayOneSided).is_some());
+    }
+
+    #[test]
+    fn a_machine_that_was_set_back_notices_before_it_joins_anything() {
+        set_back_between_pushes()
+            .expect("every frame says how many of the receiver's events its sender knows");
+        assert!(kill(Mutant::SetBackUnnoticed).is_some() && kill(Mutant::NeverFenced).is_some());
     }
 
     #[test]

@@ -132,18 +132,18 @@ fn violation(mutant: Option<Mutant>, scenario: &Scenario) -> Option<Violation> {
 }
 
 fn hunt(mutant: Mutant, seeds: u64) -> Option<Killer> {
-    if let Some((name, what)) = cost::kill(mutant) {
-        return Some(Killer::Cost { name, what });
-    }
-    if let Some((name, Violation { property, what, .. })) = directed::kill(mutant) {
-        return Some(Killer::Scenario { name, property, what });
-    }
-    (1..=seeds.min(SEEDS_MAX)).find_map(|seed| {
+    let by_seed = (1..=seeds.min(SEEDS_MAX)).find_map(|seed| {
         let scenario = faults::draw(seed);
         let Violation { property, what, .. } = violation(Some(mutant), &scenario)?;
         let passes = violation(None, &scenario).is_none();
         passes.then_some(Killer::Seed { seed, property, what })
-    })
+    });
+    let by_scenario = || {
+        let (name, Violation { property, what, .. }) = directed::kill(mutant)?;
+        Some(Killer::Scenario { name, property, what })
+    };
+    let by_cost = || cost::kill(mutant).map(|(name, what)| Killer::Cost { name, what });
+    by_seed.or_else(by_cost).or_else(by_scenario)
 }
 
 /// Plants each of `mutants` and hunts it over seeds 1 to `seeds`, on `jobs` threads. The outcome does not

@@ -29,7 +29,6 @@ use crate::merkle::Address;
 use crate::merkle::descent::Descent;
 use crate::merkle::nodes::{Answer, Question};
 use crate::message::{Frame, INSPECTED_MAX, Inspect, Inspected, Route};
-use crate::mutant::{self, Mutant};
 use crate::store::Store;
 use crate::time::{Now, Span, Timestamp, WallMillis};
 
@@ -93,7 +92,7 @@ impl Node {
     pub(super) fn heal(&mut self, now: Now, peer: NodeId, namespace: NamespaceId) {
         let speaks = self.peers.get(&peer).is_some_and(|peer| peer.version >= Version::DIFFERENCES);
         let too_soon = self.heal_at > now.mono;
-        if self.healing.is_some() || too_soon || !speaks || mutant::is(Mutant::NeverHealed) {
+        if self.healing.is_some() || too_soon || !speaks {
             return;
         }
         let mut salt = [0; 16];
@@ -369,9 +368,7 @@ impl Node {
             let cells = failed.iter().flat_map(|address| store.cells_at(*address));
             let cells = cells.map(|cell| (cell.object, cell.path)).collect();
             self.event(Event::Corrupt { namespace, cells });
-            if !mutant::is(Mutant::NeverHealed) {
-                self.heal_cells(now, namespace, failed);
-            }
+            self.heal_cells(now, namespace, failed);
         }
     }
 }
@@ -475,7 +472,7 @@ impl Holders<'_> {
             let adopted = !proved_dead && held >= 2 && held > lacking + 1;
             return adopted.then(|| Verdict::Adopt(item.clone()));
         };
-        if proved_dead && !mutant::is(Mutant::ProofOfDeathIgnored) {
+        if proved_dead {
             return Some(Verdict::Bury);
         }
         let same = 1 + theirs.iter().filter(|(at, other)| **at == cell && **other == item).count();

@@ -34,17 +34,13 @@ impl Node {
         if claimed > minted && !mutant::is(Mutant::NeverFenced) {
             return Err(FrameError::OwnDots { claimed, minted });
         }
-        if let Some(inbound) = &mut self.inbound {
+        if let Some(inbound) = &self.inbound {
             if !inbound.is_from(peer, namespace) && inbound.is_open() {
                 // One large answer at a time; this peer is asked again when its pull is overdue.
                 return Ok(());
             }
             let overtaken = inbound.of == route.from && skeleton.answer <= inbound.skeleton.answer;
             if inbound.is_from(peer, namespace) && overtaken {
-                return Ok(());
-            }
-            if mutant::is(Mutant::HeadOfLaterSkeleton) && inbound.is_open() {
-                inbound.skeleton.head = skeleton.head;
                 return Ok(());
             }
         }
