@@ -121,6 +121,9 @@ impl Default for Limits {
     }
 }
 
+/// Accounted bytes of a live item besides its key, path and payload: what the indexes hold for it.
+pub const ITEM_OVERHEAD_BYTES: u64 = 96;
+
 /// How an answer whose records were lost says which dots are live.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Repair {

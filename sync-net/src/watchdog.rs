@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_driver_that_stops_turning_is_noticed_by_the_thread() {
-        let (reports, noticed) = mpsc::channel();
+        let (reports, noticed) = mpsc::sync_channel(8);
         let watchdog = Watchdog::start_with("n", Arc::default(), move |stall| {
             let _ = reports.send(matches!(stall, Stall::Noticed { .. }));
         })

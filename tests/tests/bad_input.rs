@@ -423,3 +423,18 @@ fn staged_items_are_counted_as_they_come_and_never_exceed_their_limit() {
     small.advance(sync_core::time::Span::from_secs(20));
     assert!(small.is_converged(), "an honest answer comes after it");
 }
+
+#[test]
+fn a_list_of_more_pieces_than_a_store_can_hold_is_refused_before_it_takes_memory() {
+    let (mut cluster, _) = pair();
+    let limits = cluster.node(1).limits().clone();
+    let pieces = limits.store_bytes_ceiling / sync_core::store::ITEM_OVERHEAD_BYTES + 1;
+    let live: DotSet = (1..=pieces).map(|at| Dot::new(replica(0, 0), 2 * at)).collect();
+    let context = CausalContext::from_iter([(replica(0, 0), 2 * pieces)]);
+    let fragment = Fragment { claims: Claims::Whole { context, live }, ..Fragment::default() };
+    let bytes = Frame::Give(route(), Give { head: 1, root: Fingerprint([0; 32]), fragment })
+        .encode(&Dialect::default());
+    assert!(bytes.len() < limits.message_bytes_max, "bits are short: {} bytes", bytes.len());
+    let refused = |error: &FrameError| matches!(error, FrameError::Count { field: "live dots", .. });
+    assert_refused(&mut cluster, &bytes, refused);
+}

@@ -16,7 +16,7 @@ use crate::codec::{Reader, ReplicaTable, Writer};
 use crate::dictionary::Names;
 use crate::error::FrameError;
 use crate::id::{Dot, ReplicaId};
-use crate::limits::Limits;
+use crate::limits::{ITEM_OVERHEAD_BYTES, Limits};
 use crate::merkle::sketch::{SYMBOLS_KEPT, Symbol};
 use crate::time::WallMillis;
 
@@ -229,7 +229,7 @@ impl Fragment {
             }
             2 => {
                 let context = read_context(&table, names, input)?;
-                Claims::Whole { context, live: words.read_listing("live dots", input)? }
+                Claims::Whole { context, live: words.read_listing("live dots", listed_max(limits), input)? }
             }
             3 => {
                 let context = read_context(&table, names, input)?;
@@ -256,7 +256,9 @@ impl Fragment {
             }
             floors.push((replica, checked_seq("floors", seq)?));
         }
-        let live = has_live(&claims).then(|| words.read_listing("live dots", input)).transpose()?;
+        let live = has_live(&claims)
+            .then(|| words.read_listing("live dots", listed_max(limits), input))
+            .transpose()?;
         Ok((Self { dots, cells, claims, records, floors, horizon }, live.unwrap_or_default()))
     }
 
@@ -414,9 +416,15 @@ impl Words<'_> {
         }
     }
 
-    fn read_listing(&self, field: &'static str, input: &mut Reader<'_>) -> Result<DotSet, FrameError> {
+    /// Reads what [`Self::write_listing`] wrote, of at most `intervals_max` intervals: a byte of bits can make four.
+    fn read_listing(
+        &self,
+        field: &'static str,
+        intervals_max: u64,
+        input: &mut Reader<'_>,
+    ) -> Result<DotSet, FrameError> {
         let columns = input.count(field, 3)?;
-        let (mut dots, mut last_replica) = (DotSet::default(), None);
+        let (mut dots, mut last_replica, mut room) = (DotSet::default(), None, intervals_max);
         for _ in 0..columns {
             let (replica, form) = self.table.read_pair(field, input)?;
             if last_replica.replace(replica).is_some_and(|last| last >= replica) {
@@ -424,19 +432,23 @@ impl Words<'_> {
             }
             let first = at_distance(self.names.based(replica) + 1, input.signed(field)?);
             let first = checked_seq(field, first)?;
+            let too_many = || FrameError::Count { field, count: intervals_max + 1, max: intervals_max };
             if form == 0 {
                 let bits = input.bytes(field, usize::MAX)?;
                 checked_seq(field, first + bits.len() as u64 * 8)?;
-                for (at, byte) in (0u64..).zip(bits) {
-                    for bit in (0..8).filter(|bit| byte >> bit & 1 == 1) {
-                        dots.insert(Dot::new(replica, first + at * 8 + bit));
-                    }
+                let set = |at: u64| usize::try_from(at / 8).is_ok_and(|byte| bits[byte] >> (at % 8) & 1 == 1);
+                let (mut at, end) = (0, bits.len() as u64 * 8);
+                while let Some(from) = (at..end).find(|at| set(*at)) {
+                    at = (from..end).find(|at| !set(*at)).unwrap_or(end);
+                    room = room.checked_sub(1).ok_or_else(too_many)?;
+                    dots.insert_range(replica, first + from, first + at - 1);
                 }
             } else {
                 let max = input.remaining() as u64;
                 if form > max {
                     return Err(FrameError::Count { field, count: form, max });
                 }
+                room = room.checked_sub(form).ok_or_else(too_many)?;
                 let mut at = first;
                 for place in 0..form {
                     if place > 0 {
@@ -473,6 +485,11 @@ impl Words<'_> {
         let seq = seq.ok_or(FrameError::Field { field, value: offset })?;
         Ok(Dot { replica, seq: checked_seq(field, seq)? })
     }
+}
+
+/// Most intervals in a list of live dots: a store within its ceiling has no more live items.
+fn listed_max(limits: &Limits) -> u64 {
+    limits.store_bytes_ceiling / ITEM_OVERHEAD_BYTES
 }
 
 /// True if one bit a dot is shorter than two bytes an interval.

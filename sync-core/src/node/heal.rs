@@ -121,7 +121,20 @@ impl Node {
         let is_asked = |peer: &super::Peer| peer.is_up() && peer.version >= Version::DIFFERENCES;
         let due: BTreeSet<NodeId> =
             self.peers.iter().filter(|(_, peer)| is_asked(peer)).map(|(node, _)| *node).collect();
+        let mut room = self.config.limits.message_bytes_max / 2;
         let space = self.spaces.get_mut(&namespace)?;
+        // The question names our cells there: as many as a frame can, the others in the next round.
+        let fits = |address: &Address| {
+            let cells = space.store.cells_at(*address);
+            let bytes = |cell: &CellId| {
+                let names = cell.object.key.as_str().len() + cell.path.as_bytes().len();
+                names + 16 * (space.store.items_of(cell).len() + 1)
+            };
+            let more = 16 + cells.iter().map(bytes).sum::<usize>();
+            room = room.saturating_sub(more);
+            room > 0
+        };
+        let addresses: Vec<Address> = addresses.into_iter().take_while(fits).collect();
         let (context, horizon) = (space.base().id(), space.store.horizon());
         let until = now.mono + self.config.timing.sync_timeout;
         let inspection =

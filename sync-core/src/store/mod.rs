@@ -56,9 +56,7 @@ pub(crate) use records::Records;
 pub use scrub::Damage;
 pub(crate) use staged::Runs;
 
-/// Accounted bytes of a live item besides its key, path and payload: what the indexes hold for it.
-pub const ITEM_OVERHEAD_BYTES: u64 = 96;
-
+pub use crate::limits::ITEM_OVERHEAD_BYTES;
 /// Keys the checksums of every store's sketch: peers compare symbols, so all use one key.
 pub const SKETCH_KEY: CutKey = *b"sync sketch dots";
 
