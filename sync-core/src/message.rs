@@ -75,8 +75,9 @@ pub struct Root {
     pub state: StateId,
     /// The sender's log head at that state.
     pub head: u64,
-    /// The sender's wall clock.
-    pub clock: WallMillis,
+    /// The sender's wall clock; `None` where it was just said or need not be: in the first of a
+    /// connection, and in an answer. Never so in version 1.
+    pub clock: Option<WallMillis>,
     /// True if the sender has no push cursor for the receiver, who must pull, or acknowledge if the states
     /// are equal.
     pub behind: bool,
@@ -304,7 +305,7 @@ impl Frame {
                 write_route(ROOT, route, &mut out);
                 out.fixed(&root.state.0);
                 out.varint(root.head);
-                out.varint(root.clock.0);
+                out.varint(root.clock.map_or(0, |clock| clock.0));
                 let flags = [root.behind, root.wants_reply, root.wants_whole, root.neighbour];
                 out.byte(flags.into_iter().rev().fold(0, |byte, flag| byte << 1 | u8::from(flag)));
             }
@@ -706,7 +707,7 @@ fn read_hello(input: &mut Reader<'_>) -> Result<Hello, FrameError> {
 fn read_root(input: &mut Reader<'_>) -> Result<Root, FrameError> {
     let state = StateId(input.fixed("state id")?);
     let head = input.varint("head")?;
-    let clock = WallMillis(input.varint("clock")?);
+    let clock = Some(WallMillis(input.varint("clock")?)).filter(|clock| clock.0 != 0);
     let flags = read_flags("root flags", 15, input)?;
     let [behind, wants_reply, wants_whole, neighbour] = [1, 2, 4, 8].map(|bit| flags & bit == bit);
     Ok(Root { state, head, clock, behind, neighbour, wants_reply, wants_whole })

@@ -29,9 +29,9 @@ impl Outbox {
         self.bytes += bytes;
     }
 
-    /// Counts a frame written.
-    pub fn written(&mut self, bytes: usize) {
-        self.frames = self.frames.saturating_sub(1);
+    /// Counts frames written.
+    pub fn written(&mut self, frames: usize, bytes: usize) {
+        self.frames = self.frames.saturating_sub(frames);
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 

@@ -244,6 +244,7 @@ mod tests {
             blocked: false,
             failure: None,
             attempts: 3,
+            queued_frames: 0,
         }
     }
 

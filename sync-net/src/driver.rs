@@ -186,7 +186,9 @@ impl Driver {
                     Err(error) => self.handle(Input::Malformed { peer, error }),
                 }
             }
-            TransportEvent::Written { peer, bytes } => self.handle(Input::Written { peer, bytes }),
+            TransportEvent::Written { peer, frames, bytes } => {
+                self.handle(Input::Written { peer, frames, bytes });
+            }
             TransportEvent::Down { peer, reason } => {
                 tracing::info!(node, ?peer, reason, "link down");
                 self.links.remove(&peer);
@@ -205,7 +207,7 @@ impl Driver {
                 if !sent {
                     // The link is gone and `Down` is on its way, or the frame is lost like any other:
                     // the core must not count it as waiting for ever.
-                    self.handle(Input::Written { peer: to, bytes: len });
+                    self.handle(Input::Written { peer: to, frames: 1, bytes: len });
                 }
             }
             Output::Disconnect { peer, reason } => {

@@ -101,7 +101,7 @@ fn peer(link: Option<&LinkStatus>, status: Option<&PeerStatus>, head: u64) -> Pe
         acked: status.and_then(|status| status.acked),
         head: status.map_or(head, |status| status.head),
         roots_equal: status.and_then(|status| status.roots_equal),
-        queued_frames: status.map_or(0, |status| count(status.queued_frames)),
+        queued_frames: link.map_or(0, |link| count(link.queued_frames)),
         clock_ahead_ms: status.and_then(|status| status.clock_ahead_ms),
         totals: status.map(|status| status.stats.into()).unwrap_or_default(),
     }

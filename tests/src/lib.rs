@@ -176,7 +176,7 @@ impl Cluster {
                     let len = bytes.len();
                     self.wires.entry((index, to)).or_default().push_back(bytes);
                     let now = self.now();
-                    self.node(index).handle(now, Input::Written { peer: node_id(to), bytes: len });
+                    self.node(index).handle(now, Input::Written { peer: node_id(to), frames: 1, bytes: len });
                 }
                 Output::Persist { n } => {
                     self.unpersisted.insert(index, n);

@@ -299,7 +299,7 @@ fn asking() -> (Cluster, Skeleton) {
 
 /// Makes node 1 ask node 0, and keeps the question from it.
 fn ask(cluster: &mut Cluster) {
-    let clock = cluster.now().wall;
+    let clock = Some(cluster.now().wall);
     let state = StateId([9; 32]);
     let root = Root {
         state,

@@ -182,3 +182,26 @@ fn a_write_just_before_convergence_is_asked_for_costs_no_session() {
         "the root came behind the push and found the peer up to date"
     );
 }
+
+#[test]
+fn one_change_that_fell_off_the_log_costs_little_whoever_made_it() {
+    for writer in [0, 1] {
+        let mut cluster = Cluster::new(2, &Limits { log_entries_max: 1, ..Limits::default() });
+        for index in 0..2_000u32 {
+            let value = b"0123456789abcdef";
+            cluster.write((index % 2) as u8, |group| lww_map::put(group, "m", &index.to_le_bytes(), value));
+        }
+        cluster.advance(Span::from_secs(40));
+        assert!(cluster.is_converged());
+        cluster.disconnect(0, 1);
+        for value in [b"fedcba9876543210fedcba9876543210", b"fedcba9876543210fedcba9876543211"] {
+            cluster.write(writer, |group| lww_map::put(group, "m", &7u32.to_le_bytes(), value));
+        }
+        cluster.connect(0, 1);
+        let bytes = settle_counting(&mut cluster);
+        assert!(cluster.is_converged());
+        let payload = "m".len() + 4 + 32;
+        println!("written by {writer}: {payload} bytes in {bytes}");
+        assert!(bytes <= payload * 13 / 10 + 300, "{bytes} bytes for {payload}");
+    }
+}

@@ -102,7 +102,7 @@ impl Pair {
     /// Tells the sender that the frame is written, and takes it off the wire.
     fn take(&mut self) -> Option<(usize, Vec<u8>)> {
         let (from, bytes) = self.wire.pop_front()?;
-        self.input(from, Input::Written { peer: Self::peer(from), bytes: bytes.len() });
+        self.input(from, Input::Written { peer: Self::peer(from), frames: 1, bytes: bytes.len() });
         Some((from, bytes))
     }
 

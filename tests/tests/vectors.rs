@@ -105,7 +105,7 @@ fn frames() -> Vec<(&'static str, Frame)> {
     let root = Root {
         state: StateId([0x22; 32]),
         head: 12_345,
-        clock: WallMillis(1_750_000_000_000),
+        clock: Some(WallMillis(1_750_000_000_000)),
         neighbour: false,
         behind: true,
         wants_reply: true,

@@ -70,7 +70,7 @@ mod tests {
         let root = Root {
             state: StateId([0; 32]),
             head: 0,
-            clock: Default::default(),
+            clock: None,
             behind: false,
             neighbour: false,
             wants_reply: false,

@@ -234,7 +234,7 @@ impl Local {
                 Output::Send { to, bytes } => {
                     let len = bytes.len();
                     letters.push(Letter::new(&self.node, self.index, usize::from(to.0[0]) - 1, bytes)?);
-                    self.handle(Input::Written { peer: to, bytes: len });
+                    self.handle(Input::Written { peer: to, frames: 1, bytes: len });
                 }
                 Output::Persist { n } => asked = Some(n),
                 Output::Disconnect { peer, reason } => {

@@ -22,7 +22,7 @@ impl World {
                 if self.net.end(from, to) == Some(connection)
                     && let Some(peer) = self.machines[from].peers[to]
                 {
-                    self.feed(from, Input::Written { peer, bytes }, &[]);
+                    self.feed(from, Input::Written { peer, frames: 1, bytes }, &[]);
                 }
             }
             Wire::Opened { node, peer, connection } => {

@@ -268,7 +268,9 @@ impl Node {
     }
 
     fn on_root(&mut self, now: Now, peer: NodeId, route: Route, root: Root) -> Result<(), FrameError> {
-        self.note_clock(now, peer, root.clock);
+        if let Some(clock) = root.clock {
+            self.note_clock(now, peer, clock);
+        }
         self.on_chosen(peer, root.neighbour);
         let next = now.mono + self.jittered(self.config.timing.sync_interval);
         if root.wants_whole {

@@ -200,11 +200,13 @@ impl Node {
         let again = now.mono + self.jittered(again);
         self.link(peer, namespace).session.root_at = Some(again);
         let route = self.route(peer, namespace);
+        let opens = wants_reply && self.link(peer, namespace).session.roots_equal.is_some();
+        let says_clock = opens || self.peers[&peer].version < Version::DIFFERENCES;
         let space = self.spaces.get_mut(&namespace).expect("links are of open namespaces");
         let root = Root {
             state: space.store.state_id(),
             head: space.store.log_head(),
-            clock: now.wall,
+            clock: says_clock.then_some(now.wall),
             behind,
             neighbour: self.peers[&peer].is_chosen,
             wants_reply,
@@ -341,7 +343,11 @@ impl Node {
         match link.cursor.next(now.mono, store, incarnation, &link.known, bounds, relay_delay) {
             push::Step::Wait => false,
             push::Step::Behind => {
-                link.session.want_root(true);
+                // On a new connection the peer may be the one to begin; its round finds this out as well.
+                let peer_begins = link.session.roots_equal.is_none() && link.session.root_at.is_some();
+                if !peer_begins {
+                    link.session.want_root(true);
+                }
                 true
             }
             push::Step::Push { lo, hi, dots } => {

@@ -46,11 +46,14 @@ pub enum Input {
         /// Why they are none.
         error: FrameError,
     },
-    /// One frame given out by [`Output::Send`] has been written to the connection (or dropped with it).
+    /// Frames given out by [`Output::Send`] have been written to the connection (or dropped with it). They may be
+    /// told of late: only a peer whose queue is full waits for it.
     Written {
         /// To whom.
         peer: NodeId,
-        /// The frame's length.
+        /// How many.
+        frames: usize,
+        /// Their length in all.
         bytes: usize,
     },
     /// Everything up to persist step `n` is durable.

@@ -185,8 +185,8 @@ impl Node {
                 self.on_malformed(peer, error);
                 Touched::Peer(peer)
             }
-            Input::Written { peer, bytes } => {
-                self.on_written(peer, bytes);
+            Input::Written { peer, frames, bytes } => {
+                self.on_written(peer, frames, bytes);
                 Touched::Peer(peer)
             }
             Input::Persisted { n } => {
@@ -204,9 +204,9 @@ impl Node {
         self.fill(now, touched);
     }
 
-    fn on_written(&mut self, peer: NodeId, bytes: usize) {
+    fn on_written(&mut self, peer: NodeId, frames: usize, bytes: usize) {
         if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.outbox.written(bytes);
+            peer.outbox.written(frames, bytes);
         }
     }
 

@@ -14,6 +14,7 @@ use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::outbox::Written;
 use super::refusal::{Close, Refusal, in_words};
 use super::table::{Life, Link, Proven, Registered, Shared};
 use super::{Inbound, TransportEvent};
@@ -169,7 +170,10 @@ async fn read_frames(
     let peer = registered.link.proven.peer;
     loop {
         match read_frame(registered, &mut stream).await {
-            Ok(bytes) => emit(&registered.shared, stop, TransportEvent::Frame { peer, bytes }).await,
+            Ok(bytes) => {
+                tell_written(registered, stop, registered.link.outbox.take_untold()).await;
+                emit(&registered.shared, stop, TransportEvent::Frame { peer, bytes }).await;
+            }
             Err(End::Lost(reason)) => return reason,
             Err(End::Broke(refusal)) => {
                 tracing::warn!(peer = %peer.short(), reason = refusal.reason, "closing a link");
@@ -292,7 +296,7 @@ async fn write_frames(
     "the node that closes is shutting down".to_owned()
 }
 
-/// Writes frames as one piece and reports each.
+/// Writes frames as one piece.
 async fn write_batch(
     registered: &Registered,
     stream: &mut SendStream,
@@ -315,9 +319,14 @@ async fn write_batch(
             future::pending().await
         }
     }
-    for frame in frames {
-        registered.link.outbox.written(frame.len());
-        let event = TransportEvent::Written { peer: registered.link.proven.peer, bytes: frame.len() };
+    let bytes = frames.iter().map(Vec::len).sum();
+    let told = registered.link.outbox.written(frames.len(), bytes);
+    tell_written(registered, stop, told).await;
+}
+
+async fn tell_written(registered: &Registered, stop: &watch::Receiver<bool>, told: Option<Written>) {
+    if let Some(Written { frames, bytes }) = told {
+        let event = TransportEvent::Written { peer: registered.link.proven.peer, frames, bytes };
         emit(&registered.shared, stop, event).await;
     }
 }

@@ -161,12 +161,14 @@ pub(crate) enum TransportEvent {
         /// The frame. Until it is dropped it counts against `inbox_bytes_max`.
         bytes: Inbound,
     },
-    /// One frame given to [`Transport::send`] was handed to QUIC. Frames are written in order; those not
-    /// reported when `Down` comes are lost.
+    /// Frames given to [`Transport::send`] were handed to QUIC, in order. Told of before the next frame of the
+    /// peer, or once they are an eighth of what may wait; those not told of when `Down` comes may be lost.
     Written {
         /// To whom.
         peer: NodeId,
-        /// The frame's length in bytes.
+        /// How many.
+        frames: usize,
+        /// Their length in all, in bytes.
         bytes: usize,
     },
     /// The link to `peer` is gone.
@@ -214,6 +216,8 @@ pub(crate) struct LinkStatus {
     pub(crate) failure: Option<String>,
     /// Dials of the configured address since the start.
     pub(crate) attempts: u64,
+    /// Frames that wait to be written, those being written included.
+    pub(crate) queued_frames: usize,
 }
 
 /// Why the transport did not start. Nothing was left running.

@@ -27,6 +27,15 @@ struct Queue {
     /// Waiting and being written.
     frames_used: usize,
     bytes_used: usize,
+    /// Written, and the engine does not know it yet.
+    untold: Written,
+}
+
+/// Frames that were handed to QUIC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Written {
+    pub(super) frames: usize,
+    pub(super) bytes: usize,
 }
 
 impl Outbox {
@@ -76,11 +85,26 @@ impl Outbox {
         frames
     }
 
-    /// Gives back the room of a frame that was taken.
-    pub(super) fn written(&self, bytes: usize) {
+    /// Gives back the room of frames that were taken. What the engine is to be told at once, if it is an eighth
+    /// of what may wait: it builds frames as long as it knows of room, and need not be woken for each.
+    pub(super) fn written(&self, frames: usize, bytes: usize) -> Option<Written> {
         let mut queue = self.lock();
-        queue.frames_used -= 1;
+        queue.frames_used -= frames;
         queue.bytes_used -= bytes;
+        queue.untold.frames += frames;
+        queue.untold.bytes += bytes;
+        let many = queue.untold.frames >= self.frames_max / 8 || queue.untold.bytes >= self.bytes_max / 8;
+        many.then(|| std::mem::take(&mut queue.untold))
+    }
+
+    /// What was written and not yet told of.
+    pub(super) fn take_untold(&self) -> Option<Written> {
+        Some(std::mem::take(&mut self.lock().untold)).filter(|written| written.frames > 0)
+    }
+
+    /// Frames that wait or are being written.
+    pub(super) fn frames_used(&self) -> usize {
+        self.lock().frames_used
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -100,8 +124,26 @@ mod tests {
         assert!(!outbox.push(Vec::new()), "two frames are the limit");
         assert_eq!(outbox.try_take().len(), 2);
         assert!(!outbox.push(vec![4; 1]));
-        outbox.written(60);
+        assert_eq!(
+            outbox.written(1, 60),
+            Some(Written { frames: 1, bytes: 60 }),
+            "of two frames each is told of"
+        );
         assert!(outbox.push(vec![4; 60]));
+    }
+
+    #[test]
+    fn few_written_frames_are_told_of_with_the_next_news_and_many_at_once() {
+        let outbox = Outbox::new(24, 1 << 20);
+        for _ in 0..5 {
+            assert!(outbox.push(vec![0; 10]));
+        }
+        assert_eq!(outbox.try_take().len(), 5);
+        assert_eq!(outbox.written(2, 20), None);
+        assert_eq!(outbox.take_untold(), Some(Written { frames: 2, bytes: 20 }));
+        assert_eq!(outbox.take_untold(), None);
+        assert_eq!(outbox.written(3, 30), Some(Written { frames: 3, bytes: 30 }));
+        assert_eq!((outbox.take_untold(), outbox.frames_used()), (None, 0));
     }
 
     #[test]

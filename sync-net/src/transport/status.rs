@@ -53,6 +53,7 @@ impl Shared {
                     blocked: dial.id().is_some_and(|id| table.blocked.contains(&id)),
                     failure: dial.failure.clone().filter(|_| link.is_none()),
                     attempts: dial.attempts,
+                    queued_frames: link.map_or(0, |link| link.outbox.frames_used()),
                 }
             })
             .collect();
@@ -69,6 +70,7 @@ impl Shared {
                     blocked: table.blocked.contains(id),
                     failure: None,
                     attempts: 0,
+                    queued_frames: link.outbox.frames_used(),
                 })
             },
         ));

@@ -44,8 +44,8 @@ pub fn limits() -> Limits {
 
 /// The `life`-th life of node `index`.
 pub fn config(index: u8, life: u8) -> Config {
-    let mut replica = [index + 1; 16];
-    replica[8..].copy_from_slice(&blake3::hash(&[index, life]).as_bytes()[..8]);
+    let mut replica = [0; 16];
+    replica.copy_from_slice(&blake3::hash(&[index, life]).as_bytes()[..16]);
     let config = Config::new(NodeId([index + 1; 32]), ReplicaId(replica), OwnerId(replica), [index; 32]);
     Config { limits: limits(), ..config }
 }
@@ -229,7 +229,7 @@ impl Pair {
                 Output::Send { to, bytes } => {
                     let len = bytes.len();
                     self.wires.push_back((self.now + ONE_WAY, 1 - side, bytes));
-                    self.nodes[side].handle(now, Input::Written { peer: to, bytes: len });
+                    self.nodes[side].handle(now, Input::Written { peer: to, frames: 1, bytes: len });
                 }
                 Output::Persist { n } => self.nodes[side].handle(now, Input::Persisted { n }),
                 Output::Disconnect { reason, .. } => panic!("the nodes part: {reason}"),

@@ -105,9 +105,11 @@ async fn a_peer_that_stops_reading_fills_its_own_queue_and_send_says_so() {
     .await
     .expect("the queue fills");
     for event in &a.seen {
-        written += u32::from(matches!(event, TransportEvent::Written { .. }));
+        if let TransportEvent::Written { frames, .. } = event {
+            written += u32::try_from(*frames).unwrap();
+        }
     }
-    assert!(sent - written <= 50 && written > 0, "sent {sent}, written {written}");
+    assert!(sent - written <= 50 + 50 / 8 && written > 0, "sent {sent}, written {written}");
     assert!(a.transport.links().iter().any(|row| row.connected), "the link itself is well");
     // It reads again: everything accepted arrives, in order.
     for n in 0..sent {

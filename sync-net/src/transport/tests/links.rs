@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::*;
 
 #[tokio::test]
-async fn frames_of_all_sizes_arrive_in_order_and_each_is_reported_written() {
-    let (mut a, to_b, mut b, _) = pair().await;
+async fn frames_of_all_sizes_arrive_in_order_and_are_reported_written_before_the_next_frame() {
+    let (mut a, to_b, mut b, to_a) = pair().await;
     let lens = [1, 2, 3, 65_535, 1_000_000, 7, 300_000, 1];
     for (n, len) in (0u8..).zip(lens) {
         assert!(a.transport.send(&b.id, to_b, vec![n; len]));
@@ -15,15 +15,14 @@ async fn frames_of_all_sizes_arrive_in_order_and_each_is_reported_written() {
         assert_eq!(b.frame(a.id).await, vec![n; len]);
     }
     a.watch(Duration::from_millis(50)).await;
-    let written: Vec<_> = a
-        .seen
-        .iter()
-        .filter_map(|event| match event {
-            TransportEvent::Written { bytes, .. } => Some(*bytes),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(written, lens);
+    assert!(b.transport.send(&a.id, to_a, vec![9]));
+    assert_eq!(a.frame(b.id).await, [9]);
+    let written = a.seen.iter().filter_map(|event| match event {
+        TransportEvent::Written { frames, bytes, .. } => Some((*frames, *bytes)),
+        _ => None,
+    });
+    let written = written.fold((0, 0), |sum, (frames, bytes)| (sum.0 + frames, sum.1 + bytes));
+    assert_eq!(written, (lens.len(), lens.iter().sum()));
     assert!(!a.transport.send(&b.id, to_b, vec![0; 1_000_001]), "above message_bytes_max");
     assert!(!a.transport.send(&b.id, to_b, Vec::new()));
     assert!(!a.transport.send(&b.id, LinkId(to_b.0 + 1), vec![1]), "another link");

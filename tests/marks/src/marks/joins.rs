@@ -108,7 +108,7 @@ impl Wire {
         while let Some(output) = node.poll_output() {
             match output {
                 Output::Send { to, bytes } => {
-                    node.handle(now, Input::Written { peer: to, bytes: bytes.len() });
+                    node.handle(now, Input::Written { peer: to, frames: 1, bytes: bytes.len() });
                     frames.push(bytes);
                 }
                 Output::Persist { n } => node.handle(now, Input::Persisted { n }),

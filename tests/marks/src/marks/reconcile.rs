@@ -5,7 +5,7 @@
 //! 32-byte values, written by eight incarnations, half of them twice. Three cases of ours:
 //!
 //! - `push`: the link was cut and comes back. Cursors stand, so pushes do it.
-//! - `context`: the same, but both have lost their log. Context first.
+//! - `context`: the same, but what changed has left their logs, which hold one entry. Context first.
 //! - `lost`: as `context`, no records are kept, and one change of each writing side is a remove: whose
 //!   context lacks it cannot be told what it killed, and the fallback has to find out.
 //! - `restart`: both processes start again on their state, and know nothing of each other.
@@ -66,7 +66,7 @@ impl Case {
 struct Bases {
     /// With the log that nodes have.
     logged: Pair,
-    /// With none.
+    /// With a log of one entry.
     unlogged: Pair,
 }
 
@@ -154,7 +154,7 @@ pub fn run(report: &mut Report, settings: Settings) {
 fn bases(n: usize) -> Bases {
     let logged = base(n);
     let mut unlogged = logged.clone();
-    unlogged.restart(1, 0);
+    unlogged.restart(1, 1);
     unlogged.reconcile();
     unlogged.disconnect();
     Bases { logged, unlogged }
@@ -230,6 +230,10 @@ fn change(pair: &mut Pair, scenario: &Scenario, case: Case) -> u64 {
         let last = changed.end.saturating_sub(1);
         for index in changed {
             payload += (MAP.len() + 16) as u64;
+            if index == last && matches!(case, Case::Context | Case::Lost) {
+                // Of two writes at the least one has left the log.
+                pair.write(side, |group| lww_map::put(group, MAP, &key(index), &value(index, 2)));
+            }
             if case == Case::Lost && index == last {
                 // An entry that no scenario changes.
                 pair.write(side, |group| lww_map::remove(group, MAP, &key(scenario.n - 1 - side)).map(drop));
