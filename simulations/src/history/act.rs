@@ -1,0 +1,105 @@
+//! What an operation asks for, and what it is about.
+
+/// The data type that an operation is about. One key may hold one object of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Add-wins set.
+    Set,
+    /// Last-writer-wins map.
+    Map,
+    /// Counter with observed reset.
+    Counter,
+}
+
+/// What an operation asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Adds an element to a set.
+    Add {
+        /// The set.
+        key: String,
+        /// The element.
+        element: Vec<u8>,
+    },
+    /// Removes an element from a set.
+    Remove {
+        /// The set.
+        key: String,
+        /// The element.
+        element: Vec<u8>,
+    },
+    /// Removes every element of a set.
+    Clear {
+        /// The set.
+        key: String,
+    },
+    /// Writes a field of a map.
+    Put {
+        /// The map.
+        key: String,
+        /// The field.
+        field: Vec<u8>,
+        /// The value.
+        value: Vec<u8>,
+    },
+    /// Removes a field of a map.
+    RemoveField {
+        /// The map.
+        key: String,
+        /// The field.
+        field: Vec<u8>,
+    },
+    /// Removes every field of a map.
+    ClearMap {
+        /// The map.
+        key: String,
+    },
+    /// Adds to a counter.
+    Count {
+        /// The counter.
+        key: String,
+        /// How much; may be negative.
+        by: i64,
+    },
+    /// Takes back all that was seen of a counter.
+    Reset {
+        /// The counter.
+        key: String,
+    },
+}
+
+impl Act {
+    /// The key that it is about.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Add { key, .. }
+            | Self::Remove { key, .. }
+            | Self::Clear { key }
+            | Self::Put { key, .. }
+            | Self::RemoveField { key, .. }
+            | Self::ClearMap { key }
+            | Self::Count { key, .. }
+            | Self::Reset { key } => key,
+        }
+    }
+
+    /// The type that it is about.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Add { .. } | Self::Remove { .. } | Self::Clear { .. } => Kind::Set,
+            Self::Put { .. } | Self::RemoveField { .. } | Self::ClearMap { .. } => Kind::Map,
+            Self::Count { .. } | Self::Reset { .. } => Kind::Counter,
+        }
+    }
+
+    /// The element or field that it is about; `None` if it is about the whole object.
+    pub fn place(&self) -> Option<&[u8]> {
+        match self {
+            Self::Add { element: place, .. }
+            | Self::Remove { element: place, .. }
+            | Self::Put { field: place, .. }
+            | Self::RemoveField { field: place, .. } => Some(place),
+            Self::Clear { .. } | Self::ClearMap { .. } | Self::Count { .. } | Self::Reset { .. } => None,
+        }
+    }
+}
