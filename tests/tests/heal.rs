@@ -11,8 +11,13 @@ use sync_tests::{Cluster, config, namespace, replica};
 
 const SCRUB: Span = Span::from_secs(600);
 
-/// `count` nodes that agree on a map of ten fields and a set of three elements, one of which was removed.
+/// `count` nodes, each linked to each, that agree on a map of ten fields and a set of three elements, one of which was removed.
 fn agreed(count: u8) -> Cluster {
+    agreed_over(count, |_, _| true)
+}
+
+/// The same, with a link between `a` and `b` where `links(a, b)`.
+fn agreed_over(count: u8, links: impl Fn(u8, u8) -> bool) -> Cluster {
     let configs = (0..count).map(|index| {
         let mut config = config(index, 0);
         config.timing = Timing { scrub_period: SCRUB, ..Timing::default() };
@@ -20,7 +25,7 @@ fn agreed(count: u8) -> Cluster {
     });
     let mut cluster = Cluster::apart(configs);
     for a in 0..count {
-        (a + 1..count).for_each(|b| cluster.connect(a, b));
+        (a + 1..count).filter(|b| links(a, *b)).for_each(|b| cluster.connect(a, b));
     }
     cluster.settle();
     for field in 0..10u8 {
@@ -189,6 +194,34 @@ fn a_dot_with_two_contents_is_decided_by_the_members_or_kept_as_both() {
         } else {
             assert!(healed.contains(&(1, Healed { restored: 1, ..Healed::default() })), "{healed:?}");
             assert_as_it_was(&mut cluster, count);
+        }
+    }
+}
+
+#[test]
+fn what_a_leaf_of_a_star_lost_or_holds_otherwise_is_written_again_by_the_middle_in_the_end() {
+    // The leaf hears one member that holds the item, and may not decide; the middle hears three, and leaves it to
+    // the leaf until that has come to nothing twice.
+    for (leaf, flips) in [(1, false), (2, false), (3, false), (1, true), (2, true), (3, true)] {
+        let mut cluster = agreed_over(4, |a, _| a == 0);
+        let dot = Dot::new(replica(0, 0), 4);
+        let (cell, mut item) =
+            cluster.store(leaf).item(dot).map(|(cell, item)| (cell.clone(), item.clone())).unwrap();
+        assert!(cluster.node(leaf).damage(namespace(), Damage::LoseItem(dot)));
+        if flips {
+            item.payload = b"walue".as_slice().into();
+            assert!(cluster.node(leaf).damage(namespace(), Damage::Revive(cell, item)));
+        }
+        cluster.advance(Span::from_secs(150));
+        assert!(cluster.is_converged(), "leaf {leaf}, flips {flips}");
+        let rewritten = 1 + u64::from(flips);
+        let healed = healed(&mut cluster);
+        assert!(!healed.is_empty() && healed.iter().all(|(_, healed)| healed.rewritten == rewritten));
+        assert!(flips || healed[0].0 == 0, "the leaf holds nothing to write: {healed:?}");
+        for node in 0..4 {
+            assert!(!cluster.store(node).is_live(dot));
+            let held = cluster.store(node).items("map", TypeTag::LWW_MAP, &[3]);
+            assert!(held.iter().any(|item| item.payload.as_bytes() == b"value"));
         }
     }
 }

@@ -286,7 +286,7 @@ impl Node {
             let link = self.link_mut(peer, route.namespace);
             link.known.join(&context);
             link.told.join(&context);
-            link.diverged = false;
+            (link.diverged, link.fruitless) = (false, 0);
             link.ack_due |= moved || root.behind;
             link.session.roots_equal = Some(true);
             if link.cursor.acked().is_some() {

@@ -11,7 +11,8 @@
 //! order in which they are tried: bytes that do not give their own fingerprint are replaced by a peer's that do; a
 //! dot that a record proves dead is dead; what more members hold than lack, at least two, is live, and what three
 //! members lack and fewer hold is dead; what is left is written again as a new event by whoever holds it. We rather
-//! bring an item back than lose one, and the event [`Event::Healed`] says so.
+//! bring an item back than lose one, and the event [`Event::Healed`] says so. Who leaves it to the other side and
+//! finds the same difference again and again writes again too: that side hears fewer members.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,6 +32,10 @@ use crate::merkle::nodes::{Answer, Question};
 use crate::message::{Frame, INSPECTED_MAX, Inspect, Inspected, Route};
 use crate::store::Store;
 use crate::time::{Now, Span, Timestamp, WallMillis};
+
+/// After so many healings with one peer in which this side left it to the other, the other cannot: it may have no
+/// links to the members that decide. Then what is held here is written again.
+const FRUITLESS_MAX: u8 = 2;
 
 /// Questions that go unanswered so often end the healing; the next round of roots begins it anew.
 const TRIES_MAX: u8 = 3;
@@ -308,14 +313,20 @@ impl Node {
         let covered = heard.values().map(|heard| heard.covered).min().unwrap_or(0);
         let addresses = &addresses[..usize::try_from(covered).unwrap_or(usize::MAX).min(addresses.len())];
         let (mut healed, mut cells, mut rewrites) = (Healed::default(), BTreeSet::new(), Vec::new());
+        let mut judged = None;
         match peer {
             None => mend(&mut space.store, addresses, &heard, &mut healed, &mut cells),
             Some(peer) => {
                 let still = space.base().id() == context && space.store.horizon() == horizon;
                 let same: Vec<&Inspected> = heard.values().filter(|heard| heard.same).collect();
                 if still && heard.get(&peer).is_some_and(|heard| heard.same) {
-                    let begins = self.config.node < peer;
-                    for (dot, cell, verdict) in verdicts(&mut space.store, addresses, &same, begins) {
+                    let link = self.peers.get(&peer).and_then(|peer| peer.links.get(&namespace));
+                    let role = Role {
+                        begins: self.config.node < peer,
+                        insists: link.is_some_and(|link| link.fruitless >= FRUITLESS_MAX),
+                    };
+                    judged = Some(peer);
+                    for (dot, cell, verdict) in verdicts(&mut space.store, addresses, &same, role) {
                         match verdict {
                             Verdict::Bury => {
                                 space.store.bury(dot);
@@ -339,6 +350,9 @@ impl Node {
             // Only the end of all sequence numbers refuses it; then the next round tries again.
             let written = self.write(now, namespace, |group| group.rewrite(cell, &item));
             healed.rewritten += u64::from(written.is_ok());
+        }
+        if let Some(link) = judged.and_then(|peer| self.peers.get_mut(&peer)?.links.get_mut(&namespace)) {
+            link.fruitless = if healed == Healed::default() { link.fruitless.saturating_add(1) } else { 0 };
         }
         if healed != Healed::default() {
             self.step_on();
@@ -427,6 +441,15 @@ fn mend(
     }
 }
 
+/// What this side takes upon itself in a healing.
+#[derive(Clone, Copy)]
+struct Role {
+    /// Of two contents it takes care of both, or the first to act would end the other's.
+    begins: bool,
+    /// It no longer leaves anything to the other side.
+    insists: bool,
+}
+
 /// Who holds what under one dot.
 #[derive(Default)]
 struct Holders<'a> {
@@ -435,13 +458,12 @@ struct Holders<'a> {
     proved_dead: bool,
 }
 
-/// What is to be done about each dot at the addresses, ascending; `heard` know the same events as this store. Of
-/// two contents the side that `begins` takes care of both, or the first to act would end the other's.
+/// What is to be done about each dot at the addresses, ascending; `heard` know the same events as this store.
 fn verdicts(
     store: &mut Store,
     addresses: &[Address],
     heard: &[&Inspected],
-    begins: bool,
+    role: Role,
 ) -> Vec<(Dot, CellId, Verdict)> {
     let mut by_dot: BTreeMap<Dot, Holders<'_>> = BTreeMap::new();
     for cell in addresses.iter().flat_map(|address| store.cells_at(*address)).collect::<Vec<_>>() {
@@ -463,7 +485,7 @@ fn verdicts(
         let cell = cell.expect("a dot is listed because somebody holds it").clone();
         holders.proved_dead =
             store.shows_killed(&cell, dot) || heard.iter().any(|heard| heard.killed.contains(dot));
-        if let Some(verdict) = holders.verdict(heard.len(), begins) {
+        if let Some(verdict) = holders.verdict(heard.len(), role) {
             verdicts.push((dot, cell, verdict));
         }
     }
@@ -473,7 +495,8 @@ fn verdicts(
 impl Holders<'_> {
     /// The rules of T8, of which this side carries out its own part; `None` if it has nothing to do. `others` are the
     /// members heard that know the same events.
-    fn verdict(self, others: usize, begins: bool) -> Option<Verdict> {
+    fn verdict(self, others: usize, role: Role) -> Option<Verdict> {
+        let Role { begins, insists } = role;
         let Self { ours, theirs, proved_dead } = self;
         let lacking = others - theirs.len().min(others);
         // The content that most of the others hold, and how many of them.
@@ -495,11 +518,11 @@ impl Holders<'_> {
         match most {
             Some((content, held)) if content != (&cell, &item) => match (same, held) {
                 (same, held) if held >= 2 && held > same => Some(Verdict::Adopt(content.1.clone())),
-                (same, held) if same >= 2 && same > held => None,
-                _ => begins.then(|| Verdict::Rewrite(vec![item, content.1.clone()])),
+                (same, held) if same >= 2 && same > held && !insists => None,
+                _ => (begins || insists).then(|| Verdict::Rewrite(vec![item, content.1.clone()])),
             },
             Some(_) | None if lacking >= 3 && lacking > same => Some(Verdict::Bury),
-            Some(_) | None if same >= 2 && same > lacking => None,
+            Some(_) | None if lacking == 0 || (same >= 2 && same > lacking && !insists) => None,
             Some(_) | None => Some(Verdict::Rewrite(vec![item])),
         }
     }

@@ -215,11 +215,13 @@ fn link_key(link: &Link, answers: u64, sink: &mut Sink<'_>) {
         surveying,
         ack_due,
         diverged,
+        fruitless,
     } = link;
     cursor.key(&mut |value| sink.option(value));
     cursor.deadlines().into_iter().for_each(|at| sink.deadline(at));
     sink.flags(&[session.root_due.is_some(), session.root_due == Some(true)]);
     sink.flags(&[session.is_pull_due(), session.is_pulling(), *ack_due, *diverged]);
+    sink.number(u64::from(*fruitless));
     sink.flags(&[session.listing_wanted, session.listing_due, session.more_due, session.sketched.is_some()]);
     sink.option(session.symbols_due);
     if let Some(sketching) = &session.sketching {

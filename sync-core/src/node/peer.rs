@@ -94,6 +94,8 @@ pub(crate) struct Link {
     pub(crate) ack_due: bool,
     /// True after a `Diverged` alarm, until roots are equal again: one alarm, no loop.
     pub(crate) diverged: bool,
+    /// Healings since then that found nothing to do here.
+    pub(crate) fruitless: u8,
 }
 
 impl Link {
