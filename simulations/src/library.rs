@@ -24,6 +24,7 @@ const TEXTS: &[&str] = &[
     include_str!("../scenarios/long-absence.toml"),
     include_str!("../scenarios/machine-revert.toml"),
     include_str!("../scenarios/mixed-versions.toml"),
+    include_str!("../scenarios/damaged-memory.toml"),
     include_str!("../scenarios/lossy.toml"),
 ];
 
@@ -34,6 +35,7 @@ const SEEDS: &[&str] = &[
     include_str!("../seeds/stuck-staging.toml"),
     include_str!("../seeds/sketch-asked-anew.toml"),
     include_str!("../seeds/symbols-too-long.toml"),
+    include_str!("../seeds/leaf-lost-an-item.toml"),
 ];
 
 /// Every scenario of the library.

@@ -58,6 +58,9 @@ impl World {
             self.rest();
         }
         if self.violation.is_none() {
+            self.check_damage();
+        }
+        if self.violation.is_none() {
             self.check_end(converged);
         }
         self.outcome()
@@ -66,7 +69,7 @@ impl World {
     fn converge(&mut self) {
         let (healed, until) = (self.at, self.at + self.scenario.converge_ms * 1_000);
         while self.violation.is_none() {
-            if self.agrees() {
+            if self.agrees() && (self.history.damages().is_empty() || self.contents_agree()) {
                 self.counts.converged_us = Some(self.at - healed);
                 return self.picture_converged(self.at);
             }

@@ -126,6 +126,10 @@ const RARE: &[Rare] = &[
     ("groups", |outcome| outcome.counts.groups),
     ("writes-refused", |outcome| outcome.counts.refused),
     ("fences", |outcome| outcome.counts.fences),
+    ("damage-found-by-scrub", |outcome| outcome.counts.corrupt),
+    ("damage-found-by-roots", |outcome| outcome.counts.alarms),
+    ("damage-healed", |outcome| outcome.counts.healed),
+    ("damage-healed-by-a-rewrite", |outcome| outcome.counts.rewritten),
 ];
 
 impl Sum {

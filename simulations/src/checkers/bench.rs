@@ -4,12 +4,13 @@ use sync_core::error::WriteError;
 use sync_core::id::{Dot, NamespaceId, NodeId, OwnerId, ReplicaId};
 use sync_core::limits::Limits;
 use sync_core::node::{Config, DEFAULT_NAMESPACE, Node};
-use sync_core::store::{Group, Store};
+use sync_core::store::{Damage, Group, Store};
 use sync_core::time::Now;
 use sync_core::types::or_set;
 
 use super::{Checker, Origin, Suite, Violation};
-use crate::history::{Act, History, Op, OpId, Seen};
+use crate::faults::Harm;
+use crate::history::{Act, Damaged, History, Op, OpId, Seen};
 
 pub(super) struct Bench {
     pub(super) node: Node,
@@ -62,6 +63,7 @@ impl Bench {
             group: self.group,
             step: self.group,
             at: self.group,
+            blind: Vec::new(),
         }
     }
 
@@ -149,6 +151,33 @@ impl Bench {
     /// Tells of a write of which nothing was recorded.
     pub(super) fn tell_of_write(&mut self) -> Result<(), Violation> {
         self.suite.wrote(&self.history, &[], 0, &mut self.node)
+    }
+
+    /// The node loses the item of its newest event, and the history says so.
+    pub(super) fn lose_newest(&mut self) {
+        let op = self.history.ops().last().expect("something was recorded");
+        let (op, dot) = (op.id, op.dots.expect("it minted").1);
+        let namespace = self.namespace();
+        assert!(self.node.damage(namespace, Damage::LoseItem(dot)));
+        self.history.damage(Damaged {
+            node: 0,
+            harm: Harm::LoseItem,
+            op,
+            dot,
+            flipped: Vec::new(),
+            at: 0,
+            ops_before: self.history.len(),
+            open: true,
+            restarted: false,
+            corrupt: None,
+            diverged: false,
+            healed: false,
+        });
+    }
+
+    /// What was damaged counts as healed.
+    pub(super) fn close_damage(&mut self) {
+        self.history.damages_mut().iter_mut().for_each(|damaged| damaged.open = false);
     }
 
     pub(super) fn started(&mut self, origin: Origin) -> Result<(), Violation> {

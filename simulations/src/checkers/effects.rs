@@ -1,25 +1,14 @@
 //! Effects are complete (I2): what an operation ended is not live at any replica that knows it; and what
-//! is live was written, and is known.
+//! is live was written, and is known. Where damage brought an item back it is not judged until that is healed,
+//! nor is an item that damage took from a node ([`crate::history::Damaged`] says why).
 
 use super::{Checker, Step, Violation};
-use crate::history::{Kind, Op};
 
 const NAME: &str = "effects are complete";
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Effects;
-
-fn is_visible(step: &Step<'_>, op: &Op) -> bool {
-    let place = op.act.place().unwrap_or_default();
-    let writes = match op.act.kind() {
-        Kind::Set => step.model.sets.get(op.act.key()).and_then(|adds| adds.get(place)),
-        Kind::Map => step.model.maps.get(op.act.key()).and_then(|fields| fields.get(place)),
-        // Rows are cumulative: their totals are compared by `values`.
-        Kind::Counter => return true,
-    };
-    writes.is_some_and(|writes| writes.contains(&op.id))
-}
 
 impl Checker for Effects {
     fn name(&self) -> &'static str {
@@ -34,7 +23,8 @@ impl Checker for Effects {
             if !step.model.seen().contains(dot) {
                 return step.violation(NAME, format!("{dot:?} is live and outside the context"));
             }
-            if let Some(op) = step.history.by_dot(dot).filter(|op| !is_visible(step, op)) {
+            let revived = step.history.damage_at(step.node, dot).is_some() || step.history.may_live_on(dot);
+            if let Some(op) = step.history.by_dot(dot).filter(|op| !revived && !step.model.shows(op)) {
                 return step.violation(
                     NAME,
                     format!("{dot:?} ({:?}) is live, and a known operation ended it", op.act),

@@ -15,15 +15,19 @@ pub(super) struct Minted;
 
 fn must_mint(history: &History, op: &Op) -> bool {
     let seen = || Model::at(history, &op.seen);
+    // What damage hid from the origin was not there to be ended.
+    let shown = |writes: &Vec<OpId>| writes.iter().any(|id| op.saw(history.op(*id)));
     match &op.act {
-        Act::Add { .. } | Act::Put { .. } => true,
+        Act::Add { .. } | Act::Put { .. } | Act::Again { .. } => true,
         Act::Count { by, .. } => *by != 0,
-        Act::Remove { key, element } => seen().sets.get(key).is_some_and(|adds| adds.contains_key(element)),
-        Act::Clear { key } => seen().sets.get(key).is_some(),
-        Act::RemoveField { key, field } => {
-            seen().maps.get(key).is_some_and(|fields| fields.contains_key(field))
+        Act::Remove { key, element } => {
+            seen().sets.get(key).and_then(|adds| adds.get(element)).is_some_and(shown)
         }
-        Act::ClearMap { key } => seen().maps.get(key).is_some(),
+        Act::Clear { key } => seen().sets.get(key).is_some_and(|adds| adds.values().any(shown)),
+        Act::RemoveField { key, field } => {
+            seen().maps.get(key).and_then(|fields| fields.get(field)).is_some_and(shown)
+        }
+        Act::ClearMap { key } => seen().maps.get(key).is_some_and(|fields| fields.values().any(shown)),
         Act::Reset { key } => seen().counters.value(history, key).is_some(),
     }
 }

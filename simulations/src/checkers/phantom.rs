@@ -1,6 +1,9 @@
 //! No phantom removal (I1, I3): a write that a replica knows is live there unless an operation that it
 //! also knows had seen that write and ended it.
 //!
+//! An item that damage took from a node is not judged there until it is healed, nor where an operation is
+//! known that covers it and was blind to it ([`crate::history::Damaged`] says why).
+//!
 //! Convergence does not show this one: a removal that nobody asked for spreads, and all replicas agree.
 
 use sync_core::id::Dot;
@@ -17,7 +20,11 @@ pub(super) struct Phantom;
 impl Phantom {
     fn check(step: &Step<'_>, writes: &[OpId]) -> Result<(), Violation> {
         let dot = |id: &OpId| step.history.op(*id).dots.map(|(_, last)| last);
-        let dead = |dot: &Dot| !step.store().is_live(*dot);
+        let excused = |dot| {
+            step.history.damage_at(step.node, dot).is_some()
+                || step.history.may_be_dead(step.model.seen(), dot)
+        };
+        let dead = |dot: &Dot| !step.store().is_live(*dot) && !excused(*dot);
         match writes.iter().filter_map(dot).find(dead) {
             None => Ok(()),
             Some(dot) => {
@@ -62,6 +69,15 @@ mod tests {
         let mut bench = Bench::new(Phantom);
         bench.add("s", "x").expect("it is there");
         bench.unrecorded(|group| sync_core::types::or_set::remove(group, "s", b"x").map(drop));
+        assert!(bench.look().is_err());
+    }
+    #[test]
+    fn an_item_that_damage_took_is_excused_until_the_damage_counts_as_healed() {
+        let mut bench = Bench::new(Phantom);
+        bench.add("s", "x").expect("it is there");
+        bench.lose_newest();
+        bench.look().expect("the damage is open");
+        bench.close_damage();
         assert!(bench.look().is_err());
     }
 }

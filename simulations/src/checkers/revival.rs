@@ -1,4 +1,5 @@
-//! No resurrection: a dot that a life knew and that was dead there is dead there for ever.
+//! No resurrection: a dot that a life knew and that was dead there is dead there for ever. A dot that was lost
+//! without being ended may be given back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,10 +31,13 @@ impl Checker for Revival {
             return Ok(());
         }
         let live: BTreeSet<Dot> = step.store().live_dots().collect();
+        let was_damaged = |dot: Dot| step.history.damages().iter().any(|damaged| damaged.dot == dot);
         let was_dead = |dot: &&Dot| {
-            self.before
-                .get(&step.node)
-                .is_some_and(|(seen, before)| seen.contains(**dot) && !before.contains(dot))
+            !was_damaged(**dot)
+                && self
+                    .before
+                    .get(&step.node)
+                    .is_some_and(|(seen, before)| seen.contains(**dot) && !before.contains(dot))
         };
         if let Some(dot) = live.iter().find(was_dead) {
             return step.violation(NAME, format!("{dot:?} was dead here and is live again"));

@@ -177,13 +177,27 @@ impl Local {
             Act::ClearMap { key } => lww_map::clear(group, key).map(drop),
             Act::Count { key, by } => pn_counter::add(group, key, *by),
             Act::Reset { key } => pn_counter::reset(group, key).map(drop),
+            Act::Again { .. } => unreachable!("no plan damages a store"),
         });
         let ((), written) = written.expect("a small scope meets no limit");
         let dots = written.first.zip(written.last)?;
         let hlc = self.hlc(all.namespace, dots.1);
         let owner = self.node.owner();
         let (id, node, group, step, at) = (OpId(0), self.index, 0, 0, 0);
-        Some(all.op(Op { id, node, life, owner, act, dots: Some(dots), seen, hlc, group, step, at }))
+        Some(all.op(Op {
+            id,
+            node,
+            life,
+            owner,
+            act,
+            dots: Some(dots),
+            seen,
+            hlc,
+            group,
+            step,
+            at,
+            blind: Vec::new(),
+        }))
     }
 
     /// The hybrid clock of the item that `dot` wrote; 0 if it is a remove, whose clock nothing reads.

@@ -3,7 +3,7 @@
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
-use super::{Fault, FaultKind};
+use super::{Fault, FaultKind, damage};
 use crate::random::{Random, fork};
 use crate::scenario::{Bounds, Clocks, Disk, Load, Mode, Network, Periods, Protocol, Scenario, Topology};
 
@@ -40,10 +40,17 @@ pub fn draw(seed: u64) -> Scenario {
     };
     draw_large(&mut fork(seed, "large answers"), &mut scenario);
     if random.random_bool(0.2) {
-        scenario.rest_ms = 7 * scenario.periods.timing().sync_interval.as_millis() / 3;
+        scenario.rest_ms = rest_ms(&scenario.periods);
     }
     scenario.faults = draw_faults(&mut random, &scenario);
-    scenario.with_turns()
+    let mut scenario = scenario.with_turns();
+    damage::draw(&mut fork(seed, "damage"), &mut scenario);
+    scenario
+}
+
+/// How long nodes are watched at rest.
+pub(super) fn rest_ms(periods: &Periods) -> u64 {
+    7 * periods.timing().sync_interval.as_millis() / 3
 }
 
 fn draw_nodes(random: &mut Random) -> usize {
@@ -180,6 +187,7 @@ fn draw_periods(random: &mut Random, mode: Mode) -> Periods {
         relay_delay_ms: Some(relay),
         tell_delay_ms: Some(relay / 2),
         random_session_ms: None,
+        scrub_period_ms: None,
     }
 }
 

@@ -5,6 +5,7 @@
 //! of a seed, swarm style (Groce et al. 2012): each kind is on or off for the whole seed, so that some
 //! seeds have only crashes and some have everything but crashes.
 
+mod damage;
 mod draw;
 
 use serde::{Deserialize, Serialize};
@@ -184,6 +185,35 @@ pub enum FaultKind {
         /// How many.
         count: u64,
     },
+    /// The state in the memory of `node` is damaged: one dot of a set or a map, chosen by `pick`. Nobody is told.
+    ///
+    /// It strikes at the first moment from its time on when all nodes are up, know the same and hold the same on
+    /// their disks, and no frame is under way; if there is none before the faults end, never. What T8 (DESIGN
+    /// section 3) promises needs that much: bytes are mended from a peer that holds them, and who names a
+    /// lost item's dot to a peer that does not hold the item yet, or compares all live dots with it, tells
+    /// it that the item is dead, as an honest replica would. `draw` therefore leaves faults that make a node
+    /// forget, and truncated records, out of such seeds. Counters are spared: the next count reads the row and
+    /// writes what it makes of it, so the error would be an event.
+    Damage {
+        /// Whose.
+        node: usize,
+        /// In what way.
+        harm: Harm,
+        /// Chooses the dot.
+        pick: u64,
+    },
+}
+
+/// How a state can be damaged; see [`sync_core::store::Damage`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Harm {
+    /// A bit of a value in a map flips.
+    FlipBit,
+    /// A live item goes, and its dot stays known.
+    LoseItem,
+    /// A dead item is live again.
+    Revive,
 }
 
 impl FaultKind {
@@ -211,6 +241,7 @@ impl FaultKind {
             Self::ResetAll => "reset-all",
             Self::Garbage { .. } => "garbage",
             Self::Flood { .. } => "flood",
+            Self::Damage { .. } => "damage",
         }
     }
 
@@ -227,6 +258,7 @@ impl FaultKind {
         "crash",
         "crash-torn",
         "cut",
+        "damage",
         "duplicate",
         "flapping",
         "flood",
@@ -265,7 +297,8 @@ impl FaultKind {
             | Self::SlowLink { node, .. }
             | Self::ConnectionReset { node }
             | Self::Garbage { node, .. }
-            | Self::Flood { node, .. } => vec![*node],
+            | Self::Flood { node, .. }
+            | Self::Damage { node, .. } => vec![*node],
             Self::ClonedDisk { node, onto, .. } => vec![*node, *onto],
             Self::Cut { sides, .. } | Self::Flapping { sides, .. } => {
                 sides.iter().flatten().copied().collect()

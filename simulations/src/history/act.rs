@@ -1,5 +1,7 @@
 //! What an operation asks for, and what it is about.
 
+use sync_core::id::Dot;
+
 /// The data type that an operation is about. One key may hold one object of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -66,6 +68,19 @@ pub enum Act {
         /// The counter.
         key: String,
     },
+    /// A node healed damage: it wrote an element or a field again, by itself, in place of one dot.
+    Again {
+        /// Set or map.
+        kind: Kind,
+        /// Which.
+        key: String,
+        /// The element or the field.
+        place: Vec<u8>,
+        /// The value; empty in a set.
+        value: Vec<u8>,
+        /// The dot that ends with it.
+        of: Dot,
+    },
 }
 
 impl Act {
@@ -79,7 +94,8 @@ impl Act {
             | Self::RemoveField { key, .. }
             | Self::ClearMap { key }
             | Self::Count { key, .. }
-            | Self::Reset { key } => key,
+            | Self::Reset { key }
+            | Self::Again { key, .. } => key,
         }
     }
 
@@ -89,6 +105,7 @@ impl Act {
             Self::Add { .. } | Self::Remove { .. } | Self::Clear { .. } => Kind::Set,
             Self::Put { .. } | Self::RemoveField { .. } | Self::ClearMap { .. } => Kind::Map,
             Self::Count { .. } | Self::Reset { .. } => Kind::Counter,
+            Self::Again { kind, .. } => *kind,
         }
     }
 
@@ -98,8 +115,27 @@ impl Act {
             Self::Add { element: place, .. }
             | Self::Remove { element: place, .. }
             | Self::Put { field: place, .. }
-            | Self::RemoveField { field: place, .. } => Some(place),
+            | Self::RemoveField { field: place, .. }
+            | Self::Again { place, .. } => Some(place),
             Self::Clear { .. } | Self::ClearMap { .. } | Self::Count { .. } | Self::Reset { .. } => None,
+        }
+    }
+
+    /// True if `other`, which is about one place, is about a place that this is about.
+    pub fn covers(&self, other: &Self) -> bool {
+        let same = self.kind() == other.kind() && self.key() == other.key();
+        same && self.place().is_none_or(|place| Some(place) == other.place())
+    }
+
+    /// True if it ends what it saw and writes nothing.
+    pub fn is_removal(&self) -> bool {
+        match self {
+            Self::Remove { .. }
+            | Self::Clear { .. }
+            | Self::RemoveField { .. }
+            | Self::ClearMap { .. }
+            | Self::Reset { .. } => true,
+            Self::Add { .. } | Self::Put { .. } | Self::Count { .. } | Self::Again { .. } => false,
         }
     }
 }

@@ -6,6 +6,7 @@
 //! (Burckhardt et al. 2014, replicated data types: specification, verification, optimality).
 
 mod act;
+mod damage;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +14,7 @@ use sync_core::causal::CausalContext;
 use sync_core::id::{Dot, OwnerId, ReplicaId};
 
 pub use act::{Act, Kind};
+pub use damage::Damaged;
 
 /// Names an operation; they are numbered from 0 in the order in which they were recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,6 +85,8 @@ pub struct Op {
     pub step: u64,
     /// When it was accepted, in virtual microseconds.
     pub at: u64,
+    /// Lost items that it covers and its origin did not hold; empty where nothing was damaged.
+    pub blind: Vec<Dot>,
 }
 
 impl Op {
@@ -100,7 +104,7 @@ impl Op {
 
     /// True if this operation had seen `other`.
     pub fn saw(&self, other: &Self) -> bool {
-        other.is_in(&self.seen)
+        other.is_in(&self.seen) && !other.dots.is_some_and(|(_, last)| self.blind.contains(&last))
     }
 }
 
@@ -113,6 +117,9 @@ pub struct History {
     lives: BTreeMap<ReplicaId, BTreeMap<u64, OpId>>,
     groups: BTreeMap<u64, Vec<OpId>>,
     doubled: BTreeSet<OwnerId>,
+    damages: Vec<Damaged>,
+    /// Operations that were blind to a lost item.
+    blind: Vec<OpId>,
 }
 
 impl History {
@@ -124,6 +131,9 @@ impl History {
             self.lives.entry(last.replica).or_default().insert(last.seq, id);
             self.objects.entry((op.act.kind(), op.act.key().to_owned())).or_default().push(id);
             self.groups.entry(op.group).or_default().push(id);
+            if !op.blind.is_empty() {
+                self.blind.push(id);
+            }
         }
         self.ops.push(op);
         id
@@ -245,8 +255,16 @@ pub(crate) mod tests {
                 group: at,
                 step: at,
                 at,
+                blind: Vec::new(),
             };
             self.history.record(op)
+        }
+
+        /// `op` did not see this lost item.
+        pub(crate) fn blinded(&mut self, op: OpId, lost: Dot) -> OpId {
+            self.history.ops[op.0].blind = vec![lost];
+            self.history.blind.push(op);
+            op
         }
 
         pub(crate) fn add(&mut self, life: u8, saw: &[OpId], key: &str, element: &str) -> OpId {

@@ -118,6 +118,7 @@ impl Stage {
             group,
             step: written.step.0,
             at: group,
+            blind: Vec::new(),
         };
         let id = self.history.record(op);
         self.suite.wrote(&self.history, &[id], at, &mut self.nodes[at])?;

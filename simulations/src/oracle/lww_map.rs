@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::end_seen;
+use super::{end_seen, write_again};
 use crate::history::{Act, History, Op, OpId};
 
 /// The visible writes of one map, by field.
@@ -33,6 +33,9 @@ impl Maps {
                 end_seen(history, writes, op);
                 writes.push(op.id);
             }
+            (Act::Again { place, of, .. }, _) => {
+                write_again(history, fields.entry(place.clone()).or_default(), op, *of)
+            }
             (_, Some(field)) => {
                 if let Some(writes) = fields.get_mut(field) {
                     end_seen(history, writes, op);
@@ -52,7 +55,7 @@ pub fn winner<'a>(history: &'a History, writes: &[OpId]) -> Option<&'a [u8]> {
     let last =
         writes.iter().map(|id| history.op(*id)).max_by_key(|op| (op.hlc, op.dots.map(|(_, last)| last)))?;
     match &last.act {
-        Act::Put { value, .. } => Some(value),
+        Act::Put { value, .. } | Act::Again { value, .. } => Some(value),
         Act::Add { .. }
         | Act::Remove { .. }
         | Act::Clear { .. }

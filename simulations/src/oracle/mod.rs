@@ -8,6 +8,8 @@ pub mod lww_map;
 pub mod or_set;
 pub mod pn_counter;
 
+use sync_core::id::Dot;
+
 use crate::history::{History, Kind, Op, OpId, Seen};
 
 /// What is visible to a replica that knows a given set of operations.
@@ -56,6 +58,18 @@ impl Model {
         fresh
     }
 
+    /// True if `op`, which wrote to one place of a set or a map, is visible; counters are taken to be.
+    pub fn shows(&self, op: &Op) -> bool {
+        let place = op.act.place().unwrap_or_default();
+        let writes = match op.act.kind() {
+            Kind::Set => self.sets.get(op.act.key()).and_then(|adds| adds.get(place)),
+            Kind::Map => self.maps.get(op.act.key()).and_then(|fields| fields.get(place)),
+            // Rows are cumulative: their totals are compared.
+            Kind::Counter => return true,
+        };
+        writes.is_some_and(|writes| writes.contains(&op.id))
+    }
+
     fn apply(&mut self, history: &History, op: &Op) {
         match op.act.kind() {
             Kind::Set => self.sets.apply(history, op),
@@ -68,4 +82,10 @@ impl Model {
 /// Forgets the writes that `op` had seen.
 fn end_seen(history: &History, writes: &mut Vec<OpId>, op: &Op) {
     writes.retain(|write| !op.saw(history.op(*write)));
+}
+
+/// Forgets the write of the dot `of`, and takes in `op`, which stands for it.
+fn write_again(history: &History, writes: &mut Vec<OpId>, op: &Op, of: Dot) {
+    writes.retain(|write| history.op(*write).dots.is_none_or(|(_, last)| last != of));
+    writes.push(op.id);
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::end_seen;
+use super::{end_seen, write_again};
 use crate::history::{Act, History, Op, OpId};
 
 /// The visible adds of one set, by element.
@@ -32,6 +32,9 @@ impl Sets {
                 let writes = adds.entry(element.clone()).or_default();
                 end_seen(history, writes, op);
                 writes.push(op.id);
+            }
+            (Act::Again { place, of, .. }, _) => {
+                write_again(history, adds.entry(place.clone()).or_default(), op, *of)
             }
             (_, Some(element)) => {
                 if let Some(writes) = adds.get_mut(element) {

@@ -26,7 +26,8 @@ impl Counters {
             | Act::Put { .. }
             | Act::RemoveField { .. }
             | Act::ClearMap { .. }
-            | Act::Reset { .. } => 0,
+            | Act::Reset { .. }
+            | Act::Again { .. } => 0,
         };
         self.0.get(key).map(|counts| counts.iter().map(by).sum())
     }

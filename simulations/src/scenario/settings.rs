@@ -185,6 +185,9 @@ pub struct Periods {
     /// See [`Timing::random_session`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub random_session_ms: Option<u64>,
+    /// See [`Timing::scrub_period`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scrub_period_ms: Option<u64>,
 }
 
 impl Periods {
@@ -199,7 +202,7 @@ impl Periods {
             relay_delay: or(self.relay_delay_ms, defaults.relay_delay),
             tell_delay: or(self.tell_delay_ms, defaults.tell_delay),
             random_session: or(self.random_session_ms, defaults.random_session),
-            scrub_period: defaults.scrub_period,
+            scrub_period: or(self.scrub_period_ms, defaults.scrub_period),
             survey_pause: defaults.survey_pause,
             drift_max: defaults.drift_max,
         }

@@ -193,6 +193,8 @@ impl World {
         let (life, owner) = (node.replica(), node.owner());
         let context = node.store(self.namespace).expect("the default namespace is always open").context();
         let mut seen = Seen::from(context);
+        let hidden = node.store(self.namespace).map(|store| self.history.hidden(&seen, store));
+        let hidden = hidden.unwrap_or_default();
         let mut done = Vec::new();
         let written = node.write(now, self.namespace, |group| fill(&mut Writer { group, done: &mut done }));
         let (value, written) = match written {
@@ -216,6 +218,7 @@ impl World {
             self.counts.concurrent_kills += self.kills.ended(killed);
             self.count_resets(&act, at, dots, &seen);
             let (step, group) = (written.step.0, self.groups);
+            let blind = self.history.blind_to(&act, &hidden);
             let op = Op {
                 id: OpId(0),
                 node: at,
@@ -228,6 +231,7 @@ impl World {
                 group,
                 step,
                 at: self.at,
+                blind,
             };
             ops.push(self.history.record(op));
             if let Some((_, last)) = dots {
@@ -261,7 +265,8 @@ impl World {
             | Act::Clear { .. }
             | Act::Put { .. }
             | Act::RemoveField { .. }
-            | Act::ClearMap { .. } => {}
+            | Act::ClearMap { .. }
+            | Act::Again { .. } => {}
         }
     }
 

@@ -43,6 +43,12 @@ pub struct Counts {
     pub fences: u64,
     /// `Diverged` alarms.
     pub alarms: u64,
+    /// `Corrupt` alarms.
+    pub corrupt: u64,
+    /// Times that a node healed damage.
+    pub healed: u64,
+    /// Items that a node wrote again to heal.
+    pub rewritten: u64,
     /// Inputs that nodes handled.
     pub steps: u64,
     /// Frames sent.

@@ -20,14 +20,17 @@ impl World {
         let Some(node) = &mut machine.node else { return };
         self.trace.note(self.at, Mark::Handled, at, bytes, || trace::describe(&input, &self.places));
         self.counts.steps += 1;
-        let minted = node.store(self.namespace).map(|store| store.context().get(node.replica()));
+        let life = node.replica();
+        let minted = node.store(self.namespace).map(|store| store.context().get(life));
         node.handle(now, input);
         if self.resting {
             // What a node mints by itself (ended counter floors) is news, and news travel.
             let now = node.store(self.namespace).map(|store| store.context().get(node.replica()));
             self.resting = minted == now;
         }
+        self.note_rewrites(at, life, minted.unwrap_or(0));
         self.drain(at);
+        self.look_at_damage(at, None);
         self.spread_reached(at);
         if let Some(node) = &mut self.machines[at].node {
             let checked = self.suite.after_step(&self.history, at, node);
@@ -77,6 +80,7 @@ impl World {
         let sent = Sent { node: from, to, bytes: &bytes, dictionary: &dictionary, resting };
         let checked = self.suite.sent(&sent);
         self.judge(checked);
+        self.check_mending(from, &bytes, &dictionary);
         self.net.send(self.at, from, to, bytes);
     }
 
@@ -122,11 +126,16 @@ impl World {
                 self.fenced(at, new);
             }
             NodeEvent::Diverged { peer, .. } => {
-                self.counts.alarms += 1;
-                self.fail("no-false-alarm", at, format!("says that it has diverged from {peer:?}"));
+                let accounted = self.on_diverged();
+                self.alarmed(accounted, at, || format!("says that it has diverged from {peer:?}"));
             }
-            NodeEvent::Corrupt { .. } | NodeEvent::Healed { .. } => {
-                self.fail("no-false-alarm", at, format!("heals what nothing has damaged: {event:?}"));
+            NodeEvent::Corrupt { cells, .. } => {
+                let accounted = self.on_corrupt(at, &cells);
+                self.alarmed(accounted, at, || format!("says that {cells:?} are damaged"));
+            }
+            NodeEvent::Healed { healed, cells, .. } => {
+                let accounted = self.on_healed(at, &cells);
+                self.alarmed(accounted, at, || format!("says that {cells:?} are healed: {healed:?}"));
             }
             NodeEvent::FrameRefused { peer, error } => self.on_refused(at, peer, &error),
             NodeEvent::Changed { .. }
@@ -134,6 +143,13 @@ impl World {
             | NodeEvent::PeerUp { .. }
             | NodeEvent::PeerDown { .. }
             | NodeEvent::EventsLost { .. } => {}
+        }
+    }
+
+    /// An alarm is right only where something was damaged.
+    fn alarmed(&mut self, accounted: bool, at: usize, what: impl FnOnce() -> String) {
+        if !accounted {
+            self.fail("no-false-alarm", at, what());
         }
     }
 

@@ -36,7 +36,8 @@ pub(crate) fn ahead_of(fault: &FaultKind) -> Option<(u64, Event)> {
         | FaultKind::ConnectionReset { .. }
         | FaultKind::ResetAll
         | FaultKind::Garbage { .. }
-        | FaultKind::Flood { .. } => None,
+        | FaultKind::Flood { .. }
+        | FaultKind::Damage { .. } => None,
     }
 }
 
@@ -47,6 +48,13 @@ impl World {
             return;
         }
         let fault = self.scenario.faults[number].kind.clone();
+        if let FaultKind::Damage { node, harm, pick } = fault {
+            // It waits for its moment: the line in the trace is its own.
+            if self.damage(number, node, harm, pick) {
+                self.counts.fault(fault.name());
+            }
+            return;
+        }
         self.trace
             .note(self.at, Mark::Fault, 0, &(number as u64).to_le_bytes(), || format!("FAULT {fault:?}"));
         if self.strike(&fault) {
@@ -157,6 +165,7 @@ impl World {
             }
             FaultKind::Garbage { node, count } => self.send_garbage(*node, *count),
             FaultKind::Flood { node, count } => self.flood(*node, *count),
+            FaultKind::Damage { .. } => unreachable!("it is injected by itself"),
         }
     }
 

@@ -52,6 +52,7 @@ impl World {
         self.trace.note(self.at, Mark::Started, at, &replica.0, || {
             format!("starts: incarnation {replica:?}, owner {owner:?}, {origin:?}")
         });
+        self.look_at_damage(at, Some(&node));
         let checked = self.suite.started(&self.history, at, origin, &mut node);
         self.machines[at].node = Some(node);
         self.judge(checked);
@@ -137,6 +138,7 @@ impl World {
     /// The process stands still.
     pub(crate) fn pause(&mut self, at: usize) {
         self.machines[at].still_since = Some(self.at);
+        self.machines[at].was_paused = true;
         for peer in (0..self.machines.len()).filter(|peer| *peer != at) {
             self.net.watch(self.at, peer, at);
         }

@@ -42,6 +42,10 @@ pub(crate) struct Machine {
     pub(crate) minted: BTreeMap<ReplicaId, u64>,
     /// True once garbage was sent to it, and for good.
     pub(crate) garbage: bool,
+    /// True once its process stood still, and for good.
+    pub(crate) was_paused: bool,
+    /// Until when it surely waits for the bytes of damaged cells.
+    pub(crate) mending_until: Option<u64>,
 }
 
 /// A machine's memory and disk at one moment.
@@ -103,6 +107,8 @@ impl Machine {
             snapshots: BTreeMap::new(),
             minted: BTreeMap::new(),
             garbage: false,
+            was_paused: false,
+            mending_until: None,
         }
     }
 
@@ -122,6 +128,7 @@ impl Machine {
         self.wake_at = None;
         self.still_since = None;
         self.deaf = false;
+        self.mending_until = None;
         self.deferred.clear();
         self.unread.clear();
         self.snapshots.clear();

@@ -9,6 +9,7 @@
 mod act;
 mod clock;
 mod counts;
+mod damage;
 mod disk;
 mod drive;
 mod heal;

@@ -57,6 +57,11 @@ impl<E> Queue<E> {
         self.heap.push(Entry { at, number: self.decided, event });
     }
 
+    /// True if an event that will happen is `such`.
+    pub(crate) fn any(&self, such: impl Fn(&E) -> bool) -> bool {
+        self.heap.iter().any(|entry| such(&entry.event))
+    }
+
     /// The next event, if it happens at `until` or before.
     pub(crate) fn pop(&mut self, until: u64) -> Option<(u64, E)> {
         let next = self.heap.peek().is_some_and(|entry| entry.at <= until);

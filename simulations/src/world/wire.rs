@@ -87,8 +87,10 @@ impl World {
     pub(super) fn receive(&mut self, from: usize, to: usize, bytes: &[u8]) {
         let machine = &self.machines[to];
         let (Some(peer), Some(node)) = (machine.peers[from], &machine.node) else { return };
+        let mut mended = false;
         let input = match Frame::decode(bytes, &node.reads(peer), node.limits()) {
             Ok(frame) => {
+                mended = matches!(frame, Frame::Inspected(..));
                 match &frame {
                     Frame::Root(_, root) => {
                         // Its sender has no cursor for this node, and a log that no longer begins at the
@@ -117,6 +119,9 @@ impl World {
             }
             Err(error) => Input::Malformed { peer, error },
         };
+        if mended {
+            self.machines[to].mending_until = None;
+        }
         self.feed(to, input, bytes);
     }
 }
