@@ -260,7 +260,9 @@ impl Dictionary {
                 let entry = self.entries.iter().find(|entry| {
                     (entry.namespace, entry.from, entry.to) == (route.namespace, route.from, route.to)
                 });
-                let base = entry.and_then(|entry| entry.bases.iter().find(|base| base.id == id));
+                let base = entry.and_then(|entry| {
+                    entry.bases.iter().find(|base| base.id == id || mutant::is(Mutant::AnotherBaseTaken))
+                });
                 let namespace = route.namespace;
                 Some(base.cloned().ok_or(FrameError::UnknownBase { namespace, base: id, answer })?)
             }

@@ -217,6 +217,30 @@ mutants! {
     ToldOnlyWhatIsLacked = "overlay: a peer that knows is told too, so that it need not relay",
     /// No root goes to a random peer.
     RandomSessionNeverRuns = "overlay: one random push-pull session a second while there is news",
+    /// An alarm is raised, and nothing is healed.
+    NeverHealed = "T8: what differs is found by the trie and healed",
+    /// A divergence is healed without a word of it.
+    AlarmNotRaised = "T8: equal contexts with unequal roots raise an alarm",
+    /// A record that proves a dot dead is not looked for.
+    ProofOfDeathIgnored = "T8 (2): a dot stays dead where a record kills it",
+    /// One member that lacks a dot is enough to call it dead.
+    BuriedByOne = "T8 (2): the members must agree that a dot is dead",
+    /// Members that know other events have a say.
+    HeardAcrossContexts = "T8: what is absent is judged between equal contexts only",
+    /// What the other side cannot decide is left to it for ever.
+    NeverInsists = "T8 (2): otherwise the side that holds it writes it again",
+    /// The scrub passes over every second cell.
+    ScrubSkipsCells = "T8: a scrub recomputes the leaf hashes of the whole store in its period",
+    /// Fragments leave while the bytes of damaged cells are asked for.
+    DamagedFragmentLeaves = "T8: healed before a fragment from a failed leaf is sent",
+    /// A descent passes over what only the asker holds.
+    DescentDropsOurs = "ladder: the trie finds every leaf that differs",
+    /// What a sketch shows to be dead stays live.
+    SketchDeadKept = "T7: a dot live only here is dead if the other context holds it",
+    /// A difference is applied to the newest base at hand, whichever it builds on.
+    AnotherBaseTaken = "protocol: a difference is read from the base that it names, or not at all",
+    /// Each side speaks the newest version that it can.
+    NewestAlwaysSpoken = "protocol: the newest version that both speak",
     /// Adding a present element mints nothing.
     PresentNotRenewed = "data model: adding a present element renews it",
 }

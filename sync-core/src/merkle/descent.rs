@@ -21,6 +21,7 @@ use super::nodes::{
 };
 use super::prefix::Prefix;
 use super::{Address, Fingerprint, LEAF_CELLS_MAX, NIBBLES};
+use crate::mutant::{self, Mutant};
 
 /// Most differing addresses that a descent collects. More end it with [`DescentError::TooMany`]: the
 /// caller lists everything instead. Some 16 MiB.
@@ -337,6 +338,9 @@ impl Descent {
     }
 
     fn found(&mut self, address: Address, holder: Holder) -> Result<(), DescentError> {
+        if holder == Holder::Ours && mutant::is(Mutant::DescentDropsOurs) {
+            return Ok(());
+        }
         let entry = self.found.entry(address).or_insert(holder);
         if *entry != holder {
             *entry = Holder::Both;

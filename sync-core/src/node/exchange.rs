@@ -221,7 +221,7 @@ impl Node {
         let fresh = !state.introduced;
         let reborn = state.incarnation != Some(incarnation);
         state.introduced = true;
-        state.version = version;
+        state.version = if mutant::is(Mutant::NewestAlwaysSpoken) { ours.max } else { version };
         if reborn {
             state.incarnation = Some(incarnation);
             state.has_chosen_us = true;
@@ -475,7 +475,7 @@ impl Node {
         let diverged = space.store.root() != give.root;
         let link = self.link_mut(peer, namespace);
         let alarm = diverged && !std::mem::replace(&mut link.diverged, diverged);
-        if alarm {
+        if alarm && !mutant::is(Mutant::AlarmNotRaised) {
             self.event(Event::Diverged { peer, namespace });
         }
         if diverged {

@@ -30,6 +30,7 @@ use crate::merkle::Address;
 use crate::merkle::descent::Descent;
 use crate::merkle::nodes::{Answer, Question};
 use crate::message::{Frame, INSPECTED_MAX, Inspect, Inspected, Route};
+use crate::mutant::{self, Mutant};
 use crate::store::Store;
 use crate::time::{Now, Span, Timestamp, WallMillis};
 
@@ -97,7 +98,7 @@ impl Node {
     pub(super) fn heal(&mut self, now: Now, peer: NodeId, namespace: NamespaceId) {
         let speaks = self.peers.get(&peer).is_some_and(|peer| peer.version >= Version::DIFFERENCES);
         let too_soon = self.heal_at > now.mono;
-        if self.healing.is_some() || too_soon || !speaks {
+        if self.healing.is_some() || too_soon || !speaks || mutant::is(Mutant::NeverHealed) {
             return;
         }
         let mut salt = [0; 16];
@@ -318,12 +319,17 @@ impl Node {
             None => mend(&mut space.store, addresses, &heard, &mut healed, &mut cells),
             Some(peer) => {
                 let still = space.base().id() == context && space.store.horizon() == horizon;
-                let same: Vec<&Inspected> = heard.values().filter(|heard| heard.same).collect();
-                if still && heard.get(&peer).is_some_and(|heard| heard.same) {
+                let same: Vec<&Inspected> = heard
+                    .values()
+                    .filter(|heard| heard.same || mutant::is(Mutant::HeardAcrossContexts))
+                    .collect();
+                let equal = still && heard.get(&peer).is_some_and(|heard| heard.same);
+                if equal || mutant::is(Mutant::HeardAcrossContexts) {
                     let link = self.peers.get(&peer).and_then(|peer| peer.links.get(&namespace));
                     let role = Role {
                         begins: self.config.node < peer,
-                        insists: link.is_some_and(|link| link.fruitless >= FRUITLESS_MAX),
+                        insists: link.is_some_and(|link| link.fruitless >= FRUITLESS_MAX)
+                            && !mutant::is(Mutant::NeverInsists),
                     };
                     judged = Some(peer);
                     for (dot, cell, verdict) in verdicts(&mut space.store, addresses, &same, role) {
@@ -369,6 +375,9 @@ impl Node {
 
     /// True while cells of `namespace` are known to be damaged: no fragment of it leaves.
     pub(super) fn is_unsound(&self, namespace: NamespaceId) -> bool {
+        if mutant::is(Mutant::DamagedFragmentLeaves) {
+            return false;
+        }
         let mending = |healing: &Healing| healing.namespace == namespace && healing.peer.is_none();
         self.healing.as_ref().is_some_and(mending)
     }
@@ -485,6 +494,7 @@ fn verdicts(
         let cell = cell.expect("a dot is listed because somebody holds it").clone();
         holders.proved_dead =
             store.shows_killed(&cell, dot) || heard.iter().any(|heard| heard.killed.contains(dot));
+        holders.proved_dead &= !mutant::is(Mutant::ProofOfDeathIgnored);
         if let Some(verdict) = holders.verdict(heard.len(), role) {
             verdicts.push((dot, cell, verdict));
         }
@@ -499,6 +509,7 @@ impl Holders<'_> {
         let Role { begins, insists } = role;
         let Self { ours, theirs, proved_dead } = self;
         let lacking = others - theirs.len().min(others);
+        let lacking_min = if mutant::is(Mutant::BuriedByOne) { 1 } else { 3 };
         // The content that most of the others hold, and how many of them.
         let count = |content: &(&CellId, &Item)| theirs.iter().filter(|other| *other == content).count();
         let most =
@@ -513,7 +524,7 @@ impl Holders<'_> {
         }
         let same = 1 + theirs.iter().filter(|(at, other)| **at == cell && **other == item).count();
         if theirs.is_empty() {
-            return Some(if lacking >= 3 { Verdict::Bury } else { Verdict::Rewrite(vec![item]) });
+            return Some(if lacking >= lacking_min { Verdict::Bury } else { Verdict::Rewrite(vec![item]) });
         }
         match most {
             Some((content, held)) if content != (&cell, &item) => match (same, held) {
@@ -521,7 +532,7 @@ impl Holders<'_> {
                 (same, held) if same >= 2 && same > held && !insists => None,
                 _ => (begins || insists).then(|| Verdict::Rewrite(vec![item, content.1.clone()])),
             },
-            Some(_) | None if lacking >= 3 && lacking > same => Some(Verdict::Bury),
+            Some(_) | None if lacking >= lacking_min && lacking > same => Some(Verdict::Bury),
             Some(_) | None if lacking == 0 || (same >= 2 && same > lacking && !insists) => None,
             Some(_) | None => Some(Verdict::Rewrite(vec![item])),
         }

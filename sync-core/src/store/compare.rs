@@ -43,7 +43,9 @@ impl Store {
                 for element in elements {
                     let Resolved::Dot(dot) = halves.resolve(element) else { return Compared::Useless };
                     if self.is_live(dot) && theirs.contains(dot) {
-                        dead.insert(dot);
+                        if !mutant::is(Mutant::SketchDeadKept) {
+                            dead.insert(dot);
+                        }
                     } else if !self.context.contains(dot) {
                         // Live there, unknown here, and not among the items: these are not its live dots.
                         return Compared::Useless;
