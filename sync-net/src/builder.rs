@@ -13,6 +13,7 @@ use sync_core::message::LABEL_BYTES_MAX;
 use sync_core::node::{Config, DEFAULT_NAMESPACE};
 use tokio::sync::{Notify, mpsc, watch};
 
+use crate::bootstrap::Progress;
 use crate::clock::Clock;
 use crate::driver;
 use crate::error::StartError;
@@ -131,6 +132,7 @@ impl NodeBuilder {
             progress: Notify::new(),
             phase: watch::Sender::new(Phase::Running),
             watchers: Arc::new(Watchers::default()),
+            bootstrap: Progress::default(),
         });
         driver::spawn(shared.clone(), inbox, watchdog);
         Ok(Node::new(shared))

@@ -228,12 +228,17 @@ impl Driver {
             Event::PeerUp { peer, incarnation } => {
                 tracing::debug!(node, ?peer, ?incarnation, "peer introduced itself")
             }
-            Event::PeerDown { peer } => tracing::debug!(node, ?peer, "peer gone"),
+            Event::PeerDown { peer } => {
+                self.shared.bootstrap.over(peer);
+                tracing::debug!(node, ?peer, "peer gone");
+            }
             Event::SessionDone { peer, items, by, .. } => {
+                self.shared.bootstrap.over(peer);
                 tracing::debug!(node, ?peer, items, ?by, "repaired by a session");
             }
             Event::Bootstrap { peer, items, items_total, .. } => {
-                tracing::debug!(node, ?peer, items, items_total, "a large answer comes in");
+                self.shared.bootstrap.advanced(peer, items, items_total);
+                tracing::trace!(node, ?peer, items, items_total, "a large answer comes in");
             }
             Event::FrameRefused { peer, error } => {
                 if let Some(silenced) = self.refusals.pass(Instant::now()) {

@@ -59,6 +59,7 @@ pub(crate) fn status(shared: &Shared) -> NodeStatus {
         log_head: store.log_head(),
         records: count(store.record_count()),
         peers_connected,
+        bootstrap: shared.bootstrap.now(),
         turns: shared.turns.load(Ordering::Relaxed),
         totals: core.stats().into(),
     }

@@ -31,6 +31,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bootstrap;
 mod builder;
 pub mod certs;
 mod clock;
@@ -57,6 +58,7 @@ pub use sync_core::limits::{Limits, Timing};
 pub use sync_core::node::{Cause, Written};
 pub use sync_core::time::Span;
 
+pub use crate::bootstrap::{Bootstrap, Bootstraps};
 pub use crate::builder::NodeBuilder;
 pub use crate::certs::{CertError, ClusterCa};
 pub use crate::converge::cluster::ClusterReport;

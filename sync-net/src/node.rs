@@ -21,6 +21,7 @@ use sync_core::node::{Node as Core, Written};
 use sync_core::store::Store;
 use tokio::sync::{Notify, watch};
 
+use crate::bootstrap::{Bootstrap, Bootstraps, Progress};
 use crate::builder::NodeBuilder;
 use crate::clock::Clock;
 use crate::converge::cluster::{self, ClusterReport};
@@ -77,6 +78,8 @@ pub(crate) struct Shared {
     pub(crate) progress: Notify,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) watchers: Arc<Watchers>,
+    /// The large answer on its way in.
+    pub(crate) bootstrap: Progress,
 }
 
 /// The life of a node; it only ever goes forward.
@@ -347,6 +350,16 @@ impl Node {
     /// The node's figures. Brings the Merkle tree up to date first.
     pub fn status(&self) -> NodeStatus {
         inspect::status(self.shared())
+    }
+
+    /// How far a large answer has come in, the whole store for a newcomer; `None` if none is on its way.
+    pub fn bootstrap(&self) -> Option<Bootstrap> {
+        self.shared().bootstrap.now()
+    }
+
+    /// Follows how large answers come in, from now on.
+    pub fn bootstraps(&self) -> Bootstraps {
+        self.shared().bootstrap.follow()
     }
 
     /// Cuts this node off from `peers`, and from nobody else, until the next call: open links are

@@ -3,7 +3,8 @@
 mod common;
 
 use common::{
-    assert_one_state, builder, ca, cluster, cluster_with, converge, cut, eventually, heal, peer, text,
+    PATIENCE, assert_one_state, builder, ca, cluster, cluster_with, converge, cut, eventually, heal, peer,
+    text,
 };
 use sync_net::{Limits, Node};
 
@@ -159,4 +160,35 @@ async fn nodes_of_different_cluster_labels_do_not_exchange_data() {
     })
     .await;
     assert_eq!(theirs.pn_counter("secret").value(), 0);
+}
+
+#[tokio::test]
+async fn a_newcomer_tells_how_far_its_first_state_has_come_and_when_it_is_there() {
+    let limits = Limits {
+        message_bytes_max: 20_000,
+        group_bytes_max: 10_000,
+        value_bytes_max: 4_000,
+        ..Limits::default()
+    };
+    let ca = ca();
+    let full = builder(&ca, "full").limits(limits.clone()).start().await.expect("starts");
+    for number in 0..5_000 {
+        full.or_set::<u64>("numbers").add(&number).expect("there is room");
+    }
+    let newcomer = builder(&ca, "newcomer").limits(limits).peer(peer(&full)).start().await.expect("starts");
+    let mut bootstraps = newcomer.bootstraps();
+    let (mut steps, mut last) = (0, 0);
+    let ended = tokio::time::timeout(PATIENCE, async {
+        while let Some(bootstrap) = bootstraps.next().await {
+            let Some(bootstrap) = bootstrap else { return true };
+            assert_eq!((bootstrap.items_total, bootstrap.peer.as_str()), (5_000, &*full.id().to_hex()));
+            assert!((last..=5_000).contains(&bootstrap.items));
+            (steps, last) = (steps + 1, bootstrap.items);
+        }
+        false
+    });
+    assert!(ended.await.expect("it ends"));
+    assert!(steps > 0, "something was told on the way");
+    assert_eq!(newcomer.bootstrap(), None);
+    assert_eq!(newcomer.read(|view| view.or_set::<u64>("numbers").len()), 5_000);
 }

@@ -1,6 +1,6 @@
 //! `keys`, `inspect` and `peers`: what a running node holds and whom it talks to.
 
-use sync_net::{Inspection, KeyInfo, NodeStatus, ObjectInspection, PeerInfo, Shown};
+use sync_net::{Bootstrap, Inspection, KeyInfo, NodeStatus, ObjectInspection, PeerInfo, Shown};
 
 use crate::client::Client;
 use crate::failure::Failure;
@@ -58,6 +58,7 @@ async fn inspect_node(client: &Client, json: bool) -> Result<(), Failure> {
         ("records", grouped(status.records)),
         ("log head", grouped(status.log_head)),
         ("peers linked", grouped(status.peers_connected)),
+        ("comes in", status.bootstrap.map_or("-".to_owned(), |bootstrap| coming(&bootstrap))),
         ("sent", format!("{} deltas, {} bytes", grouped(totals.deltas_sent), grouped(totals.bytes_sent))),
         (
             "received",
@@ -79,6 +80,12 @@ async fn inspect_node(client: &Client, json: bool) -> Result<(), Failure> {
         vec![column.replica.clone(), grouped(column.known), own.to_owned()]
     });
     output::line(&format!("\n{}", table(&["Replica", "#Events known", ""], columns)))
+}
+
+/// How far a large answer is.
+fn coming(bootstrap: &Bootstrap) -> String {
+    let peer = bootstrap.peer.get(..8).unwrap_or(&bootstrap.peer);
+    format!("{} of {} items from {peer}", grouped(bootstrap.items), grouped(bootstrap.items_total))
 }
 
 /// One object: a line about it, then its items by cell.

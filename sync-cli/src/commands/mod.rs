@@ -8,6 +8,7 @@ mod converge;
 mod data;
 mod diff;
 mod look;
+mod progress;
 mod run;
 
 use std::future::Future;

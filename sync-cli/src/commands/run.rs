@@ -7,6 +7,7 @@ use sync_net::{Identity, Limits, Node, local};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::RunArgs;
+use crate::commands::progress::Progress;
 use crate::failure::Failure;
 use crate::{log, output};
 
@@ -46,7 +47,15 @@ pub(super) async fn run(args: RunArgs, json: bool) -> Result<(), Failure> {
         )),
     };
     if said.is_ok() {
+        let (mut bootstraps, mut progress) = (node.bootstraps(), Progress::default());
+        let following = async {
+            while let Some(bootstrap) = bootstraps.next().await {
+                progress.shows(bootstrap);
+            }
+            std::future::pending::<()>().await;
+        };
         tokio::select! {
+            () = following => {}
             _ = interrupted.recv() => tracing::info!("interrupted, shutting down"),
             _ = terminated.recv() => tracing::info!("terminated, shutting down"),
         }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sync_core::node::Stats;
 
 use super::hex;
+use crate::bootstrap::Bootstrap;
 
 /// A node's figures.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +41,9 @@ pub struct NodeStatus {
     pub records: u64,
     /// Peers linked now.
     pub peers_connected: u64,
+    /// The large answer on its way in; for a newcomer, the whole store.
+    #[serde(default)]
+    pub bootstrap: Option<Bootstrap>,
     /// Turns of the driver's loop since the start: a few a second at rest, many more under load.
     pub turns: u64,
     /// Counts since the start, over all peers.
