@@ -4,21 +4,48 @@
 //! [`CellId`] is a path inside an object; an [`Item`] is what one event wrote to a cell. An item never
 //! changes: another write is another dot.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
 use crate::id::Dot;
 use crate::mutant::{self, Mutant};
+use crate::small::Small;
 use crate::time::WallMillis;
 
 /// A key of the store: UTF-8 text, ordered by its bytes, cheap to clone.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Hash)]
 pub struct Key(Arc<str>);
 
 impl Key {
     /// The key as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+// Most keys that are compared are one key: copies of one of them share its text.
+
+impl PartialEq for Key {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl Eq for Key {}
+
+impl Ord for Key {
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
+    }
+}
+
+impl PartialOrd for Key {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -106,30 +133,33 @@ impl ObjectId {
 
 /// Where a cell lies inside its object: an element, a field, an owner. Ordered by its bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Path(Arc<[u8]>);
+pub struct Path(Small);
 
 impl Path {
     /// The path's bytes.
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        self.0.as_bytes()
     }
 }
 
 impl std::borrow::Borrow<[u8]> for Path {
+    #[inline]
     fn borrow(&self) -> &[u8] {
-        &self.0
+        self.as_bytes()
     }
 }
 
 impl From<&[u8]> for Path {
+    #[inline]
     fn from(bytes: &[u8]) -> Self {
-        Self(Arc::from(bytes))
+        Self(Small::from(bytes))
     }
 }
 
 impl fmt::Debug for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.escape_ascii())
+        write!(f, "{}", self.as_bytes().escape_ascii())
     }
 }
 
@@ -174,12 +204,13 @@ impl PathRange {
 
 /// The bytes that a write stored: a value in canonical encoding, or nothing (a set element).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Payload(Option<Arc<[u8]>>);
+pub struct Payload(Small);
 
 impl Payload {
     /// The payload's bytes.
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
-        self.0.as_deref().unwrap_or_default()
+        self.0.as_bytes()
     }
 
     /// Number of bytes.
@@ -194,8 +225,9 @@ impl Payload {
 }
 
 impl From<&[u8]> for Payload {
+    #[inline]
     fn from(bytes: &[u8]) -> Self {
-        Self((!bytes.is_empty()).then(|| Arc::from(bytes)))
+        Self(Small::from(bytes))
     }
 }
 

@@ -40,6 +40,7 @@ pub mod node;
 pub mod push;
 pub mod queue;
 pub mod session;
+mod small;
 pub mod store;
 pub mod time;
 pub mod types;
