@@ -69,7 +69,7 @@ impl Checker for Contents {
                 self.of.insert(item.dot, (cell.clone(), item.clone()));
                 continue;
             };
-            if (first_cell, first_item) != (cell, item) {
+            if (first_cell, first_item) != (&cell, item) {
                 let what = format!("{cell:?} holds {item:?}; elsewhere {first_cell:?} held {first_item:?}");
                 return step.violation(NAME, what);
             }

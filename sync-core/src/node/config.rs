@@ -61,4 +61,11 @@ impl Config {
             changes: false,
         }
     }
+
+    /// Keys the tables by which stores find cells; says nothing of the seed.
+    pub(super) fn lookup_key(&self) -> [u64; 2] {
+        let key = blake3::derive_key("sync 2026-11 lookup of cells", &self.seed);
+        let word = |at: usize| std::array::from_fn(|byte| key[8 * at + byte]);
+        [u64::from_le_bytes(word(0)), u64::from_le_bytes(word(1))]
+    }
 }

@@ -126,7 +126,7 @@ impl Node {
     /// A node with an empty store in the namespace [`DEFAULT_NAMESPACE`].
     pub fn new(config: Config, now: Now) -> Self {
         let namespace = NamespaceId::named(DEFAULT_NAMESPACE);
-        let store = Store::new(namespace, config.limits.clone());
+        let store = Store::new(namespace, config.limits.clone()).keyed(config.lookup_key());
         let hlc = crate::cell::Hlc::default();
         let space = Space { store, hlc, inbound: BTreeMap::new(), base: None, scrubbed: 0 };
         Self::with_spaces(config, now, BTreeMap::from([(namespace, space)]))

@@ -3,11 +3,9 @@
 //! They are computed from the bytes stored now and from nothing kept, so that damage behind a kept hash
 //! shows too. What is hashed: the trie's fingerprint of each cell, in path order.
 
-use std::ops::Bound;
-
+use super::Store;
 use super::root::fingerprint_of;
-use super::{CellSlot, Store};
-use crate::cell::{Item, ObjectId, Path, TypeTag};
+use crate::cell::{ObjectId, Path, TypeTag};
 use crate::merkle::Fingerprint;
 
 const DOMAIN_RANGE: u8 = 16;
@@ -40,14 +38,14 @@ impl Store {
         let mut range =
             RangeFingerprint { fingerprint: Fingerprint([0; 32]), cells: 0, last: None, is_cut: false };
         let mut image = Vec::new();
-        for slot in self.slots_between(object, after, until) {
+        for (slot, object) in self.slots_between(object, after, until) {
             if range.cells == cells_max {
                 range.is_cut = true;
                 break;
             }
-            hasher.update(&fingerprint_of(slot, &mut image).0);
+            hasher.update(&fingerprint_of(slot, object, &mut image).0);
             range.cells += 1;
-            range.last = Some(slot.id.path.clone());
+            range.last = Some(slot.path.clone());
         }
         range.fingerprint = Fingerprint(*hasher.finalize().as_bytes());
         range
@@ -64,39 +62,5 @@ impl Store {
     /// ```
     pub fn object_fingerprint(&self, key: &str, ty: TypeTag) -> Fingerprint {
         self.range_fingerprint(&ObjectId::new(key, ty), None, None, u64::MAX).fingerprint
-    }
-
-    /// The objects behind `after`, or all, ascending by key and type.
-    pub fn objects_after<'a>(&'a self, after: Option<&'a ObjectId>) -> impl Iterator<Item = ObjectId> + 'a {
-        let from = after.map_or(Bound::Unbounded, |after| Bound::Included(after.key.as_str()));
-        self.objects
-            .range::<str, _>((from, Bound::Unbounded))
-            .flat_map(|(key, types)| types.iter().map(move |(ty, _)| ObjectId { key: key.clone(), ty: *ty }))
-            .filter(move |object| after.is_none_or(|after| object > after))
-    }
-
-    /// The cells of one object with `after < path <= until`, in path order, each with its live items.
-    pub fn cells_between<'a>(
-        &'a self,
-        object: &ObjectId,
-        after: Option<&'a [u8]>,
-        until: Option<&'a [u8]>,
-    ) -> impl Iterator<Item = (&'a Path, &'a [Item])> + 'a {
-        self.slots_between(object, after, until).map(|slot| (&slot.id.path, slot.items.as_slice()))
-    }
-
-    fn slots_between<'a>(
-        &'a self,
-        object: &ObjectId,
-        after: Option<&'a [u8]>,
-        until: Option<&'a [u8]>,
-    ) -> impl Iterator<Item = &'a CellSlot> + 'a {
-        let cells = self.object(object.key.as_str(), object.ty).map(|object| &object.cells);
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        cells
-            .into_iter()
-            .flat_map(move |cells| cells.range::<[u8], _>((from, Bound::Unbounded)))
-            .take_while(move |(path, _)| until.is_none_or(|until| path.as_bytes() <= until))
-            .map(|(_, ix)| self.slot(*ix))
     }
 }

@@ -4,8 +4,6 @@
 //! 3). Events take effect as they are minted, so a later one of the group sees the earlier ones; an
 //! error rolls all of them back. Admission is checked before an event is minted, never at a join.
 
-use std::collections::BTreeSet;
-
 use super::Store;
 use crate::causal::DotSet;
 use crate::cell::{CellId, Hlc, Item, ObjectId, Path, PathRange, Payload};
@@ -29,7 +27,8 @@ pub struct Group<'a> {
     bytes: usize,
     undo: Vec<Undo>,
     changed: DotSet,
-    cells: BTreeSet<(ObjectId, Path)>,
+    /// Cells written or killed in, in the order of events.
+    cells: Vec<(ObjectId, Path)>,
 }
 
 /// What takes one step of an event back.
@@ -65,7 +64,7 @@ impl Store {
             bytes: 0,
             undo: Vec::new(),
             changed: DotSet::default(),
-            cells: BTreeSet::new(),
+            cells: Vec::new(),
         }
     }
 }
@@ -103,7 +102,7 @@ impl Group<'_> {
         self.count_bytes(cell.object.key.as_str().len() + cell.path.as_bytes().len() + item.payload.len())?;
         let killed = self.mint(kills)?;
         if killed.iter().any(|other| *other != cell) && !mutant::is(Mutant::CrossCellUnrecorded) {
-            self.record(dot, Record::Cells(killed.into_iter().collect()));
+            self.record(dot, Record::Cells(killed));
         }
         self.wrote(cell, item);
         Ok(dot)
@@ -111,9 +110,17 @@ impl Group<'_> {
 
     /// The event just minted writes `item`.
     pub(super) fn wrote(&mut self, cell: CellId, item: Item) {
-        self.cells.insert((cell.object.clone(), cell.path.clone()));
         self.undo.push(Undo::Wrote(item.dot));
         self.store.put(&cell, item);
+        self.store.drop_hollow();
+        self.touched(cell);
+    }
+
+    fn touched(&mut self, cell: CellId) {
+        let CellId { object, path } = cell;
+        if self.cells.last().is_none_or(|last| last.1 != path || last.0 != object) {
+            self.cells.push((object, path));
+        }
     }
 
     /// Mints a remove that ends `kills`, all of them live here; its record names their cells.
@@ -121,17 +128,18 @@ impl Group<'_> {
     /// # Errors
     /// A limit or the sequence range; nothing of this event has happened then.
     pub fn remove(&mut self, kills: &[Dot]) -> Result<Dot, WriteError> {
-        let names = |(cell, _): (&CellId, _)| cell.object.key.as_str().len() + cell.path.as_bytes().len();
+        let names = |(cell, _): (CellId, _)| cell.object.key.as_str().len() + cell.path.as_bytes().len();
         let bytes = kills.iter().filter_map(|dot| self.store.item(*dot)).map(names).sum();
         self.count_bytes(bytes)?;
         let dot = self.next_dot();
         let cells = self.mint(kills)?;
+        self.store.drop_hollow();
         if mutant::is(Mutant::RemoveMintsNothing) {
             self.next -= 1;
             return Ok(dot);
         }
         if !mutant::is(Mutant::RemovesUnrecorded) {
-            self.record(dot, Record::Cells(cells.into_iter().collect()));
+            self.record(dot, Record::Cells(cells));
         }
         Ok(dot)
     }
@@ -153,27 +161,32 @@ impl Group<'_> {
         self.count_bytes(range.object.key.as_str().len() + range.from.as_bytes().len())?;
         let dot = self.next_dot();
         self.mint(&kills)?;
+        self.store.drop_hollow();
         self.record(dot, Record::Range(range));
         Ok(Some(dot))
     }
 
-    /// Takes a sequence number and ends `kills`; gives back the cells that they lived in.
-    pub(super) fn mint(&mut self, kills: &[Dot]) -> Result<BTreeSet<CellId>, WriteError> {
+    /// Takes a sequence number and ends `kills`; gives back the cells that they lived in, ascending. Cells without an
+    /// item are left hollow, for the write that may follow.
+    pub(super) fn mint(&mut self, kills: &[Dot]) -> Result<Vec<CellId>, WriteError> {
         if self.next > Dot::SEQ_MAX {
             return Err(WriteError::SequencesUsed { replica: self.replica });
         }
         self.changed.insert(self.next_dot());
         self.next += 1;
-        let mut cells = BTreeSet::new();
+        let mut cells = Vec::with_capacity(kills.len());
         for dot in kills {
-            let (cell, item) = self.store.kill(*dot).expect("a type kills only dots it saw live");
+            let (ix, item) = self.store.end(*dot).expect("a type kills only dots it saw live");
             if !mutant::is(Mutant::KillsNotLogged) {
                 self.changed.insert(*dot);
             }
-            self.cells.insert((cell.object.clone(), cell.path.clone()));
+            let cell = self.store.cell_id(ix);
             self.undo.push(Undo::Killed(cell.clone(), item));
-            cells.insert(cell);
+            self.touched(cell.clone());
+            cells.push(cell);
         }
+        cells.sort_unstable();
+        cells.dedup();
         Ok(cells)
     }
 
@@ -210,7 +223,7 @@ impl Group<'_> {
         let freed: u64 = kills
             .iter()
             .filter_map(|dot| store.item(*dot))
-            .map(|(cell, item)| Store::item_bytes(cell, item))
+            .map(|(cell, item)| Store::item_bytes(&cell, item))
             .sum();
         let more = Store::item_bytes(cell, item).saturating_sub(freed);
         let max = store.limits.store_bytes_max;
@@ -232,16 +245,15 @@ impl Group<'_> {
 
     /// Makes the group's events known and logs them as one step.
     pub fn commit(self) -> Minted {
-        let Self { store, replica, first, next, changed, cells, .. } = self;
+        let Self { store, replica, first, next, changed, mut cells, .. } = self;
         if next == first {
             return Minted::default();
         }
         store.context.advance(replica, next - 1);
         store.log.append(changed, None, &store.limits);
-        Minted {
-            dots: Some((Dot::new(replica, first), Dot::new(replica, next - 1))),
-            cells: cells.into_iter().collect(),
-        }
+        cells.sort_unstable();
+        cells.dedup();
+        Minted { dots: Some((Dot::new(replica, first), Dot::new(replica, next - 1))), cells }
     }
 
     /// Takes every event of the group back.

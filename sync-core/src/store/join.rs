@@ -194,7 +194,7 @@ impl Store {
             .dead
             .iter()
             .filter_map(|dot| self.item(*dot))
-            .map(|(cell, item)| Self::item_bytes(cell, item))
+            .map(|(cell, item)| Self::item_bytes(&cell, item))
             .sum();
         let after = self.bytes + plan.grows - shrinks;
         let max = self.limits.store_bytes_ceiling;
@@ -220,7 +220,8 @@ impl Store {
         let mut changed = new;
         let expired_before = self.horizon;
         for dot in dead {
-            let (cell, item) = self.kill(dot).expect("the plan names live dots only");
+            let (ix, item) = self.end(dot).expect("the plan names live dots only");
+            let cell = self.cell_id(ix);
             // What the horizon kills needs no log entry: every fragment carries the horizon.
             let by_horizon = item.is_expired(horizon) && !item.is_expired(expired_before);
             if !by_horizon && !mutant::is(Mutant::JoinedKillsNotLogged) {
@@ -237,6 +238,7 @@ impl Store {
                 cells.push((cell.object, cell.path));
             }
         }
+        self.drop_hollow();
         self.horizon = horizon;
         self.inherit(fragment);
         for (replica, mut top) in fragment.dots.tops() {

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{CellIx, CellSlot, Store};
+use super::{CellIx, Store};
 use crate::causal::{CausalContext, DotSet, Interval};
 use crate::cell::{CellId, Item};
 use crate::fragment::{CellPart, Claims, Fragment, REPLICA_BYTES_MAX, item_bytes_max};
@@ -85,8 +85,8 @@ impl Store {
         let mut bytes = 0;
         self.live_in(&dots).any(|(dot, ix)| {
             let slot = self.slot(ix);
-            let payload = item_in(slot, dot).payload.len();
-            bytes += slot.id.object.key.as_str().len() + slot.id.path.as_bytes().len() + payload;
+            let payload = self.item_in(ix, dot).payload.len();
+            bytes += self.object_id(slot).key.as_str().len() + slot.path.as_bytes().len() + payload;
             bytes > bytes_max
         })
     }
@@ -129,27 +129,26 @@ impl Store {
             if column.replace(replica) != Some(replica) {
                 room = room.saturating_sub(REPLICA_BYTES_MAX);
             }
-            let ends = Dot::new(replica, interval.first)..=Dot::new(replica, interval.last);
-            let mut live = self.live.range(ends).peekable();
+            let mut live = self.live.range(replica, interval.first, interval.last).peekable();
             for seq in interval.first..=interval.last {
                 let dot = Dot::new(replica, seq);
-                let here = live.next_if(|(next, _)| **next == dot).map(|(_, ix)| self.slot(*ix));
+                let here = live.next_if(|(next, _)| *next == dot).map(|(_, ix)| ix);
                 let (cell, item) = match here {
-                    Some(slot) => (&slot.id, item_in(slot, dot)),
+                    Some(ix) => (self.cell_id(ix), self.item_in(ix, dot)),
                     None => {
                         let (cell, item) = answer.pinned.get(&dot).expect(
                             "what a snapshot held live lives on, or is pinned as it dies, or the answer is gone",
                         );
-                        (cell, item)
+                        (cell.clone(), item)
                     }
                 };
-                let bytes = item_bytes_max(cell, item);
+                let bytes = item_bytes_max(&cell, item);
                 if bytes > room && !items.is_empty() {
                     answer.left.push_front((replica, Interval { first: seq, last: interval.last }));
                     return items;
                 }
                 room = room.saturating_sub(bytes);
-                items.push((cell.clone(), item.clone()));
+                items.push((cell, item.clone()));
                 if let Some((cell, item)) = answer.pinned.remove(&dot) {
                     self.answers.pinned_bytes -= Self::item_bytes(&cell, &item);
                     self.planted_read_live(&cell, items.last_mut());
@@ -188,17 +187,14 @@ impl Store {
         let mut seen: BTreeSet<CellIx> = BTreeSet::new();
         for (_, ix) in self.live_in(dots) {
             let slot = self.slot(ix);
-            if slot.items.iter().any(|item| !dots.contains(item.dot)) && seen.insert(ix) {
-                let part = CellPart { cell: slot.id.clone(), items: Vec::new(), others: Vec::new() };
-                parts.insert(slot.id.clone(), part);
+            let mut items = slot.items.as_slice().iter();
+            if items.any(|item| !dots.contains(item.dot)) && seen.insert(ix) {
+                let cell = self.cell_id(ix);
+                parts.insert(cell.clone(), CellPart { cell, items: Vec::new(), others: Vec::new() });
             }
         }
         parts
     }
-}
-
-fn item_in(slot: &CellSlot, dot: Dot) -> &Item {
-    slot.items.iter().find(|item| item.dot == dot).expect("a live dot has an item in its cell")
 }
 
 /// Items as the parts of a frame: cells ascending, in each the items by dot.

@@ -76,7 +76,7 @@ impl Store {
     pub fn same_state(&self, other: &Self) -> bool {
         self.context == other.context
             && self.horizon == other.horizon
-            && self.live.keys().eq(other.live.keys())
-            && self.live.keys().all(|dot| self.item(*dot) == other.item(*dot))
+            && self.live.dots().eq(other.live.dots())
+            && self.live.dots().all(|dot| self.item(dot) == other.item(dot))
     }
 }

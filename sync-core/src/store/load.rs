@@ -62,13 +62,13 @@ impl Store {
                 break;
             }
             let slot = self.slot(ix);
-            let item = slot.items.iter().find(|item| item.dot == dot);
-            let item = item.expect("a live dot has an item in its cell");
+            let object = self.object_id(slot);
             load.items += 1;
-            load.bytes += Self::item_bytes(&slot.id, item) - super::ITEM_OVERHEAD_BYTES;
-            if last != Some(&slot.id.object) {
-                last = Some(&slot.id.object);
-                objects.insert(&slot.id.object);
+            load.bytes +=
+                Self::accounted(object, &slot.path, self.item_in(ix, dot)) - super::ITEM_OVERHEAD_BYTES;
+            if last != Some(object) {
+                last = Some(object);
+                objects.insert(object);
             }
         }
         if !self.needs_fallback(&dots, theirs) {

@@ -1,8 +1,9 @@
 //! Building fragments: what a push, a session's answer and a fallback say of this store.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Store;
+use super::{CellIx, Store};
 use crate::causal::{CausalContext, DotSet};
 use crate::cell::{CellId, Item, PathRange};
 use crate::fragment::{CellPart, Claims, Fragment, Record};
@@ -152,15 +153,27 @@ impl Store {
     }
 
     fn parts_of(&self, dots: &DotSet) -> Vec<CellPart> {
-        let mut parts: BTreeMap<&CellId, Vec<Item>> = BTreeMap::new();
-        for (dot, ix) in self.live_in(dots) {
-            let slot = self.slot(ix);
-            let item = slot.items.iter().find(|item| item.dot == dot);
-            let item = item.expect("a live dot has an item in its cell").clone();
-            parts.entry(&slot.id).or_default().push(item);
-        }
-        let part = |(cell, items): (&CellId, _)| CellPart { cell: cell.clone(), items, others: Vec::new() };
-        parts.into_iter().map(part).collect()
+        let live = self.live_in(dots).map(|(dot, ix)| (ix, self.item_in(ix, dot)));
+        let mut live: Vec<(CellIx, &Item)> = live.collect();
+        // Within a cell the items stay in the order of their dots: the sort is stable.
+        live.sort_by(|(one, _), (other, _)| self.cell_order(*one, *other));
+        let part = |items: &[(CellIx, &Item)]| CellPart {
+            cell: self.cell_id(items[0].0),
+            items: items.iter().map(|(_, item)| (*item).clone()).collect(),
+            others: Vec::new(),
+        };
+        live.chunk_by(|(one, _), (other, _)| one == other).map(part).collect()
+    }
+
+    /// The order of two cells' ids.
+    fn cell_order(&self, one: CellIx, other: CellIx) -> Ordering {
+        let (one, other) = (self.slot(one), self.slot(other));
+        let objects = if one.object == other.object {
+            Ordering::Equal
+        } else {
+            self.object_id(one).cmp(self.object_id(other))
+        };
+        objects.then_with(|| one.path.cmp(&other.path))
     }
 
     fn live_in_range(&self, range: &PathRange) -> DotSet {

@@ -3,9 +3,10 @@
 //! All are over our own canonical encoding, fixed-width and little-endian, never over the wire bytes.
 //! Nothing is hashed on the write path: writes mark cells, asking for the root settles them.
 
-use super::{CellIx, CellSlot, Gone, Store};
+use super::slab::{CellSlot, Object};
+use super::{CellIx, Gone, Store};
 use crate::causal::CausalContext;
-use crate::cell::CellId;
+use crate::cell::{CellId, Item, ObjectId, Path};
 use crate::id::StateId;
 use crate::merkle::descent::{self, Descent, DescentError};
 use crate::merkle::nodes::{Answer, Question};
@@ -23,8 +24,8 @@ impl Store {
     /// The Merkle root over the live cells, settling what changed since it was last asked for.
     pub fn root(&mut self) -> Fingerprint {
         self.settle();
-        let Self { trie, slots, prints, .. } = self;
-        trie.root(&Kept { slots, prints })
+        let Self { trie, slots, objects, prints, .. } = self;
+        trie.root(&Kept { slots, objects, prints })
     }
 
     /// The next question of a descent that goes on here; see [`Descent::question`].
@@ -62,14 +63,14 @@ impl Store {
 
     fn settled_trie(&mut self) -> Settled<'_, CellIx, Kept<'_>> {
         self.settle();
-        let Self { trie, slots, prints, .. } = self;
-        trie.settled(Kept { slots, prints })
+        let Self { trie, slots, objects, prints, .. } = self;
+        trie.settled(Kept { slots, objects, prints })
     }
 
     /// The cells at `address`: one, but for a collision of hashes. None if nothing is live there.
     pub fn cells_at(&mut self, address: Address) -> Vec<CellId> {
         let cells = self.settled_trie().at(address);
-        cells.into_iter().map(|ix| self.slot(ix).id.clone()).collect()
+        cells.into_iter().map(|ix| self.cell_id(ix)).collect()
     }
 
     /// Brings the fingerprints of changed cells and the trie's shape up to date, and marks what is to be
@@ -79,25 +80,33 @@ impl Store {
             self.trie.remove(address, ix);
         }
         self.prints.resize(self.slots.len(), Fingerprint([0; 32]));
-        let Self { trie, slots, prints, .. } = self;
+        let Self { trie, slots, objects, prints, .. } = self;
         let mut image = Vec::new();
         for ix in std::mem::take(&mut self.dirty) {
             let at = ix.0 as usize;
-            let Some(slot) = slots[at].as_mut().filter(|slot| slot.dirty) else { continue };
+            let Some(slot) = slots.get_mut(at).filter(|slot| slot.dirty) else { continue };
             slot.dirty = false;
-            match slot.address {
-                Some(_) if mutant::is(Mutant::RootNotRehashed) => {}
-                Some(address) => {
-                    prints[at] = fingerprint_of(slot, &mut image);
-                    trie.mark(address);
+            let object = &mut objects[slot.object.0 as usize];
+            match (slot.half, object.half) {
+                (Some(_), _) if mutant::is(Mutant::RootNotRehashed) => {}
+                (Some(path), Some(object_half)) => {
+                    prints[at] = fingerprint_of(slot, &object.id, &mut image);
+                    trie.mark(address_of([object_half, path]));
                 }
-                None => {
-                    slot.address = Some(address_of(&slot.id));
-                    prints[at] = fingerprint_of(slot, &mut image);
-                    trie.insert(ix, &Kept { slots, prints });
+                (_, half) => {
+                    object.half = half.or_else(|| Some(half_of_object(&object.id)));
+                    slot.half = Some(half_of_path(&slot.path));
+                    prints[at] = fingerprint_of(slot, &object.id, &mut image);
+                    trie.insert(ix, &Kept { slots, objects, prints });
                 }
             }
         }
+    }
+
+    /// Where the trie holds a cell; `None` if it does not yet.
+    pub(super) fn address(&self, ix: CellIx) -> Option<Address> {
+        let slot = self.slot(ix);
+        Some(address_of([self.objects[slot.object.0 as usize].half?, slot.half?]))
     }
 
     /// Hash over namespace, horizon, context and root: equal ids mean identical stores.
@@ -115,15 +124,16 @@ impl Store {
 
 /// The settled cells, as the trie sees them.
 struct Kept<'a> {
-    slots: &'a [Option<CellSlot>],
+    slots: &'a [CellSlot],
+    objects: &'a [Object],
     prints: &'a [Fingerprint],
 }
 
 impl Cells<CellIx> for Kept<'_> {
     fn address(&self, ix: CellIx) -> Address {
-        let slot = self.slots[ix.0 as usize].as_ref();
-        let slot = slot.expect("cells that are gone were just taken out of the trie");
-        slot.address.expect("a cell gets its address before it goes into the trie")
+        let slot = &self.slots[ix.0 as usize];
+        let halves = slot.half.and_then(|path| Some([self.objects[slot.object.0 as usize].half?, path]));
+        address_of(halves.expect("a cell gets its address before it goes into the trie"))
     }
 
     fn fingerprint(&self, ix: CellIx) -> Fingerprint {
@@ -141,33 +151,87 @@ fn context_digest(context: &CausalContext) -> blake3::Hash {
     hasher.finalize()
 }
 
-fn address_of(cell: &CellId) -> Address {
-    let mut object = blake3::Hasher::new();
-    object.update(&[DOMAIN_OBJECT, cell.object.ty.0]).update(cell.object.key.as_str().as_bytes());
-    let mut path = blake3::Hasher::new();
-    path.update(&[DOMAIN_PATH]).update(cell.path.as_bytes());
+fn address_of([object, path]: [[u8; 8]; 2]) -> Address {
     let mut address = [0; 16];
-    address[..8].copy_from_slice(&object.finalize().as_bytes()[..8]);
-    address[8..].copy_from_slice(&path.finalize().as_bytes()[..8]);
+    address[..8].copy_from_slice(&object);
+    address[8..].copy_from_slice(&path);
     Address(address)
 }
 
+fn half_of_object(object: &ObjectId) -> [u8; 8] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&[DOMAIN_OBJECT, object.ty.0]).update(object.key.as_str().as_bytes());
+    first_half(&hasher.finalize())
+}
+
+fn half_of_path(path: &Path) -> [u8; 8] {
+    let path = path.as_bytes();
+    let mut image = [DOMAIN_PATH; 64];
+    match image.get_mut(1..=path.len()) {
+        Some(place) => {
+            place.copy_from_slice(path);
+            first_half(&blake3::hash(&image[..=path.len()]))
+        }
+        None => first_half(&blake3::Hasher::new().update(&[DOMAIN_PATH]).update(path).finalize()),
+    }
+}
+
+fn first_half(hash: &blake3::Hash) -> [u8; 8] {
+    let mut half = [0; 8];
+    half.copy_from_slice(&hash.as_bytes()[..8]);
+    half
+}
+
 /// The hash of a cell; `image` is scratch.
-pub(super) fn fingerprint_of(slot: &CellSlot, image: &mut Vec<u8>) -> Fingerprint {
-    let CellId { object, path } = &slot.id;
-    let (key, path) = (object.key.as_str().as_bytes(), path.as_bytes());
+pub(super) fn fingerprint_of(slot: &CellSlot, object: &ObjectId, image: &mut Vec<u8>) -> Fingerprint {
+    fingerprint(object, &slot.path, slot.items.as_slice(), image)
+}
+
+/// The hash of a cell that holds `items`; `image` is scratch.
+pub(super) fn fingerprint(
+    object: &ObjectId,
+    path: &Path,
+    items: &[Item],
+    image: &mut Vec<u8>,
+) -> Fingerprint {
     image.clear();
     image.extend_from_slice(&[DOMAIN_CELL, object.ty.0]);
-    for name in [key, path] {
+    for name in [object.key.as_str().as_bytes(), path.as_bytes()] {
         image.extend_from_slice(&(name.len() as u64).to_le_bytes());
         image.extend_from_slice(name);
     }
-    for item in &slot.items {
+    for item in items {
         image.extend_from_slice(&item.dot.replica.0);
         for word in [item.dot.seq, item.hlc.0, item.expires.0] {
             image.extend_from_slice(&word.to_le_bytes());
         }
-        image.extend_from_slice(blake3::hash(item.payload.as_bytes()).as_bytes());
+        let payload = item.payload.as_bytes();
+        if payload.is_empty() {
+            image.extend_from_slice(&HASH_OF_NOTHING);
+        } else {
+            image.extend_from_slice(blake3::hash(payload).as_bytes());
+        }
     }
     Fingerprint(*blake3::hash(image).as_bytes())
+}
+
+/// BLAKE3 of no bytes: what a set's elements hold.
+const HASH_OF_NOTHING: [u8; 32] = [
+    0xaf, 0x13, 0x49, 0xb9, 0xf5, 0xf9, 0xa1, 0xa6, 0xa0, 0x40, 0x4d, 0xea, 0x36, 0xdc, 0xc9, 0x49, 0x9b,
+    0xcb, 0x25, 0xc9, 0xad, 0xc1, 0x12, 0xb7, 0xcc, 0x9a, 0x93, 0xca, 0xe4, 0x1f, 0x32, 0x62,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shortcuts_of_hashing_give_what_hashing_gives() {
+        assert_eq!(HASH_OF_NOTHING, *blake3::hash(b"").as_bytes());
+        for len in 0..200 {
+            let path = vec![7; len];
+            let whole = blake3::Hasher::new().update(&[DOMAIN_PATH]).update(&path).finalize();
+            assert_eq!(half_of_path(&Path::from(path.as_slice())), first_half(&whole));
+        }
+    }
 }

@@ -4,8 +4,8 @@
 //! [`Store::scrub`] goes over all cells and names such. Nothing here mints an event; what must become one is
 //! [`Group::rewrite`]'s.
 
-use super::root::fingerprint_of;
-use super::{Group, Store};
+use super::root::{fingerprint, fingerprint_of};
+use super::{CellIx, Group, Store};
 use crate::cell::{CellId, Item};
 use crate::error::WriteError;
 use crate::fragment::Record;
@@ -29,11 +29,12 @@ impl Store {
         let end = from.saturating_add(cells).min(self.slots.len());
         let mut image = Vec::new();
         let failed = (from.min(end)..end).filter_map(|at| {
-            let slot = self.slots[at].as_ref()?;
             if at % 2 == 1 && mutant::is(Mutant::ScrubSkipsCells) {
                 return None;
             }
-            if fingerprint_of(slot, &mut image) == self.prints[at] { None } else { slot.address }
+            let slot = Some(&self.slots[at]).filter(|slot| slot.is_held())?;
+            let is_sound = fingerprint_of(slot, self.object_id(slot), &mut image) == self.prints[at];
+            if is_sound { None } else { self.address(CellIx(u32::try_from(at).ok()?)) }
         });
         Scrubbed { failed: failed.collect(), next: if end == self.slots.len() { 0 } else { end } }
     }
@@ -47,23 +48,24 @@ impl Store {
     pub(crate) fn is_sound(&mut self, cell: &CellId) -> bool {
         self.settle();
         let Some(ix) = self.find(cell) else { return true };
-        fingerprint_of(self.slot(ix), &mut Vec::new()) == self.prints[ix.0 as usize]
+        let slot = self.slot(ix);
+        fingerprint_of(slot, self.object_id(slot), &mut Vec::new()) == self.prints[ix.0 as usize]
     }
 
     /// Puts a peer's items in place of the damaged ones of `cell` with the same dots, if the cell then has the
     /// fingerprint that was taken of it; false, and nothing changed, if not.
     pub(crate) fn mend(&mut self, cell: &CellId, theirs: &[Item]) -> bool {
         let Some(ix) = self.find(cell) else { return false };
-        let mut whole = self.slot(ix).clone();
-        for item in &mut whole.items {
+        let mut whole = self.slot(ix).items.as_slice().to_vec();
+        for item in &mut whole {
             if let Some(other) = theirs.iter().find(|other| other.dot == item.dot) {
                 *item = other.clone();
             }
         }
-        if fingerprint_of(&whole, &mut Vec::new()) != self.prints[ix.0 as usize] {
+        if fingerprint(&cell.object, &cell.path, &whole, &mut Vec::new()) != self.prints[ix.0 as usize] {
             return false;
         }
-        whole.items.into_iter().for_each(|item| self.adopt(cell, item));
+        whole.into_iter().for_each(|item| self.adopt(cell, item));
         true
     }
 
@@ -82,8 +84,9 @@ impl Store {
     /// Makes `item`, dead here by damage, live with what an undamaged replica holds; or puts it in place of what
     /// is held under its dot.
     pub(crate) fn adopt(&mut self, cell: &CellId, item: Item) {
-        self.kill(item.dot);
+        self.end(item.dot);
         self.put(cell, item);
+        self.drop_hollow();
     }
 
     /// True if a record here proves that `dot` of `cell` is dead: a later event of the same replica removed what
@@ -133,9 +136,9 @@ impl Store {
         match damage {
             Damage::FlipBit(dot) => {
                 self.settle();
-                let Some(ix) = self.live.get(&dot).copied() else { return false };
-                let slot = self.slot_mut(ix);
-                let item = slot.items.iter_mut().find(|item| item.dot == dot);
+                let Some(ix) = self.live.get(dot) else { return false };
+                let items = self.slots[ix.0 as usize].items.as_mut_slice();
+                let item = items.iter_mut().find(|item| item.dot == dot);
                 let item = item.expect("a live dot has an item in its cell");
                 let mut bytes = item.payload.as_bytes().to_vec();
                 let Some(byte) = bytes.first_mut() else { return false };

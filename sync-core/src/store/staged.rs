@@ -71,9 +71,12 @@ impl Store {
         for (cell, others) in &others {
             plan.dead.extend(self.unlisted(cell, context, &fragment.dots, others));
         }
-        let known = self.live_in(live).map(|(_, ix)| &self.slot(ix).id);
+        let known = self.live_in(live).map(|(_, ix)| self.cell_id(ix));
+        for cell in known.filter(|cell| !others.contains_key(cell)) {
+            plan.dead.extend(self.unlisted(&cell, context, &fragment.dots, &[]));
+        }
         let told = runs.iter().flatten().filter(|(_, item)| is_used(live, item.dot)).map(|(cell, _)| cell);
-        for cell in known.chain(told).filter(|cell| !others.contains_key(cell)) {
+        for cell in told.filter(|cell| !others.contains_key(cell)) {
             plan.dead.extend(self.unlisted(cell, context, &fragment.dots, &[]));
         }
     }

@@ -1,0 +1,173 @@
+//! Reading a store: items, cells and objects.
+
+use std::ops::Bound;
+
+use super::slab::{CellSlot, Object, ObjectIx, Slots};
+use super::{CellIx, ITEM_OVERHEAD_BYTES, ObjectInfo, Store, lookup};
+use crate::causal::{DotSet, Interval};
+use crate::cell::{CellId, Item, ObjectId, Path, PathRange, TypeTag};
+use crate::id::Dot;
+
+impl Store {
+    /// The live item of `dot` and its cell; `None` if it is dead or unknown.
+    pub fn item(&self, dot: Dot) -> Option<(CellId, &Item)> {
+        let ix = self.live.get(dot)?;
+        Some((self.cell_id(ix), self.item_in(ix, dot)))
+    }
+
+    /// The objects that hold a cell, with keys that start with `prefix`, ascending by key and type.
+    pub fn objects<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = ObjectInfo> + 'a {
+        self.keys
+            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
+            .take_while(move |(key, _)| key.as_str().starts_with(prefix))
+            .flat_map(|(_, types)| types)
+            .map(|(_, ix)| &self.objects[ix.0 as usize])
+            .map(|object| ObjectInfo {
+                object: object.id.clone(),
+                cells: object.cells,
+                items: object.order.iter().map(|ix| self.slot(ix).items.as_slice().len() as u64).sum(),
+                bytes: object.bytes,
+            })
+    }
+
+    /// The objects behind `after`, or all, ascending by key and type.
+    pub fn objects_after<'a>(&'a self, after: Option<&'a ObjectId>) -> impl Iterator<Item = ObjectId> + 'a {
+        let from = after.map_or(Bound::Unbounded, |after| Bound::Included(after.key.as_str()));
+        self.keys
+            .range::<str, _>((from, Bound::Unbounded))
+            .flat_map(|(key, types)| types.iter().map(move |(ty, _)| ObjectId { key: key.clone(), ty: *ty }))
+            .filter(move |object| after.is_none_or(|after| object > after))
+    }
+
+    /// True if the CRDT is present here.
+    pub fn is_present(&self, key: &str, ty: TypeTag) -> bool {
+        self.object(key, ty).is_some_and(|object| object.present > 0)
+    }
+
+    /// The cells of one object in path order, each with its live items by dot.
+    pub fn cells<'a>(&'a self, key: &str, ty: TypeTag) -> impl Iterator<Item = (&'a Path, &'a [Item])> + 'a {
+        let cells = self.object(key, ty).map(|object| object.order.iter());
+        cells.into_iter().flatten().map(|ix| self.slot(ix)).map(|slot| (&slot.path, slot.items.as_slice()))
+    }
+
+    /// Number of cells of one object.
+    pub fn cell_count(&self, key: &str, ty: TypeTag) -> u64 {
+        self.object(key, ty).map_or(0, |object| object.cells)
+    }
+
+    /// The live items of one cell, by dot; empty if there are none.
+    pub fn items(&self, key: &str, ty: TypeTag, path: &[u8]) -> &[Item] {
+        self.find_at(key, ty, path).map_or(&[], |ix| self.slot(ix).items.as_slice())
+    }
+
+    /// The live items of one cell, by dot; empty if there are none.
+    pub fn items_of(&self, cell: &CellId) -> &[Item] {
+        self.items(cell.object.key.as_str(), cell.object.ty, cell.path.as_bytes())
+    }
+
+    /// The cells of one object with `after < path <= until`, in path order, each with its live items.
+    pub fn cells_between<'a>(
+        &'a self,
+        object: &ObjectId,
+        after: Option<&'a [u8]>,
+        until: Option<&'a [u8]>,
+    ) -> impl Iterator<Item = (&'a Path, &'a [Item])> + 'a {
+        self.slots_between(object, after, until).map(|(slot, _)| (&slot.path, slot.items.as_slice()))
+    }
+
+    /// As [`Self::cells_between`], each with its object.
+    pub(super) fn slots_between<'a>(
+        &'a self,
+        object: &ObjectId,
+        after: Option<&'a [u8]>,
+        until: Option<&'a [u8]>,
+    ) -> impl Iterator<Item = (&'a CellSlot, &'a ObjectId)> + 'a {
+        let object = self.object(object.key.as_str(), object.ty);
+        let from = after.unwrap_or_default();
+        let cells = object.map(|object| object.order.range(from, &Slots(&self.slots)));
+        cells
+            .into_iter()
+            .flatten()
+            .map(|ix| self.slot(ix))
+            .skip_while(move |slot| after == Some(slot.path.as_bytes()))
+            .take_while(move |slot| until.is_none_or(|until| slot.path.as_bytes() <= until))
+            .map(|slot| (slot, &self.objects[slot.object.0 as usize].id))
+    }
+
+    /// The cells of `range` in path order, each with its live items.
+    pub(crate) fn cells_in<'a>(
+        &'a self,
+        range: &'a PathRange,
+    ) -> impl Iterator<Item = (&'a Path, &'a [Item])> + 'a {
+        let object = self.object(range.object.key.as_str(), range.object.ty);
+        let cells = object.map(|object| object.order.range(range.from.as_bytes(), &Slots(&self.slots)));
+        cells
+            .into_iter()
+            .flatten()
+            .map(|ix| self.slot(ix))
+            .take_while(|slot| range.until.as_ref().is_none_or(|until| slot.path < *until))
+            .map(|slot| (&slot.path, slot.items.as_slice()))
+    }
+
+    /// The live dots among `dots`, ascending, with their cells. Costs what it finds, not what is named.
+    pub(super) fn live_in<'a>(&'a self, dots: &'a DotSet) -> impl Iterator<Item = (Dot, CellIx)> + 'a {
+        dots.intervals().flat_map(|(replica, Interval { first, last })| self.live.range(replica, first, last))
+    }
+
+    pub(super) fn find_object(&self, key: &str, ty: TypeTag) -> Option<ObjectIx> {
+        let types = self.keys.get(key)?;
+        types.iter().find(|(tag, _)| *tag == ty).map(|(_, ix)| *ix)
+    }
+
+    pub(super) fn object(&self, key: &str, ty: TypeTag) -> Option<&Object> {
+        self.find_object(key, ty).map(|ix| &self.objects[ix.0 as usize])
+    }
+
+    pub(super) fn find(&self, cell: &CellId) -> Option<CellIx> {
+        self.find_at(cell.object.key.as_str(), cell.object.ty, cell.path.as_bytes())
+    }
+
+    fn find_at(&self, key: &str, ty: TypeTag, path: &[u8]) -> Option<CellIx> {
+        if self.lookup.is_kept() {
+            let hash = lookup::hash(self.lookup_key, key.as_bytes(), ty.0, path);
+            return self.lookup.find(hash, |ix| self.is_at(ix, key, ty, path));
+        }
+        self.object(key, ty)?.order.find(path, &Slots(&self.slots))
+    }
+
+    /// True if `ix` is the cell of this name.
+    #[inline]
+    pub(super) fn is_at(&self, ix: CellIx, key: &str, ty: TypeTag, path: &[u8]) -> bool {
+        let slot = &self.slots[ix.0 as usize];
+        let id = &self.objects[slot.object.0 as usize].id;
+        slot.path.as_bytes() == path && id.ty == ty && id.key.as_str() == key
+    }
+
+    #[inline]
+    pub(super) fn slot(&self, ix: CellIx) -> &CellSlot {
+        &self.slots[ix.0 as usize]
+    }
+
+    pub(super) fn object_id(&self, slot: &CellSlot) -> &ObjectId {
+        &self.objects[slot.object.0 as usize].id
+    }
+
+    pub(super) fn cell_id(&self, ix: CellIx) -> CellId {
+        let slot = self.slot(ix);
+        CellId { object: self.object_id(slot).clone(), path: slot.path.clone() }
+    }
+
+    pub(super) fn item_in(&self, ix: CellIx, dot: Dot) -> &Item {
+        let item = self.slot(ix).items.as_slice().iter().find(|item| item.dot == dot);
+        item.expect("a live dot has an item in its cell")
+    }
+
+    pub(crate) fn item_bytes(cell: &CellId, item: &Item) -> u64 {
+        Self::accounted(&cell.object, &cell.path, item)
+    }
+
+    pub(super) fn accounted(object: &ObjectId, path: &Path, item: &Item) -> u64 {
+        let names = object.key.as_str().len() + path.as_bytes().len();
+        (names + item.payload.len()) as u64 + ITEM_OVERHEAD_BYTES
+    }
+}
