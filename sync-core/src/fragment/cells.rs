@@ -114,7 +114,8 @@ fn read_part(
     if count > max {
         return Err(FrameError::Count { field: "items", count, max });
     }
-    let mut items: Vec<Item> = Vec::new();
+    // Mostly one: room for more is made as they come.
+    let mut items: Vec<Item> = Vec::with_capacity(usize::from(count > 0));
     for _ in 0..count {
         let dot = words.read_own("items", input)?;
         if items.last().is_some_and(|last| last.dot >= dot) {

@@ -25,6 +25,9 @@ pub const SYMBOLS_KEPT: usize = 4_096;
 /// and the cost of a change amortised; 16 KiB.
 pub const PENDING_MAX: usize = 1_024;
 
+/// Walks that go on side by side.
+const WALKS: usize = 8;
+
 /// Most dots that a decoder may be told to leave out. More are refused: the caller takes the trie.
 pub const LEFT_OUT_MAX: usize = 65_536;
 
@@ -168,17 +171,21 @@ impl Walk {
         Self { next: 0, state: check }
     }
 
-    /// Steps to the next symbol of the element. Every operation is exact or correctly rounded.
+    /// Steps to the next symbol of the element; below 2^31, where every number here is exact or correctly rounded.
+    #[inline]
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "non-negative, and `as` saturates"
+        reason = "non-negative and below 2^63"
     )]
     fn step(&mut self) {
         self.state = self.state.wrapping_mul(0xda94_2042_e4dd_58b5);
-        let uniform = (self.state >> 32) as f64 + 1.0;
-        let gap = (self.next as f64 + 1.5) * (65_536.0 / uniform.sqrt() - 1.0);
-        self.next = self.next.saturating_add(gap.ceil().max(1.0) as u64);
+        let uniform = f64::from((self.state >> 32) as u32) + 1.0;
+        let gap = (self.next.cast_signed() as f64 + 1.5) * (65_536.0 / uniform.sqrt() - 1.0);
+        // Rounded up by hand: not every processor has an instruction for it.
+        let down = gap as i64;
+        let up = down + i64::from((down as f64) < gap);
+        self.next = self.next.saturating_add(up.max(1) as u64);
     }
 }
 
@@ -241,14 +248,25 @@ impl Sketch {
             return;
         }
         let symbols = Arc::make_mut(&mut self.symbols);
-        for element in std::mem::take(&mut self.pending) {
-            let single = Symbol::of(element, &self.key);
-            let mut walk = Walk::new(single.check);
-            while let Some(symbol) = usize::try_from(walk.next).ok().and_then(|at| symbols.get_mut(at)) {
-                symbol.toggle(single);
-                walk.step();
+        // A step waits for the one before it in its walk, so several walks go on side by side.
+        for elements in self.pending.chunks(WALKS) {
+            let mut walks = [(Symbol::default(), Walk { next: u64::MAX, state: 0 }); WALKS];
+            for (place, element) in walks.iter_mut().zip(elements) {
+                let single = Symbol::of(*element, &self.key);
+                *place = (single, Walk::new(single.check));
+            }
+            let mut going = true;
+            while std::mem::take(&mut going) {
+                for (single, walk) in &mut walks {
+                    if let Some(symbol) = usize::try_from(walk.next).ok().and_then(|at| symbols.get_mut(at)) {
+                        symbol.toggle(*single);
+                        walk.step();
+                        going = true;
+                    }
+                }
             }
         }
+        self.pending.clear();
     }
 }
 

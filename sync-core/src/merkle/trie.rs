@@ -89,6 +89,13 @@ impl<H: Copy + Eq> Trie<H> {
         insert(&mut self.top, cells.address(handle), handle, cells);
     }
 
+    /// Fills an empty trie with all of `handles` at once: what inserting each of them gives, without the walks.
+    pub fn fill(&mut self, handles: &[H], cells: &impl Cells<H>) {
+        debug_assert!(self.is_empty(), "what is there would be lost");
+        self.root = None;
+        self.top = build(&sorted(handles, cells));
+    }
+
     /// Takes the cell `handle` at `address` out. It must be there.
     pub fn remove(&mut self, address: Address, handle: H) {
         self.root = None;
@@ -465,6 +472,10 @@ mod tests {
             held.addresses.keys().rev().for_each(|handle| fresh.insert(*handle, &held));
             assert_eq!(trie.len(), held.addresses.len());
             assert_eq!(trie.root(&held), fresh.root(&held));
+            let mut filled = Trie::default();
+            filled.fill(&held.addresses.keys().copied().collect::<Vec<_>>(), &held);
+            check_shape(&filled.top, &Prefix::default(), &held);
+            assert_eq!(trie.root(&held), filled.root(&held));
         }
     }
 

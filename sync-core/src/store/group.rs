@@ -4,7 +4,7 @@
 //! 3). Events take effect as they are minted, so a later one of the group sees the earlier ones; an
 //! error rolls all of them back. Admission is checked before an event is minted, never at a join.
 
-use super::Store;
+use super::{CellIx, Store};
 use crate::causal::DotSet;
 use crate::cell::{CellId, Hlc, Item, ObjectId, Path, PathRange, Payload};
 use crate::error::WriteError;
@@ -26,6 +26,8 @@ pub struct Group<'a> {
     /// Bytes of keys, paths and payloads so far.
     bytes: usize,
     undo: Vec<Undo>,
+    /// Where the last event ended something.
+    ended: Vec<CellIx>,
     changed: DotSet,
     /// Cells written or killed in, in the order of events.
     cells: Vec<(ObjectId, Path)>,
@@ -37,6 +39,36 @@ enum Undo {
     Wrote(Dot),
     Killed(CellId, Item),
     Recorded(Dot),
+}
+
+/// The lists of a group, kept for the next one where they are short.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    undo: Vec<Undo>,
+    ended: Vec<CellIx>,
+}
+
+/// Longest list that is kept.
+const SCRATCH_MAX: usize = 64;
+
+impl Clone for Scratch {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl Scratch {
+    fn take(&mut self) -> (Vec<Undo>, Vec<CellIx>) {
+        (std::mem::take(&mut self.undo), std::mem::take(&mut self.ended))
+    }
+
+    fn give(&mut self, mut undo: Vec<Undo>, mut ended: Vec<CellIx>) {
+        undo.clear();
+        ended.clear();
+        if undo.capacity().max(ended.capacity()) <= SCRATCH_MAX {
+            *self = Self { undo, ended };
+        }
+    }
 }
 
 /// What a committed group minted.
@@ -54,6 +86,7 @@ impl Store {
     /// `next` must be one above what the context holds of `replica`: dots are never minted twice.
     pub fn group(&mut self, replica: ReplicaId, owner: OwnerId, next: u64, hlc: Hlc) -> Group<'_> {
         debug_assert_eq!(next, self.context.get(replica) + 1, "own events are known as they are minted");
+        let (undo, ended) = self.scratch.take();
         Group {
             store: self,
             replica,
@@ -62,7 +95,8 @@ impl Store {
             first: next,
             next,
             bytes: 0,
-            undo: Vec::new(),
+            undo,
+            ended,
             changed: DotSet::default(),
             cells: Vec::new(),
         }
@@ -100,9 +134,11 @@ impl Group<'_> {
         let item = Item { dot, hlc: self.hlc, expires: WallMillis::default(), payload };
         self.admit(&cell, &item, kills)?;
         self.count_bytes(cell.object.key.as_str().len() + cell.path.as_bytes().len() + item.payload.len())?;
-        let killed = self.mint(kills)?;
-        if killed.iter().any(|other| *other != cell) && !mutant::is(Mutant::CrossCellUnrecorded) {
-            self.record(dot, Record::Cells(killed));
+        self.mint(kills)?;
+        let is_other = |ix: &CellIx| self.store.cell_id_is_not(*ix, &cell);
+        if self.ended.iter().any(is_other) && !mutant::is(Mutant::CrossCellUnrecorded) {
+            let cells = self.ended_cells();
+            self.record(dot, Record::Cells(cells));
         }
         self.wrote(cell, item);
         Ok(dot)
@@ -113,13 +149,12 @@ impl Group<'_> {
         self.undo.push(Undo::Wrote(item.dot));
         self.store.put(&cell, item);
         self.store.drop_hollow();
-        self.touched(cell);
+        self.touched(&cell);
     }
 
-    fn touched(&mut self, cell: CellId) {
-        let CellId { object, path } = cell;
-        if self.cells.last().is_none_or(|last| last.1 != path || last.0 != object) {
-            self.cells.push((object, path));
+    fn touched(&mut self, CellId { object, path }: &CellId) {
+        if self.cells.last().is_none_or(|last| last.1 != *path || last.0 != *object) {
+            self.cells.push((object.clone(), path.clone()));
         }
     }
 
@@ -132,7 +167,8 @@ impl Group<'_> {
         let bytes = kills.iter().filter_map(|dot| self.store.item(*dot)).map(names).sum();
         self.count_bytes(bytes)?;
         let dot = self.next_dot();
-        let cells = self.mint(kills)?;
+        self.mint(kills)?;
+        let cells = self.ended_cells();
         self.store.drop_hollow();
         if mutant::is(Mutant::RemoveMintsNothing) {
             self.next -= 1;
@@ -166,28 +202,33 @@ impl Group<'_> {
         Ok(Some(dot))
     }
 
-    /// Takes a sequence number and ends `kills`; gives back the cells that they lived in, ascending. Cells without an
-    /// item are left hollow, for the write that may follow.
-    pub(super) fn mint(&mut self, kills: &[Dot]) -> Result<Vec<CellId>, WriteError> {
+    /// Takes a sequence number and ends `kills`. Cells without an item are left hollow, for the write that may follow.
+    pub(super) fn mint(&mut self, kills: &[Dot]) -> Result<(), WriteError> {
         if self.next > Dot::SEQ_MAX {
             return Err(WriteError::SequencesUsed { replica: self.replica });
         }
         self.changed.insert(self.next_dot());
         self.next += 1;
-        let mut cells = Vec::with_capacity(kills.len());
+        self.ended.clear();
         for dot in kills {
             let (ix, item) = self.store.end(*dot).expect("a type kills only dots it saw live");
             if !mutant::is(Mutant::KillsNotLogged) {
                 self.changed.insert(*dot);
             }
             let cell = self.store.cell_id(ix);
-            self.undo.push(Undo::Killed(cell.clone(), item));
-            self.touched(cell.clone());
-            cells.push(cell);
+            self.touched(&cell);
+            self.undo.push(Undo::Killed(cell, item));
+            self.ended.push(ix);
         }
+        Ok(())
+    }
+
+    /// The cells that the last event ended something in, ascending.
+    fn ended_cells(&self) -> Vec<CellId> {
+        let mut cells: Vec<CellId> = self.ended.iter().map(|ix| self.store.cell_id(*ix)).collect();
         cells.sort_unstable();
         cells.dedup();
-        Ok(cells)
+        cells
     }
 
     fn record(&mut self, dot: Dot, record: Record) {
@@ -220,11 +261,7 @@ impl Group<'_> {
         if presence && full && !store.is_present(key, cell.object.ty) {
             return Err(WriteError::Full { count: store.crdts, max });
         }
-        let freed: u64 = kills
-            .iter()
-            .filter_map(|dot| store.item(*dot))
-            .map(|(cell, item)| Store::item_bytes(&cell, item))
-            .sum();
+        let freed: u64 = kills.iter().filter_map(|dot| store.bytes_of(*dot)).sum();
         let more = Store::item_bytes(cell, item).saturating_sub(freed);
         let max = store.limits.store_bytes_max;
         // What is no presence (a counter's floor) is part of a remove, and removes always pass.
@@ -245,7 +282,8 @@ impl Group<'_> {
 
     /// Makes the group's events known and logs them as one step.
     pub fn commit(self) -> Minted {
-        let Self { store, replica, first, next, changed, mut cells, .. } = self;
+        let Self { store, replica, first, next, changed, mut cells, undo, ended, .. } = self;
+        store.scratch.give(undo, ended);
         if next == first {
             return Minted::default();
         }

@@ -45,13 +45,22 @@ pub struct Learned {
 /// What a join will do but for the items themselves.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    pub(super) dead: BTreeSet<Dot>,
+    /// Ascending, each once.
+    pub(super) dead: Vec<Dot>,
     /// Accounted bytes of the items that will live.
     pub(super) grows: u64,
     pub(super) items_new: u64,
     pub(super) items_known: u64,
     pub(super) new: DotSet,
     pub(super) horizon: WallMillis,
+}
+
+impl Plan {
+    /// Puts what is to die in order.
+    pub(super) fn settle(&mut self) {
+        self.dead.sort_unstable();
+        self.dead.dedup();
+    }
 }
 
 impl Store {
@@ -84,6 +93,7 @@ impl Store {
             return Err(FrameError::Ceiling { bytes, after: bytes, max: bytes });
         }
         plan.dead.extend(dead);
+        plan.settle();
         match self.check_ceiling(&plan) {
             Err(_) if mutant::is(Mutant::CeilingDropsItems) => {
                 fresh.clear();
@@ -116,11 +126,13 @@ impl Store {
 
     fn plan<'a>(&self, fragment: &'a Fragment) -> (Plan, Vec<(&'a CellId, &'a Item)>) {
         let horizon = self.horizon.max(fragment.horizon);
-        let mut dead: BTreeSet<Dot> = self.expired(horizon).collect();
+        let mut dead: Vec<Dot> = self.expired(horizon).collect();
         let items = || fragment.cells.iter().flat_map(|part| part.items.iter().map(move |item| (part, item)));
-        let named: BTreeSet<Dot> = items().map(|(_, item)| item.dot).collect();
+        let mut named: Vec<Dot> = items().map(|(_, item)| item.dot).collect();
+        named.sort_unstable();
         if !mutant::is(Mutant::NamedDeadStayLive) {
-            dead.extend(self.live_in(&fragment.dots).map(|(dot, _)| dot).filter(|dot| !named.contains(dot)));
+            let live = self.live_in(&fragment.dots).map(|(dot, _)| dot);
+            dead.extend(live.filter(|dot| named.binary_search(dot).is_err()));
         }
         if mutant::is(Mutant::RemovesKillConcurrent) {
             dead.extend(self.planted_kills(fragment, &named));
@@ -146,11 +158,13 @@ impl Store {
             }
         }
         let (items_new, new) = (fresh.len() as u64, fragment.dots.minus_context(&self.context));
-        (Plan { dead, grows, items_new, items_known, new, horizon }, fresh)
+        let mut plan = Plan { dead, grows, items_new, items_known, new, horizon };
+        plan.settle();
+        (plan, fresh)
     }
 
     /// Adds to `dead` what claims beyond single cells say: ranges and the fallback.
-    pub(super) fn judge_claims(&self, claims: &Claims, dead: &mut BTreeSet<Dot>) {
+    pub(super) fn judge_claims(&self, claims: &Claims, dead: &mut Vec<Dot>) {
         match claims {
             Claims::None | Claims::Sketch { .. } => {}
             Claims::Cells { .. } if mutant::is(Mutant::CellClaimsIgnored) => {}
@@ -190,12 +204,7 @@ impl Store {
 
     /// Above the ceiling and larger than now is refused; a fragment that shrinks the store passes.
     pub(super) fn check_ceiling(&self, plan: &Plan) -> Result<(), FrameError> {
-        let shrinks: u64 = plan
-            .dead
-            .iter()
-            .filter_map(|dot| self.item(*dot))
-            .map(|(cell, item)| Self::item_bytes(&cell, item))
-            .sum();
+        let shrinks: u64 = plan.dead.iter().filter_map(|dot| self.bytes_of(*dot)).sum();
         let after = self.bytes + plan.grows - shrinks;
         let max = self.limits.store_bytes_ceiling;
         if after > max && after > self.bytes && !mutant::is(Mutant::CeilingUnchecked) {

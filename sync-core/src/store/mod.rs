@@ -129,6 +129,7 @@ pub struct Store {
     gone: Vec<Gone>,
     crdts: u64,
     bytes: u64,
+    scratch: group::Scratch,
 }
 
 impl Store {
@@ -159,6 +160,7 @@ impl Store {
             gone: Vec::new(),
             crdts: 0,
             bytes: 0,
+            scratch: group::Scratch::default(),
         }
     }
 

@@ -1,7 +1,5 @@
 //! What planted bugs do inside a store where a switch alone does not do it; see [`crate::mutant`].
 
-use std::collections::BTreeSet;
-
 use super::{Records, Store};
 use crate::causal::DotSet;
 use crate::cell::{CellId, Item, TypeTag};
@@ -11,7 +9,7 @@ use crate::mutant::{self, Mutant};
 
 impl Store {
     /// Every item of the cells that the records name, but for those that the fragment carries.
-    pub(super) fn planted_kills(&self, fragment: &Fragment, named: &BTreeSet<Dot>) -> Vec<Dot> {
+    pub(super) fn planted_kills(&self, fragment: &Fragment, named: &[Dot]) -> Vec<Dot> {
         let mut dots = Vec::new();
         for (_, record) in &fragment.records {
             match record {
@@ -23,7 +21,7 @@ impl Store {
                 }
             }
         }
-        dots.retain(|dot| !named.contains(dot));
+        dots.retain(|dot| named.binary_search(dot).is_err());
         dots
     }
 

@@ -162,6 +162,18 @@ impl Store {
         item.expect("a live dot has an item in its cell")
     }
 
+    /// Accounted bytes of a live dot; `None` if it is not.
+    pub(super) fn bytes_of(&self, dot: Dot) -> Option<u64> {
+        let ix = self.live.get(dot)?;
+        let slot = self.slot(ix);
+        Some(Self::accounted(self.object_id(slot), &slot.path, self.item_in(ix, dot)))
+    }
+
+    /// True if `cell` is another than the one at `ix`.
+    pub(super) fn cell_id_is_not(&self, ix: CellIx, cell: &CellId) -> bool {
+        !self.is_at(ix, cell.object.key.as_str(), cell.object.ty, cell.path.as_bytes())
+    }
+
     pub(crate) fn item_bytes(cell: &CellId, item: &Item) -> u64 {
         Self::accounted(&cell.object, &cell.path, item)
     }

@@ -81,7 +81,8 @@ impl Store {
         }
         self.prints.resize(self.slots.len(), Fingerprint([0; 32]));
         let Self { trie, slots, objects, prints, .. } = self;
-        let mut image = Vec::new();
+        let (mut image, mut new) = (Vec::new(), Vec::new());
+        let is_filled = trie.is_empty();
         for ix in std::mem::take(&mut self.dirty) {
             let at = ix.0 as usize;
             let Some(slot) = slots.get_mut(at).filter(|slot| slot.dirty) else { continue };
@@ -97,9 +98,16 @@ impl Store {
                     object.half = half.or_else(|| Some(half_of_object(&object.id)));
                     slot.half = Some(half_of_path(&slot.path));
                     prints[at] = fingerprint_of(slot, &object.id, &mut image);
-                    trie.insert(ix, &Kept { slots, objects, prints });
+                    if is_filled {
+                        new.push(ix);
+                    } else {
+                        trie.insert(ix, &Kept { slots, objects, prints });
+                    }
                 }
             }
+        }
+        if is_filled {
+            trie.fill(&new, &Kept { slots, objects, prints });
         }
     }
 

@@ -43,6 +43,7 @@ impl Store {
             self.judge_cells(fragment, live, &runs, &mut plan);
         }
         self.judge_claims(&fragment.claims, &mut plan.dead);
+        plan.settle();
         let horizon = plan.horizon;
         for (cell, item) in runs.iter().flatten() {
             if self.context.contains(item.dot) {
