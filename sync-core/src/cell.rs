@@ -143,6 +143,14 @@ impl Path {
     }
 }
 
+impl Path {
+    /// The order of this path and `other`, whose [`prefix`](crate::small::prefix) is `prefix`.
+    #[inline]
+    pub(crate) fn cmp_bytes(&self, other: &[u8], prefix: u64) -> Ordering {
+        self.0.cmp_bytes(other, prefix)
+    }
+}
+
 impl std::borrow::Borrow<[u8]> for Path {
     #[inline]
     fn borrow(&self) -> &[u8] {

@@ -26,6 +26,36 @@ impl Small {
     }
 }
 
+/// The first eight bytes as a number, zeros behind the end: numbers that differ are ordered as the bytes are.
+#[inline]
+pub(crate) fn prefix(bytes: &[u8]) -> u64 {
+    match bytes.first_chunk() {
+        Some(chunk) => u64::from_be_bytes(*chunk),
+        None => {
+            let mut chunk = [0; 8];
+            chunk[..bytes.len()].copy_from_slice(bytes);
+            u64::from_be_bytes(chunk)
+        }
+    }
+}
+
+impl Small {
+    /// The [`prefix`] of the bytes.
+    #[inline]
+    pub(crate) fn prefix(&self) -> u64 {
+        match self {
+            Self::Inline { bytes, .. } => prefix(bytes),
+            Self::Shared(bytes) => prefix(bytes),
+        }
+    }
+
+    /// The order of these bytes and `other`, whose prefix is `other_prefix`.
+    #[inline]
+    pub(crate) fn cmp_bytes(&self, other: &[u8], other_prefix: u64) -> Ordering {
+        self.prefix().cmp(&other_prefix).then_with(|| self.as_bytes().cmp(other))
+    }
+}
+
 impl From<&[u8]> for Small {
     #[inline]
     fn from(from: &[u8]) -> Self {
@@ -64,7 +94,7 @@ impl Eq for Small {}
 impl Ord for Small {
     #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
-        self.as_bytes().cmp(other.as_bytes())
+        self.cmp_bytes(other.as_bytes(), other.prefix())
     }
 }
 

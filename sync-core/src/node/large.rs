@@ -12,6 +12,10 @@ use crate::session::{Asked, Giving};
 use crate::store::NextItems;
 use crate::time::Now;
 
+/// Bytes that a frame of items is filled up to. What a cut takes is at most the frames under way, and a receiver
+/// decodes one while the next comes. Measured: `docs/decisions/0010-memory-layout.md`.
+const ITEMS_BYTES: usize = 256 << 10;
+
 impl Node {
     // Receiving.
 
@@ -190,7 +194,7 @@ impl Node {
         }
         let session = &mut self.link(peer, namespace).session;
         let Some(answer) = session.giving_items.filter(|_| session.giving.is_none()) else { return false };
-        let room = self.config.limits.message_bytes_max.saturating_sub(PAYLOADS_OVERHEAD);
+        let room = self.config.limits.message_bytes_max.min(ITEMS_BYTES).saturating_sub(PAYLOADS_OVERHEAD);
         let store = &mut self.spaces.get_mut(&namespace).expect("links are of open namespaces").store;
         let payloads = match store.next_items(answer, room) {
             NextItems::Items(cells) => Payloads { answer, gone: false, cells },

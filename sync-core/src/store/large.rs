@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::{CellIx, Store};
 use crate::causal::{CausalContext, DotSet, Interval};
 use crate::cell::{CellId, Item};
-use crate::fragment::{CellPart, Claims, Fragment, REPLICA_BYTES_MAX, item_bytes_max};
+use crate::fragment::{CellPart, Claims, Fragment, Room};
 use crate::id::{Dot, ReplicaId};
 
 /// The large answers under way, by number. At most one a peer; the node drops those that nobody reads on.
@@ -27,6 +27,8 @@ pub(super) struct Answers {
 struct Answer {
     /// The dots still to send, ascending.
     left: VecDeque<(ReplicaId, Interval)>,
+    /// Replicas of those, when it began.
+    replicas: u64,
     /// Items of those that are dead here by now.
     pinned: BTreeMap<Dot, (CellId, Item)>,
     /// An item that is still to be sent could not be pinned.
@@ -101,9 +103,11 @@ impl Store {
                 self.live_in(&fragment.dots).map(|(dot, _)| dot).collect()
             }
         };
-        let left = live.minus(have).intervals().collect();
+        let left = live.minus(have);
+        let replicas = left.columns().count() as u64;
+        let left = left.intervals().collect();
         self.answers.close(number);
-        self.answers.open.insert(number, Answer { left, ..Answer::default() });
+        self.answers.open.insert(number, Answer { left, replicas, ..Answer::default() });
         (fragment, live)
     }
 
@@ -123,12 +127,8 @@ impl Store {
     }
 
     fn fill_items(&mut self, answer: &mut Answer, bytes_max: usize) -> Vec<(CellId, Item)> {
-        let (mut items, mut room) = (Vec::new(), bytes_max);
-        let mut column = None;
+        let (mut items, mut room) = (Vec::new(), Room::new(bytes_max, answer.replicas));
         while let Some((replica, interval)) = answer.left.pop_front() {
-            if column.replace(replica) != Some(replica) {
-                room = room.saturating_sub(REPLICA_BYTES_MAX);
-            }
             let mut live = self.live.range(replica, interval.first, interval.last).peekable();
             for seq in interval.first..=interval.last {
                 let dot = Dot::new(replica, seq);
@@ -142,12 +142,10 @@ impl Store {
                         (cell.clone(), item)
                     }
                 };
-                let bytes = item_bytes_max(&cell, item);
-                if bytes > room && !items.is_empty() {
+                if !room.take(&cell, item) && !items.is_empty() {
                     answer.left.push_front((replica, Interval { first: seq, last: interval.last }));
                     return items;
                 }
-                room = room.saturating_sub(bytes);
                 items.push((cell, item.clone()));
                 if let Some((cell, item)) = answer.pinned.remove(&dot) {
                     self.answers.pinned_bytes -= Self::item_bytes(&cell, &item);
@@ -258,7 +256,7 @@ mod tests {
     fn items_ended_before_they_are_sent_are_pinned_and_sent() {
         let mut store = store(1 << 20);
         let (_, live) = store.open_answer(1, &CausalContext::default(), &DotSet::default());
-        store.next_items(1, 200);
+        store.next_items(1, 110);
         write(&mut store, |group| or_set::clear(group, "s"));
         assert!(store.answers.pinned_bytes > 0);
         let (dots, gone) = read(&mut store, 200);

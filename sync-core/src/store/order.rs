@@ -5,6 +5,7 @@
 
 use super::CellIx;
 use crate::cell::Path;
+use crate::small::prefix;
 
 /// Most cells of a chunk. Full chunks are cut in half, but for the last, behind which a new one begins: what comes in
 /// order fills them.
@@ -39,16 +40,18 @@ impl Default for Order {
 
 /// Where `path` is in `cells`, or would be.
 fn search(cells: &[CellIx], path: &[u8], paths: &impl Paths) -> Result<usize, usize> {
+    let prefix = prefix(path);
     match cells.last() {
         // Mostly paths that come in order come behind all others.
-        Some(last) if paths.path(*last).as_bytes() < path => Err(cells.len()),
-        Some(_) | None => cells.binary_search_by(|ix| paths.path(*ix).as_bytes().cmp(path)),
+        Some(last) if paths.path(*last).cmp_bytes(path, prefix).is_lt() => Err(cells.len()),
+        Some(_) | None => cells.binary_search_by(|ix| paths.path(*ix).cmp_bytes(path, prefix)),
     }
 }
 
 /// The chunk in which `path` is or would be.
 fn chunk_of(chunks: &[Chunk], path: &[u8]) -> usize {
-    chunks.partition_point(|chunk| chunk.from.as_bytes() <= path).saturating_sub(1)
+    let prefix = prefix(path);
+    chunks.partition_point(|chunk| chunk.from.cmp_bytes(path, prefix).is_le()).saturating_sub(1)
 }
 
 impl Order {
@@ -84,6 +87,13 @@ impl Order {
             }
             Self::Many(chunks) => chunks,
         };
+        if let Some(Chunk { cells, .. }) = chunks.last_mut()
+            && cells.len() < CHUNK
+            && cells.last().is_some_and(|last| paths.path(*last) < path)
+        {
+            cells.push(ix);
+            return;
+        }
         let mut chunk = chunk_of(chunks, path.as_bytes());
         if chunks.is_empty() {
             chunks.push(Chunk { from: path.clone(), cells: Vec::new() });

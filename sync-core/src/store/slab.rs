@@ -181,6 +181,16 @@ impl Store {
         ix
     }
 
+    /// Makes room for so many more cells.
+    pub(super) fn reserve(&mut self, cells: usize) {
+        self.slots.reserve(cells);
+        if self.lookup.is_kept() {
+            self.lookup.reserve(cells);
+        } else if cells >= lookup::CELLS_MIN && self.slots.is_empty() {
+            self.lookup.reserve(cells);
+        }
+    }
+
     fn begin_lookup(&mut self) {
         self.lookup.reserve(self.slots.len());
         let held = (0..).map(CellIx).zip(&self.slots).filter(|(_, slot)| slot.is_held()).map(|(ix, _)| ix);

@@ -58,6 +58,13 @@ impl Store {
         let is_fresh =
             |item: &Item| !known.contains(item.dot) && is_used(live, item.dot) && !item.is_expired(horizon);
         let fresh = runs.into_iter().flatten().filter(|(_, item)| is_fresh(item));
+        if self.live.is_empty() {
+            // Each run ascends by cell: merged, every cell is made behind the one before it.
+            let mut fresh: Vec<(CellId, Item)> = fresh.collect();
+            fresh.sort_by(|(one, _), (other, _)| one.cmp(other));
+            self.reserve(fresh.len());
+            return Ok(self.apply(fragment, plan, fresh.into_iter(), learned.from, tell));
+        }
         Ok(self.apply(fragment, plan, fresh, learned.from, tell))
     }
 
