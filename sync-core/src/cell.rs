@@ -6,6 +6,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::id::Dot;
@@ -14,7 +15,7 @@ use crate::small::Small;
 use crate::time::WallMillis;
 
 /// A key of the store: UTF-8 text, ordered by its bytes, cheap to clone.
-#[derive(Clone, Hash)]
+#[derive(Clone)]
 pub struct Key(Arc<str>);
 
 impl Key {
@@ -34,6 +35,12 @@ impl PartialEq for Key {
 }
 
 impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
 
 impl Ord for Key {
     #[inline]

@@ -9,12 +9,13 @@ use super::CellIx;
 use crate::id::{Dot, ReplicaId};
 
 /// Places of a page.
-const PAGE: u64 = 16;
+const PLACES: usize = 16;
+const PAGE: u64 = PLACES as u64;
 
 /// 0 where the dot is dead, else one more than the cell's place.
-type Page = [u32; PAGE as usize];
+type Page = [u32; PLACES];
 
-const EMPTY: Page = [0; PAGE as usize];
+const EMPTY: Page = [0; PLACES];
 
 /// See the module's documentation.
 #[derive(Clone, Debug, Default)]

@@ -4,6 +4,11 @@
 //! place of a hash is monotone in it, and an entry holds it, so growing and closing a gap read no cell. A store of few
 //! cells has no table and searches its lists.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "halves of words are meant; a place is below the table's length"
+)]
+
 use super::CellIx;
 
 /// Cells from which on there is a table.
@@ -57,7 +62,7 @@ impl Lookup {
     }
 
     fn home(&self, hash: u32) -> usize {
-        (u64::from(hash) * self.table.len() as u64 >> 32) as usize
+        ((u64::from(hash) * self.table.len() as u64) >> 32) as usize
     }
 
     /// The first cell of this hash that `is_it`.

@@ -184,9 +184,8 @@ impl Store {
     /// Makes room for so many more cells.
     pub(super) fn reserve(&mut self, cells: usize) {
         self.slots.reserve(cells);
-        if self.lookup.is_kept() {
-            self.lookup.reserve(cells);
-        } else if cells >= lookup::CELLS_MIN && self.slots.is_empty() {
+        let will_be_kept = self.slots.is_empty() && cells >= lookup::CELLS_MIN;
+        if self.lookup.is_kept() || will_be_kept {
             self.lookup.reserve(cells);
         }
     }
