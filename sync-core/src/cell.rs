@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::id::Dot;
 use crate::mutant::{self, Mutant};
+use crate::nested;
 use crate::small::Small;
 use crate::time::WallMillis;
 
@@ -88,6 +89,34 @@ impl TypeTag {
     pub const LWW_MAP: Self = Self(2);
     /// Counter with increments, decrements and observed reset.
     pub const PN_COUNTER: Self = Self(3);
+    /// Register that shows the last write.
+    pub const LWW_REGISTER: Self = Self(4);
+    /// Register that shows every concurrent write.
+    pub const MV_REGISTER: Self = Self(5);
+    /// Flag that is on if anyone turned it on and nobody who saw that turned it off.
+    pub const ENABLE_FLAG: Self = Self(6);
+    /// Flag that is off if anyone turned it off and nobody who saw that turned it on.
+    pub const DISABLE_FLAG: Self = Self(7);
+    /// Set that only grows.
+    pub const GROW_SET: Self = Self(8);
+    /// Counter that only grows, but for observed reset.
+    pub const G_COUNTER: Self = Self(9);
+    /// Register that shows the largest number written.
+    pub const MAX_REGISTER: Self = Self(10);
+    /// Register that shows the smallest number written.
+    pub const MIN_REGISTER: Self = Self(11);
+    /// Set whose removes win against concurrent adds.
+    pub const RW_SET: Self = Self(12);
+    /// Map from fields to add-wins sets.
+    pub const MULTIMAP: Self = Self(13);
+    /// Counter that never goes below its floor.
+    pub const BOUNDED_COUNTER: Self = Self(14);
+    /// Map whose fields hold CRDTs of any type, maps too.
+    pub const OR_MAP: Self = Self(15);
+    /// Log that keeps its newest entries.
+    pub const LOG: Self = Self(16);
+    /// The first tag for types of applications; those below are for this crate.
+    pub const USER_FIRST: u8 = 128;
 
     /// The type's name for people; `None` for a type that this build does not know.
     pub fn name(self) -> Option<&'static str> {
@@ -95,19 +124,36 @@ impl TypeTag {
             Self::OR_SET => Some("set"),
             Self::LWW_MAP => Some("map"),
             Self::PN_COUNTER => Some("counter"),
+            Self::LWW_REGISTER => Some("register"),
+            Self::MV_REGISTER => Some("multi-register"),
+            Self::ENABLE_FLAG => Some("flag"),
+            Self::DISABLE_FLAG => Some("disable-flag"),
+            Self::GROW_SET => Some("grow-set"),
+            Self::G_COUNTER => Some("grow-counter"),
+            Self::MAX_REGISTER => Some("max-register"),
+            Self::MIN_REGISTER => Some("min-register"),
+            Self::RW_SET => Some("remove-wins-set"),
+            Self::MULTIMAP => Some("multimap"),
+            Self::BOUNDED_COUNTER => Some("bounded-counter"),
+            Self::OR_MAP => Some("nested-map"),
+            Self::LOG => Some("log"),
             Self(_) => None,
         }
     }
-}
 
-impl TypeTag {
+    /// True for the counters that are reset and never killed by a prefix: their cells are rows and floors.
+    pub const fn has_rows(self) -> bool {
+        matches!(self, Self::PN_COUNTER | Self::G_COUNTER)
+    }
+
     /// True if a live item at `path` makes an object of this type present.
     ///
     /// Counter floors are not presence: what is left of a reset counter is no counter (DESIGN section
     /// 4), so they do not count against the cap and a key of nothing but floors is absent.
     pub fn is_presence(self, path: &[u8]) -> bool {
         match self {
-            Self::PN_COUNTER => path.len() == 16,
+            ty if ty.has_rows() => path.len() == 16,
+            Self::OR_MAP => nested::parse(path).is_none_or(|leaf| leaf.ty.is_presence(leaf.rest)),
             Self(_) => true,
         }
     }

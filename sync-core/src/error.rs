@@ -4,8 +4,9 @@
 //! [`FrameError`] is about bytes from a peer. A broken invariant of ours is a panic whose message says
 //! why it was thought to hold; it is never one of these.
 
+use crate::cell::TypeTag;
 use crate::dictionary::{BaseId, Versions};
-use crate::id::{Dot, NamespaceId, ReplicaId};
+use crate::id::{Dot, NamespaceId, OwnerId, ReplicaId};
 
 /// Why a local write did not happen. In every case nothing was minted and no state changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +70,42 @@ pub enum WriteError {
         from: u64,
         /// What was to be added.
         by: u64,
+    },
+    /// Caller: the place in a nested map has more names than it may.
+    #[error("a place {depth} names deep in a nested map exceeds the limit of {max}")]
+    TooDeep {
+        /// Names on the way, the leaf's among them.
+        depth: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// Caller: the path is none of a nested map.
+    #[error("the path is none of a nested map; use or_map::Map::at")]
+    NoPlace,
+    /// Caller: this type has no place in a nested map.
+    #[error("a {ty:?} cannot lie in a nested map; give it a key of its own")]
+    NotNested {
+        /// The type.
+        ty: TypeTag,
+    },
+    /// Caller: this owner holds fewer rights of a bounded counter than it wants to spend or send.
+    #[error("owner {owner:?} holds {held} rights and needs {needed}; ask others to send some")]
+    Rights {
+        /// The owner.
+        owner: OwnerId,
+        /// Rights held, as far as this replica knows.
+        held: u64,
+        /// Rights needed.
+        needed: u64,
+    },
+    /// Caller: others hold or may hold rights of the bounded counter, so that removing it could bring it
+    /// below its floor.
+    #[error("the bounded counter cannot be removed: {rows} rows of others, {sent} rights sent away")]
+    RightsOut {
+        /// Rows of other owners.
+        rows: u64,
+        /// Rights that this owner has sent to others.
+        sent: u64,
     },
     /// Caller: no such namespace is open here.
     #[error("namespace {namespace:?} is not open on this node")]

@@ -36,6 +36,7 @@ pub mod limits;
 pub mod merkle;
 pub mod message;
 pub mod mutant;
+pub mod nested;
 pub mod node;
 pub mod push;
 pub mod queue;

@@ -34,6 +34,9 @@ pub struct Limits {
     pub path_bytes_max: usize,
     /// Longest payload: an encoded value. Longer is refused at the writer. Default 64 KiB.
     pub value_bytes_max: usize,
+    /// Most names on the way to a leaf of a nested map, its own among them: 1 is a flat map. Deeper is refused
+    /// at the writer; what a peer nests deeper is stored and read. Default 8: a guess.
+    pub map_depth_max: usize,
     /// Most bytes of keys, paths and payloads in one group of writes.
     ///
     /// Stays below [`Self::message_bytes_max`], so that every group fits one frame. Default 512 KiB.
@@ -100,6 +103,7 @@ impl Default for Limits {
             key_bytes_max: 512,
             path_bytes_max: 4 << 10,
             value_bytes_max: 64 << 10,
+            map_depth_max: 8,
             group_bytes_max: 512 << 10,
             peers_max: 100,
             message_bytes_max: 1_000_000,

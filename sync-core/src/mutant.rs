@@ -243,6 +243,18 @@ mutants! {
     NewestAlwaysSpoken = "protocol: the newest version that both speak",
     /// Adding a present element mints nothing.
     PresentNotRenewed = "data model: adding a present element renews it",
+    /// A disable-wins flag is on if a live write says so.
+    DisableLoses = "types: a disable-wins flag is on iff all live writes say on",
+    /// A remove-wins set shows an element that is added and removed concurrently.
+    RemoveLoses = "types: a remove-wins element is present iff no live write is a remove",
+    /// A bounded counter is counted down without the rights to.
+    RightsUnchecked = "types: an owner spends and sends only rights that it holds",
+    /// Rights that were sent are still counted as held.
+    SentRightsKept = "types: rights held are gained and received less spent and sent",
+    /// Removing a field of a nested map kills the counters in it.
+    MapRemoveKillsCounters = "table: a key or prefix remove kills counters and floors like other cells",
+    /// No append ends the oldest entries.
+    LogNeverTrimmed = "types: an append that sees too many ends the oldest",
 }
 
 /// True if the simulator has planted `mutant` on this thread.

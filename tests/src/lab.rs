@@ -14,15 +14,48 @@ use sync_core::id::{Dot, OwnerId, ReplicaId};
 use sync_core::limits::Limits;
 use sync_core::store::{Group, Learned, Store};
 use sync_core::time::WallMillis;
-use sync_core::types::{lww_map, or_set, pn_counter};
+use sync_core::types::or_map::Map;
+use sync_core::types::{
+    bounded_counter, disable_flag, enable_flag, g_counter, grow_set, log, lww_map, lww_register,
+    max_register, min_register, multimap, mv_register, or_map, or_set, pn_counter, rw_set,
+};
 
 /// Which types a history writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mix {
     /// One type.
     Only(TypeTag),
-    /// Whole stores: all types, on keys that they share.
+    /// The three types that came first, on keys that they share: histories that are frozen in vectors.
+    First,
+    /// Whole stores: three types drawn from all of them, on keys that they share.
     All,
+}
+
+/// Every type of the engine.
+pub const TYPES: [TypeTag; 16] = [
+    TypeTag::OR_SET,
+    TypeTag::LWW_MAP,
+    TypeTag::PN_COUNTER,
+    TypeTag::LWW_REGISTER,
+    TypeTag::MV_REGISTER,
+    TypeTag::ENABLE_FLAG,
+    TypeTag::DISABLE_FLAG,
+    TypeTag::GROW_SET,
+    TypeTag::G_COUNTER,
+    TypeTag::MAX_REGISTER,
+    TypeTag::MIN_REGISTER,
+    TypeTag::RW_SET,
+    TypeTag::MULTIMAP,
+    TypeTag::BOUNDED_COUNTER,
+    TypeTag::OR_MAP,
+    TypeTag::LOG,
+];
+
+impl Mix {
+    /// True if what it writes can be removed by others than its writer: then there are records.
+    pub fn removes(self) -> bool {
+        self != Self::Only(TypeTag::GROW_SET) && self != Self::Only(TypeTag::BOUNDED_COUNTER)
+    }
 }
 
 /// One replica: its store and what it mints with.
@@ -44,7 +77,7 @@ pub struct Lab {
     pub replicas: Vec<Replica>,
     /// The seeded generator that decides everything.
     pub rng: Xoshiro256PlusPlus,
-    mix: Mix,
+    types: Vec<TypeTag>,
 }
 
 impl Lab {
@@ -57,7 +90,16 @@ impl Lab {
             clock: u64::from(index) * 3,
         };
         let replicas = (0..count).map(replica).collect();
-        Self { replicas, rng: Xoshiro256PlusPlus::seed_from_u64(seed), mix }
+        let rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let types = match mix {
+            Mix::Only(ty) => vec![ty],
+            Mix::First => TYPES[..3].to_vec(),
+            Mix::All => {
+                let mut rng = rng.clone();
+                (0..3).map(|_| TYPES[rng.random_range(0..TYPES.len())]).collect()
+            }
+        };
+        Self { replicas, rng, types }
     }
 
     /// Replicas after `steps` random steps, with room for one record in every second seed.
@@ -86,28 +128,14 @@ impl Lab {
 
     /// Writes a random group on replica `at`.
     pub fn write(&mut self, at: usize) {
-        let ty = match self.mix {
-            Mix::Only(ty) => ty,
-            Mix::All => [TypeTag::OR_SET, TypeTag::LWW_MAP, TypeTag::PN_COUNTER][self.rng.random_range(0..3)],
+        let ty = self.types[self.rng.random_range(0..self.types.len())];
+        let deed = Deed {
+            key: ["k", "l"][self.rng.random_range(0..2)],
+            path: [b'a' + self.rng.random_range(0..3u8)],
+            choice: self.rng.random_range(0..100),
+            value: self.rng.random_range(1..=9),
         };
-        let key = ["k", "l"][self.rng.random_range(0..2)];
-        let path = [[b'a' + self.rng.random_range(0..3u8)]];
-        let (choice, value) = (self.rng.random_range(0..100), self.rng.random_range(1..=9));
-        let count = i64::from(value) * if choice % 3 == 0 { -1 } else { 1 };
-        self.replicas[at].group(|group| {
-            match (ty, choice) {
-                (TypeTag::OR_SET, 0..60) => or_set::add(group, key, &path[0])?,
-                (TypeTag::OR_SET, 60..90) => drop(or_set::remove(group, key, &path[0])?),
-                (TypeTag::OR_SET, _) => drop(or_set::clear(group, key)?),
-                (TypeTag::LWW_MAP, 0..70) => lww_map::put(group, key, &path[0], &[value])?,
-                (TypeTag::LWW_MAP, 70..92) => drop(lww_map::remove(group, key, &path[0])?),
-                (TypeTag::LWW_MAP, _) => drop(lww_map::clear(group, key)?),
-                (_, 0..75) => pn_counter::add(group, key, count)?,
-                (_, 75..94) => drop(pn_counter::reset(group, key)?),
-                (_, _) => drop(pn_counter::collect_floors(group, key)?),
-            }
-            Ok(())
-        });
+        self.replicas[at].group(|group| deed.run(group, ty));
     }
 
     /// Carries to `to` what it lacks of `from`, by a fragment of a random strength.
@@ -131,6 +159,92 @@ impl Lab {
     /// Joins a fragment at replica `to`.
     pub fn join(&mut self, to: usize, fragment: &Fragment) {
         self.replicas[to].join(fragment);
+    }
+}
+
+/// One random operation.
+struct Deed {
+    key: &'static str,
+    path: [u8; 1],
+    choice: u8,
+    value: u8,
+}
+
+impl Deed {
+    fn run(&self, group: &mut Group<'_>, ty: TypeTag) -> Result<(), WriteError> {
+        let Self { key, path, choice, value, .. } = self;
+        let count = i64::from(*value) * if choice % 3 == 0 { -1 } else { 1 };
+        match (ty, choice) {
+            (TypeTag::OR_SET, 0..60) => or_set::add(group, *key, path),
+            (TypeTag::OR_SET, 60..90) => or_set::remove(group, *key, path).map(drop),
+            (TypeTag::OR_SET, _) => or_set::clear(group, *key).map(drop),
+            (TypeTag::LWW_MAP, 0..70) => lww_map::put(group, *key, path, &[*value]),
+            (TypeTag::LWW_MAP, 70..92) => lww_map::remove(group, *key, path).map(drop),
+            (TypeTag::LWW_MAP, _) => lww_map::clear(group, *key).map(drop),
+            (TypeTag::PN_COUNTER, 0..75) => pn_counter::add(group, *key, count),
+            (TypeTag::PN_COUNTER, 75..94) => pn_counter::reset(group, *key).map(drop),
+            (TypeTag::PN_COUNTER, _) => pn_counter::collect_floors(group, *key).map(drop),
+            (TypeTag::LWW_REGISTER, 0..70) => lww_register::set(group, *key, &[*value]),
+            (TypeTag::LWW_REGISTER, _) => lww_register::clear(group, *key).map(drop),
+            (TypeTag::MV_REGISTER, 0..70) => mv_register::set(group, *key, &[*value]),
+            (TypeTag::MV_REGISTER, _) => mv_register::clear(group, *key).map(drop),
+            (TypeTag::ENABLE_FLAG, 0..60) => enable_flag::enable(group, *key),
+            (TypeTag::ENABLE_FLAG, _) => enable_flag::disable(group, *key).map(drop),
+            (TypeTag::DISABLE_FLAG, 0..45) => disable_flag::enable(group, *key),
+            (TypeTag::DISABLE_FLAG, 45..80) => disable_flag::disable(group, *key),
+            (TypeTag::DISABLE_FLAG, _) => disable_flag::clear(group, *key).map(drop),
+            (TypeTag::GROW_SET, _) => grow_set::add(group, *key, &[path[0], *value]).map(drop),
+            (TypeTag::G_COUNTER, 0..75) => g_counter::add(group, *key, u64::from(*value)),
+            (TypeTag::G_COUNTER, _) => g_counter::reset(group, *key).map(drop),
+            (TypeTag::MAX_REGISTER, 0..75) => max_register::write(group, *key, count),
+            (TypeTag::MAX_REGISTER, _) => max_register::clear(group, *key).map(drop),
+            (TypeTag::MIN_REGISTER, 0..75) => min_register::write(group, *key, count),
+            (TypeTag::MIN_REGISTER, _) => min_register::clear(group, *key).map(drop),
+            (TypeTag::RW_SET, 0..45) => rw_set::add(group, *key, path),
+            (TypeTag::RW_SET, 45..80) => rw_set::remove(group, *key, path).map(drop),
+            (TypeTag::RW_SET, 80..90) => rw_set::collect(group, *key, |_| true).map(drop),
+            (TypeTag::RW_SET, _) => rw_set::clear(group, *key).map(drop),
+            (TypeTag::MULTIMAP, 0..60) => multimap::add(group, *key, path, &[*value % 3]),
+            (TypeTag::MULTIMAP, 60..75) => multimap::remove(group, *key, path, &[*value % 3]).map(drop),
+            (TypeTag::MULTIMAP, 75..92) => multimap::remove_field(group, *key, path).map(drop),
+            (TypeTag::MULTIMAP, _) => multimap::clear(group, *key).map(drop),
+            (TypeTag::BOUNDED_COUNTER, _) => self.bounded(group),
+            (TypeTag::OR_MAP, _) => self.nested(group),
+            (TypeTag::LOG, 0..90) => log::append(group, *key, path, log::Bound { entries: 4, age_ms: 30 }),
+            (TypeTag::LOG, _) => log::clear(group, *key).map(drop),
+            (ty, _) => unreachable!("{ty:?} is not in TYPES"),
+        }
+    }
+
+    /// A refusal for lack of rights, or for rights that are out, is an answer and no mistake.
+    fn bounded(&self, group: &mut Group<'_>) -> Result<(), WriteError> {
+        let count = u64::from(self.value);
+        let done = match self.choice {
+            0..45 => bounded_counter::gain(group, self.key, count),
+            45..75 => bounded_counter::spend(group, self.key, count),
+            75..95 => bounded_counter::send(group, self.key, OwnerId([1 + self.value % 3; 16]), count),
+            _ => bounded_counter::remove(group, self.key).map(drop),
+        };
+        match done {
+            Err(WriteError::Rights { .. } | WriteError::RightsOut { .. }) => Ok(()),
+            done => done,
+        }
+    }
+
+    fn nested(&self, group: &mut Group<'_>) -> Result<(), WriteError> {
+        let Self { key, path, value, .. } = self;
+        let outer = Map::at_key(key);
+        let inner = outer.map(path);
+        let map = if value % 2 == 0 { &outer } else { &inner };
+        match self.choice {
+            0..25 => or_set::add(group, map.at(path), &[*value]),
+            25..45 => lww_register::set(group, map.at(path), &[*value]),
+            45..70 => pn_counter::add(group, map.at(path), i64::from(*value)),
+            70..75 => or_set::remove(group, map.at(path), &[*value]).map(drop),
+            75..80 => pn_counter::reset(group, map.at(path)).map(drop),
+            80..95 => or_map::remove(group, map, path).map(drop),
+            _ => or_map::clear(group, map).map(drop),
+        }
     }
 }
 

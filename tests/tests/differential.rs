@@ -1,4 +1,5 @@
-//! Random histories against the `crdts` crate: its `Orswot` and `PNCounter` are the oracles.
+//! Random histories against the `crdts` crate: its `Orswot`, `PNCounter`, `GCounter`, `GSet`, `MVReg` and `LWWReg`
+//! are the oracles.
 //!
 //! Three real nodes exchange frames over wires that lose, repeat and reorder them. Beside each node lives
 //! an oracle replica to which the same operations are applied. Every transfer of ours has the effect of a
@@ -7,13 +8,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crdts::{CmRDT, CvRDT, Orswot, PNCounter};
+use crdts::{CmRDT, CvRDT, GCounter, GSet, LWWReg, MVReg, Orswot, PNCounter};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use sync_core::causal::CausalContext;
+use sync_core::id::Dot;
 use sync_core::limits::Limits;
 use sync_core::time::Span;
-use sync_core::types::{or_set, pn_counter};
+use sync_core::types::{g_counter, grow_set, lww_register, mv_register, or_set, pn_counter};
 use sync_tests::Cluster;
 
 const NODES: u8 = 3;
@@ -178,6 +180,99 @@ fn the_counter_agrees_with_pncounter_under_loss_duplication_and_reordering() {
             let ours = pn_counter::value(trial.cluster.store(node), "counter").unwrap_or(0);
             let theirs = trial.oracles[usize::from(node)].read();
             assert_eq!(ours.to_string(), theirs.to_string(), "seed {seed}, node {node}");
+        });
+    }
+}
+
+#[test]
+fn the_growing_counter_agrees_with_gcounter() {
+    for seed in 0..SEEDS {
+        let mut trial: Trial<GCounter<u8>> = Trial::new(seed);
+        let operate = |trial: &mut Trial<GCounter<u8>>, node: u8| {
+            let by = trial.rng.random_range(1..=9);
+            let oracle = &mut trial.oracles[usize::from(node)];
+            let step = oracle.inc_many(node, by);
+            oracle.apply(step);
+            trial.cluster.write(node, |group| g_counter::add(group, "counter", by));
+        };
+        trial.run(operate, |trial, node| {
+            let ours = g_counter::value(trial.cluster.store(node), "counter").unwrap_or(0);
+            let theirs = trial.oracles[usize::from(node)].read();
+            assert_eq!(ours.to_string(), theirs.to_string(), "seed {seed}, node {node}");
+        });
+    }
+}
+
+#[test]
+fn the_growing_set_agrees_with_gset() {
+    for seed in 0..SEEDS {
+        let mut trial: Trial<GSet<u8>> = Trial::new(seed);
+        let operate = |trial: &mut Trial<GSet<u8>>, node: u8| {
+            let element = trial.rng.random();
+            trial.oracles[usize::from(node)].insert(element);
+            trial.cluster.write(node, |group| grow_set::add(group, "set", &[element]));
+        };
+        trial.run(operate, |trial, node| {
+            let store = trial.cluster.store(node);
+            let ours: BTreeSet<u8> = grow_set::elements(store, "set").map(|element| element[0]).collect();
+            assert_eq!(ours, trial.oracles[usize::from(node)].read(), "seed {seed}, node {node}");
+        });
+    }
+}
+
+#[test]
+fn the_register_of_all_concurrent_values_agrees_with_mvreg() {
+    let mut conflicts = 0;
+    for seed in 0..SEEDS {
+        let mut trial: Trial<MVReg<u16, u8>> = Trial::new(seed);
+        let operate = |trial: &mut Trial<MVReg<u16, u8>>, node: u8| {
+            let value: u16 = trial.rng.random();
+            let oracle = &mut trial.oracles[usize::from(node)];
+            let context = oracle.read_ctx().derive_add_ctx(node);
+            let write = oracle.write(value, context);
+            oracle.apply(write);
+            trial.cluster.write(node, |group| mv_register::set(group, "reg", &value.to_be_bytes()));
+            let shown = mv_register::values(trial.cluster.store(node), "reg");
+            assert_eq!(shown, [value.to_be_bytes()], "a write ends what it saw");
+        };
+        let shown = std::cell::Cell::new(0);
+        trial.run(operate, |trial, node| {
+            let ours: Vec<Vec<u8>> = mv_register::values(trial.cluster.store(node), "reg")
+                .into_iter()
+                .map(<[u8]>::to_vec)
+                .collect();
+            let read = trial.oracles[usize::from(node)].read().val;
+            let theirs: BTreeSet<u16> = read.into_iter().collect();
+            let theirs: Vec<Vec<u8>> = theirs.iter().map(|value| value.to_be_bytes().to_vec()).collect();
+            shown.set(shown.get().max(ours.len()));
+            assert_eq!(ours, theirs, "seed {seed}, node {node}");
+        });
+        conflicts += u64::from(shown.get() > 1);
+    }
+    assert!(conflicts > SEEDS / 2, "most histories must show concurrent values at some time");
+}
+
+/// `LWWReg` asks for a marker that grows with causality and is never used twice: the reading of the hybrid clock
+/// and the dot of the write are one.
+type Marker = (u64, Option<Dot>);
+
+#[test]
+fn the_register_of_the_last_write_agrees_with_lwwreg() {
+    for seed in 0..SEEDS {
+        let mut trial: Trial<LWWReg<u16, Marker>> = Trial::new(seed);
+        let operate = |trial: &mut Trial<LWWReg<u16, Marker>>, node: u8| {
+            let value: u16 = trial.rng.random();
+            let marker = trial.cluster.write(node, |group| {
+                let marker = (group.hlc().0, Some(group.next_dot()));
+                lww_register::set(group, "reg", &value.to_be_bytes()).map(|()| marker)
+            });
+            trial.oracles[usize::from(node)].update(value, marker);
+        };
+        trial.run(operate, |trial, node| {
+            let ours = lww_register::get(trial.cluster.store(node), "reg").map(<[u8]>::to_vec);
+            let theirs = &trial.oracles[usize::from(node)];
+            let theirs = theirs.marker.1.map(|_| theirs.val.to_be_bytes().to_vec());
+            assert_eq!(ours, theirs, "seed {seed}, node {node}");
         });
     }
 }

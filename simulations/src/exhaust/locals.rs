@@ -10,7 +10,7 @@ use sync_core::id::{NamespaceId, ReplicaId};
 use sync_core::node::{DEFAULT_NAMESPACE, Image, Node};
 use sync_core::store::Store;
 use sync_core::time::Timestamp;
-use sync_core::types::pn_counter;
+use sync_core::types::counter;
 
 use super::local::{Letter, Local, Step, meet, narrow, now, short};
 use super::scope::{COLUMNS, Scope, config, replica};
@@ -259,7 +259,7 @@ impl Locals {
             state,
             wants_wake: local.node.poll_timeout() == Some(Timestamp::ZERO),
             is_wedged: local.wedged.is_some(),
-            can_collect: !pn_counter::keys_with_stale_floors(store, local.node.owner()).is_empty(),
+            can_collect: !counter::stale_floors(store, local.node.owner()).is_empty(),
             unlinked: !(linked | 1 << local.index) & ((1 << self.scope.replicas) - 1),
         }
     }

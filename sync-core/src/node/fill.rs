@@ -14,7 +14,7 @@ use crate::mutant::{self, Mutant};
 use crate::push;
 use crate::session::{Giving, Sketched};
 use crate::time::Now;
-use crate::types::pn_counter;
+use crate::types::counter;
 
 /// Whether a frame waits for durability.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -417,10 +417,9 @@ impl Node {
         self.cleanup_at = now.mono + super::CLEANUP_INTERVAL;
         let namespaces: Vec<NamespaceId> = self.spaces.keys().copied().collect();
         for namespace in namespaces {
-            let keys = pn_counter::keys_with_stale_floors(&self.spaces[&namespace].store, self.owner);
-            for key in keys {
+            for stale in counter::stale_floors(&self.spaces[&namespace].store, self.owner) {
                 // A limit met here costs nothing: the floors stay, and are tried again.
-                drop(self.write(now, namespace, |group| pn_counter::collect_floors(group, &key)));
+                drop(self.write(now, namespace, |group| counter::collect_floors(group, &stale)));
             }
             self.cleaned.insert(namespace, self.spaces[&namespace].store.log_head());
         }

@@ -6,12 +6,13 @@
 
 use super::{CellIx, Store};
 use crate::causal::DotSet;
-use crate::cell::{CellId, Hlc, Item, ObjectId, Path, PathRange, Payload};
+use crate::cell::{CellId, Hlc, Item, ObjectId, Path, PathRange, Payload, TypeTag};
 use crate::error::WriteError;
 use crate::fragment::Record;
 use crate::id::{Dot, OwnerId, ReplicaId};
 use crate::limits::Limits;
 use crate::mutant::{self, Mutant};
+use crate::nested;
 use crate::time::WallMillis;
 
 /// A group of events in the making. The data types in [`crate::types`] fill it.
@@ -112,6 +113,11 @@ impl Group<'_> {
     /// Who owns the counter contributions that this group writes.
     pub fn owner(&self) -> OwnerId {
         self.owner
+    }
+
+    /// The clock reading that every event of this group takes.
+    pub fn hlc(&self) -> Hlc {
+        self.hlc
     }
 
     /// The dot that the next event will take.
@@ -246,8 +252,24 @@ impl Group<'_> {
         if path > path_bytes_max {
             return Err(WriteError::PathTooLong { len: path, max: path_bytes_max });
         }
+        if cell.object.ty == TypeTag::OR_MAP {
+            self.check_place(cell.path.as_bytes())?;
+        }
         if payload.len() > value_bytes_max {
             return Err(WriteError::ValueTooLong { len: payload.len(), max: value_bytes_max });
+        }
+        Ok(())
+    }
+
+    /// A nested map takes leaves down to a depth, and no bounded counters: their rows outlive no removal.
+    fn check_place(&self, path: &[u8]) -> Result<(), WriteError> {
+        let max = self.store.limits.map_depth_max;
+        let parts = nested::parse(path).ok_or(WriteError::NoPlace)?;
+        if parts.names.len() > max {
+            return Err(WriteError::TooDeep { depth: parts.names.len(), max });
+        }
+        if parts.ty == TypeTag::BOUNDED_COUNTER {
+            return Err(WriteError::NotNested { ty: parts.ty });
         }
         Ok(())
     }

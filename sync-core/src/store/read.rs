@@ -109,6 +109,21 @@ impl Store {
             .map(|slot| (&slot.path, slot.items.as_slice()))
     }
 
+    /// The cells of one object whose paths start with `prefix`, in path order, each with its live items.
+    pub fn cells_under<'a>(
+        &'a self,
+        key: &str,
+        ty: TypeTag,
+        prefix: &[u8],
+    ) -> impl Iterator<Item = (&'a Path, &'a [Item])> + use<'a> {
+        let object = self.object(key, ty);
+        let cells = object.map(|object| object.order.range(prefix, &Slots(&self.slots)));
+        let cells = cells.into_iter().flatten().map(|ix| self.slot(ix));
+        let prefix = prefix.to_vec();
+        let below = cells.take_while(move |slot| slot.path.as_bytes().starts_with(&prefix));
+        below.map(|slot| (&slot.path, slot.items.as_slice()))
+    }
+
     /// The live dots among `dots`, ascending, with their cells. Costs what it finds, not what is named.
     pub(super) fn live_in<'a>(&'a self, dots: &'a DotSet) -> impl Iterator<Item = (Dot, CellIx)> + 'a {
         dots.intervals().flat_map(|(replica, Interval { first, last })| self.live.range(replica, first, last))

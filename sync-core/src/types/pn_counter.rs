@@ -1,199 +1,37 @@
 //! PN-counter with observed reset: a reset takes back the increments it saw and no other.
 //!
-//! Each owner has one live *contribution* `(gen, p, n, fp, fn)`: its increments and decrements since
-//! `gen`, and how much of them resets have taken. A reset of a contribution writes a *floor* `(gen, p,
-//! n)` beside it and ends it; if the owner counted on concurrently, its later contribution meets the
-//! floor and only what came after is read. Killing the contribution alone would bring the reset
-//! increments back (model-checked, DESIGN section 4, counters). The value is the sum over owners of
-//! `(p - F_p) - (n - F_n)`, F the larger of the embedded floor and the live floors of the same `gen`.
+//! The rows and floors, and why they are needed, are in [`super::counter`]; Shapiro et al. 2011 have the
+//! counter without a reset.
+//!
+//! ```
+//! use sync_core::types::pn_counter;
+//! # use sync_core::{cell::Hlc, id::*, limits::Limits, store::Store};
+//! # let mut store = Store::new(NamespaceId::named("default"), Limits::default());
+//! # let (replica, owner) = (ReplicaId([1; 16]), OwnerId([1; 16]));
+//! let mut group = store.group(replica, owner, 1, Hlc(1));
+//! pn_counter::add(&mut group, "stock/tea", 5)?;
+//! pn_counter::add(&mut group, "stock/tea", -2)?;
+//! group.commit();
+//! assert_eq!(pn_counter::value(&store, "stock/tea"), Some(3));
+//! # Ok::<(), sync_core::error::WriteError>(())
+//! ```
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use super::dots_of;
-use crate::cell::{CellId, Item, ObjectId, Payload, TypeTag};
-use crate::codec::{Reader, Writer, read_seq};
-use crate::error::{FrameError, WriteError};
-use crate::id::{Dot, OwnerId, ReplicaId};
-use crate::mutant::{self, Mutant};
+use super::{At, counter};
+use crate::cell::TypeTag;
+use crate::error::WriteError;
 use crate::store::{Group, Store};
 
+pub use super::counter::{Contribution, Floor};
+
 const TYPE: TypeTag = TypeTag::PN_COUNTER;
-/// Follows the owner in the path of a floor cell, so that it sorts just behind the contribution.
-const FLOOR: u8 = b'F';
-
-/// What an owner has counted; see the module's documentation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Contribution {
-    /// The dot of the first contribution of this row. A fresh row after a full reset has another.
-    pub gen_dot: Dot,
-    /// Sum of the increments.
-    pub p: u64,
-    /// Sum of the decrements.
-    pub n: u64,
-    /// Increments that a reset has taken, as far as the owner had seen.
-    pub fp: u64,
-    /// Decrements that a reset has taken, as far as the owner had seen.
-    pub fn_: u64,
-}
-
-/// What a reset has taken of a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Floor {
-    /// The row.
-    pub gen_dot: Dot,
-    /// Increments taken.
-    pub p: u64,
-    /// Decrements taken.
-    pub n: u64,
-}
-
-impl Contribution {
-    fn encode(&self) -> Payload {
-        let mut out = Writer::default();
-        write_gen(self.gen_dot, &mut out);
-        [self.p, self.n, self.fp, self.fn_].into_iter().for_each(|count| out.varint(count));
-        Payload::from(out.finish().as_slice())
-    }
-
-    /// Reads a contribution's payload. A member may write anything, so this may fail.
-    pub fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
-        let mut input = Reader::new(bytes);
-        let gen_dot = read_gen(&mut input)?;
-        let (p, n) = (input.varint("p")?, input.varint("n")?);
-        let (fp, fn_) = (input.varint("fp")?, input.varint("fn")?);
-        input.finish()?;
-        Ok(Self { gen_dot, p, n, fp, fn_ })
-    }
-}
-
-impl Floor {
-    fn encode(&self) -> Payload {
-        let mut out = Writer::default();
-        write_gen(self.gen_dot, &mut out);
-        [self.p, self.n].into_iter().for_each(|count| out.varint(count));
-        Payload::from(out.finish().as_slice())
-    }
-
-    /// Reads a floor's payload. A member may write anything, so this may fail.
-    pub fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
-        let mut input = Reader::new(bytes);
-        let gen_dot = read_gen(&mut input)?;
-        let (p, n) = (input.varint("p")?, input.varint("n")?);
-        input.finish()?;
-        Ok(Self { gen_dot, p, n })
-    }
-}
-
-fn write_gen(dot: Dot, out: &mut Writer) {
-    out.fixed(&dot.replica.0);
-    out.varint(dot.seq);
-}
-
-fn read_gen(input: &mut Reader<'_>) -> Result<Dot, FrameError> {
-    Ok(Dot { replica: ReplicaId(input.fixed("gen")?), seq: read_seq("gen", input)? })
-}
-
-fn row_path(owner: OwnerId) -> [u8; 16] {
-    owner.0
-}
-
-fn floor_path(owner: OwnerId) -> [u8; 17] {
-    let mut path = [FLOOR; 17];
-    path[..16].copy_from_slice(&owner.0);
-    path
-}
-
-fn cell(key: &str, path: &[u8]) -> CellId {
-    CellId::new(ObjectId::new(key, TYPE), path)
-}
-
-/// One owner's live cells.
-#[derive(Debug, Default)]
-struct Row {
-    /// Live contributions. Two of them with one `gen` prove that the owner was copied; the larger `p`
-    /// and the larger `n` count then.
-    contributions: Vec<(Dot, Contribution)>,
-    floors: Vec<(Dot, Floor)>,
-}
-
-impl Row {
-    fn read(store: &Store, key: &str, owner: OwnerId) -> Self {
-        let mut row = Self::default();
-        row.add_contributions(store.items(key, TYPE, &row_path(owner)));
-        row.add_floors(store.items(key, TYPE, &floor_path(owner)));
-        row
-    }
-
-    fn add_contributions(&mut self, items: &[Item]) {
-        let decoded = |item: &Item| Some((item.dot, Contribution::decode(item.payload.as_bytes()).ok()?));
-        self.contributions.extend(items.iter().filter_map(decoded));
-    }
-
-    fn add_floors(&mut self, items: &[Item]) {
-        let decoded = |item: &Item| Some((item.dot, Floor::decode(item.payload.as_bytes()).ok()?));
-        self.floors.extend(items.iter().filter_map(decoded));
-    }
-
-    /// F of the row `gen_dot`: what resets have taken, by the live floors.
-    fn floor_of(&self, gen_dot: Dot) -> (u64, u64) {
-        let same = self.floors.iter().filter(|(_, floor)| floor.gen_dot == gen_dot);
-        same.fold((0, 0), |(p, n), (_, floor)| (p.max(floor.p), n.max(floor.n)))
-    }
-
-    fn value(&self) -> i128 {
-        let mut rows: BTreeMap<Dot, Contribution> = BTreeMap::new();
-        for (_, next) in &self.contributions {
-            let row = rows.entry(next.gen_dot).or_insert(*next);
-            (row.p, row.n) = (row.p.max(next.p), row.n.max(next.n));
-            (row.fp, row.fn_) = (row.fp.max(next.fp), row.fn_.max(next.fn_));
-        }
-        let part = |count: u64, floor: u64| i128::from(count.saturating_sub(floor));
-        rows.values()
-            .map(|row| {
-                let (p, n) = self.floor_of(row.gen_dot);
-                part(row.p, p.max(row.fp)) - part(row.n, n.max(row.fn_))
-            })
-            .sum()
-    }
-}
 
 /// Adds `by`, which may be negative; 0 mints nothing.
 ///
 /// # Errors
 /// A limit was reached, or this owner's own contribution would leave 64 bits; nothing changed then.
-pub fn add(group: &mut Group<'_>, key: &str, by: i64) -> Result<(), WriteError> {
-    if by == 0 {
-        return Ok(());
-    }
-    let owner = group.owner();
-    let row = Row::read(group.store(), key, owner);
+pub fn add<'k>(group: &mut Group<'_>, at: impl Into<At<'k>>, by: i64) -> Result<(), WriteError> {
     let (p, n) = if by > 0 { (by.unsigned_abs(), 0) } else { (0, by.unsigned_abs()) };
-    let held = row.contributions.iter().max_by_key(|(dot, _)| *dot).map(|(_, contribution)| *contribution);
-    let mut next = match held {
-        Some(held) => {
-            let (mut fp, mut fn_) = row.floor_of(held.gen_dot);
-            if mutant::is(Mutant::FloorNotEmbedded) {
-                (fp, fn_) = (0, 0);
-            }
-            Contribution { fp: held.fp.max(fp), fn_: held.fn_.max(fn_), ..held }
-        }
-        None if mutant::is(Mutant::GenerationReused) && !row.floors.is_empty() => {
-            Contribution { gen_dot: row.floors[0].1.gen_dot, p: 0, n: 0, fp: 0, fn_: 0 }
-        }
-        None => Contribution { gen_dot: group.next_dot(), p: 0, n: 0, fp: 0, fn_: 0 },
-    };
-    for (_, twin) in row.contributions.iter().filter(|(_, twin)| twin.gen_dot == next.gen_dot) {
-        (next.p, next.n) = (next.p.max(twin.p), next.n.max(twin.n));
-    }
-    let added = |from: u64, by: u64| match from.checked_add(by) {
-        None if mutant::is(Mutant::CounterWraps) => Some(from.wrapping_add(by)),
-        sum => sum,
-    };
-    let grown = |from: u64, by: u64| added(from, by).ok_or(WriteError::CounterRange { from, by });
-    (next.p, next.n) = (grown(next.p, p)?, grown(next.n, n)?);
-    let mut seen = dots_of(group.store().items(key, TYPE, &row_path(owner)));
-    seen.extend(dots_of(group.store().items(key, TYPE, &floor_path(owner))));
-    group.write(cell(key, &row_path(owner)), next.encode(), &seen).map(drop)
+    counter::add(group, &at.into().cells_of(TYPE), p, n)
 }
 
 /// Takes back every increment and decrement that this replica has seen, by all owners, in one group;
@@ -201,91 +39,20 @@ pub fn add(group: &mut Group<'_>, key: &str, by: i64) -> Result<(), WriteError> 
 ///
 /// # Errors
 /// A limit was reached; nothing changed then.
-pub fn reset(group: &mut Group<'_>, key: &str) -> Result<bool, WriteError> {
-    let paths: Vec<Vec<u8>> =
-        group.store().cells(key, TYPE).map(|(path, _)| path.as_bytes().to_vec()).collect();
-    let owners: BTreeSet<OwnerId> =
-        paths.iter().filter_map(|path| <[u8; 16]>::try_from(path.as_slice()).ok()).map(OwnerId).collect();
-    if mutant::is(Mutant::ResetKillsLikeCells) {
-        let range = crate::cell::PathRange::whole(ObjectId::new(key, TYPE));
-        return group.remove_range(range).map(|dot| dot.is_some());
-    }
-    let mut reset = false;
-    for owner in owners {
-        let row = Row::read(group.store(), key, owner);
-        for (dot, seen) in &row.contributions {
-            reset_one(group, key, owner, *dot, *seen)?;
-            reset = true;
-        }
-    }
-    Ok(reset)
+pub fn reset<'k>(group: &mut Group<'_>, at: impl Into<At<'k>>) -> Result<bool, WriteError> {
+    counter::reset(group, &at.into().cells_of(TYPE))
 }
 
-/// Ends one contribution; what it counted beyond its floor is remembered as a floor.
-fn reset_one(
-    group: &mut Group<'_>,
-    key: &str,
-    owner: OwnerId,
-    dot: Dot,
-    seen: Contribution,
-) -> Result<(), WriteError> {
-    let row = Row::read(group.store(), key, owner);
-    let same: Vec<(Dot, Floor)> =
-        row.floors.iter().copied().filter(|(_, floor)| floor.gen_dot == seen.gen_dot).collect();
-    let mut kills = vec![dot];
-    kills.extend(same.iter().map(|(dot, _)| *dot));
-    if (seen.p, seen.n) == (seen.fp, seen.fn_) || mutant::is(Mutant::ResetWritesNoFloor) {
-        return group.remove(&kills).map(drop);
-    }
-    let (p, n) = row.floor_of(seen.gen_dot);
-    let floor = Floor { gen_dot: seen.gen_dot, p: p.max(seen.p), n: n.max(seen.n) };
-    group.write(cell(key, &floor_path(owner)), floor.encode(), &kills).map(drop)
-}
-
-/// Ends the own floors that no live own contribution can meet any more; returns how many.
-///
-/// Only the owner may: nobody else knows that no later contribution of that row is on its way.
+/// Ends the own floors that no live own contribution can meet any more; returns how many. The node does it by
+/// itself.
 ///
 /// # Errors
 /// A limit was reached; nothing changed then.
-pub fn collect_floors(group: &mut Group<'_>, key: &str) -> Result<u64, WriteError> {
-    let owner = group.owner();
-    let row = Row::read(group.store(), key, owner);
-    let current: BTreeSet<Dot> = row.contributions.iter().map(|(_, row)| row.gen_dot).collect();
-    let met = |floor: &Floor| current.contains(&floor.gen_dot) && !mutant::is(Mutant::CleanupEndsLiveFloors);
-    let stale = row.floors.iter().filter(|(_, floor)| !met(floor));
-    let stale: Vec<Dot> = stale.map(|(dot, _)| *dot).collect();
-    if !stale.is_empty() {
-        group.remove(&stale)?;
-    }
-    Ok(stale.len() as u64)
-}
-
-/// The counters that hold floors of `owner` for [`collect_floors`] to end.
-pub fn keys_with_stale_floors(store: &Store, owner: OwnerId) -> Vec<String> {
-    let stale = |key: &str| {
-        let row = Row::read(store, key, owner);
-        let current: BTreeSet<Dot> = row.contributions.iter().map(|(_, row)| row.gen_dot).collect();
-        let met =
-            |floor: &Floor| current.contains(&floor.gen_dot) && !mutant::is(Mutant::CleanupEndsLiveFloors);
-        row.floors.iter().any(|(_, floor)| !met(floor))
-    };
-    let counters = store.objects("").filter(|info| info.object.ty == TYPE);
-    counters.map(|info| info.object.key.as_str().to_owned()).filter(|key| stale(key)).collect()
+pub fn collect_floors<'k>(group: &mut Group<'_>, at: impl Into<At<'k>>) -> Result<u64, WriteError> {
+    counter::collect(group, &at.into().cells_of(TYPE))
 }
 
 /// The counter's value; `None` if no owner has a live contribution.
-pub fn value(store: &Store, key: &str) -> Option<i128> {
-    let mut rows: BTreeMap<OwnerId, Row> = BTreeMap::new();
-    for (path, items) in store.cells(key, TYPE) {
-        let Some((owner, rest)) = path.as_bytes().split_first_chunk::<16>() else { continue };
-        let row = rows.entry(OwnerId(*owner)).or_default();
-        match rest {
-            [] => row.add_contributions(items),
-            [FLOOR] => row.add_floors(items),
-            _ => {}
-        }
-    }
-    let present = rows.values().any(|row| !row.contributions.is_empty());
-    present.then(|| rows.values().map(Row::value).sum())
+pub fn value<'k>(store: &Store, at: impl Into<At<'k>>) -> Option<i128> {
+    counter::value(store, &at.into().cells_of(TYPE))
 }

@@ -75,6 +75,11 @@ fn write_error(error: &WriteError) -> (StatusCode, &'static str) {
         WriteError::ValueTooLong { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "value_too_long"),
         WriteError::GroupTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "group_too_large"),
         WriteError::CounterRange { .. } => (StatusCode::CONFLICT, "counter_range"),
+        WriteError::TooDeep { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_deep"),
+        WriteError::NoPlace => (StatusCode::BAD_REQUEST, "no_place"),
+        WriteError::NotNested { .. } => (StatusCode::BAD_REQUEST, "not_nested"),
+        WriteError::Rights { .. } => (StatusCode::CONFLICT, "rights"),
+        WriteError::RightsOut { .. } => (StatusCode::CONFLICT, "rights_out"),
         WriteError::NoNamespace { .. } => (StatusCode::NOT_FOUND, "no_namespace"),
         WriteError::SequencesUsed { .. } => (StatusCode::SERVICE_UNAVAILABLE, "sequences_used"),
     }

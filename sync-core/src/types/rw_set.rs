@@ -1,0 +1,126 @@
+//! Remove-wins set: a remove wins against the adds that are concurrent with it.
+//!
+//! One cell an element; adds and removes are both writes, `add` and `removed`. An element is present iff a write
+//! is live and none says `removed`. An add ends the marks that it saw, so who knows of a remove can add again at
+//! once (Baquero et al. 2017, remove-wins set; Bieniusa et al. 2012).
+//!
+//! A mark is a tombstone and stays until it is *stable*: until every member is known to know it, and all that
+//! each of them knew then is known here. After that no add concurrent with it is on its way, and
+//! [`collect`] ends it with the adds beside it. An element that is only marked counts as a cell of the set.
+//!
+//! ```
+//! use sync_core::types::rw_set;
+//! # use sync_core::{cell::Hlc, id::*, limits::Limits, store::Store};
+//! # let mut store = Store::new(NamespaceId::named("default"), Limits::default());
+//! # let (replica, owner) = (ReplicaId([1; 16]), OwnerId([1; 16]));
+//! let mut group = store.group(replica, owner, 1, Hlc(1));
+//! rw_set::add(&mut group, "allowed", b"ada")?;
+//! rw_set::remove(&mut group, "allowed", b"ada")?;
+//! group.commit();
+//! assert!(!rw_set::contains(&store, "allowed", b"ada"));
+//! assert_eq!(rw_set::marks(&store, "allowed"), 1);
+//! # Ok::<(), sync_core::error::WriteError>(())
+//! ```
+
+use super::{At, dots_of};
+use crate::cell::{Item, TypeTag};
+use crate::error::WriteError;
+use crate::id::Dot;
+use crate::mutant::{self, Mutant};
+use crate::store::{Group, Store};
+
+const TYPE: TypeTag = TypeTag::RW_SET;
+/// The payload of a remove.
+pub const REMOVED: &[u8] = &[0];
+/// The payload of an add.
+pub const ADDED: &[u8] = &[1];
+
+fn is_mark(item: &Item) -> bool {
+    item.payload.as_bytes() != ADDED
+}
+
+fn is_present(items: &[Item]) -> bool {
+    if mutant::is(Mutant::RemoveLoses) {
+        return items.iter().any(|item| !is_mark(item));
+    }
+    !items.is_empty() && !items.iter().any(is_mark)
+}
+
+/// Adds `element`, unless someone removes it concurrently.
+///
+/// # Errors
+/// A limit was reached or a length is too large; nothing changed then.
+pub fn add<'k>(group: &mut Group<'_>, at: impl Into<At<'k>>, element: &[u8]) -> Result<(), WriteError> {
+    at.into().cells_of(TYPE).put(group, element, ADDED).map(drop)
+}
+
+/// Removes `element`; false if it was absent, and then too a mark is written, which wins against adds that this
+/// replica has not seen.
+///
+/// # Errors
+/// A limit was reached or a length is too large; nothing changed then.
+pub fn remove<'k>(group: &mut Group<'_>, at: impl Into<At<'k>>, element: &[u8]) -> Result<bool, WriteError> {
+    let cells = at.into().cells_of(TYPE);
+    let present = is_present(cells.items(group.store(), element));
+    cells.put(group, element, REMOVED).map(|_| present)
+}
+
+/// Forgets all that this replica has seen of the set, marks too, by one event; returns how many elements it
+/// had or had marked. Adds concurrent with it survive: to win against them, remove each element.
+///
+/// # Errors
+/// A limit was reached; nothing changed then.
+pub fn clear<'k>(group: &mut Group<'_>, at: impl Into<At<'k>>) -> Result<u64, WriteError> {
+    at.into().cells_of(TYPE).clear(group)
+}
+
+/// Ends the marks for which `is_stable` says so, with every add beside them, by one event; returns how many.
+///
+/// `is_stable(dot)` must hold only if for each member a context of that member is known which holds `dot`, and
+/// all of that context is known here. If it says so too early, an add that had not seen the remove comes back.
+///
+/// # Errors
+/// A limit was reached; nothing changed then.
+pub fn collect<'k>(
+    group: &mut Group<'_>,
+    at: impl Into<At<'k>>,
+    is_stable: impl Fn(Dot) -> bool,
+) -> Result<u64, WriteError> {
+    let cells = at.into().cells_of(TYPE);
+    let mut ended = Vec::new();
+    let mut marks = 0;
+    for (_, items) in cells.cells(group.store()) {
+        let stable = |item: &Item| is_stable(item.dot);
+        let marked = items.iter().filter(|item| is_mark(item)).count();
+        if marked > 0 && items.iter().filter(|item| is_mark(item)).all(stable) {
+            ended.extend(dots_of(items));
+            marks += marked as u64;
+        }
+    }
+    if !ended.is_empty() {
+        group.remove(&ended)?;
+    }
+    Ok(marks)
+}
+
+/// True if `element` is present.
+pub fn contains<'k>(store: &Store, at: impl Into<At<'k>>, element: &[u8]) -> bool {
+    is_present(at.into().cells_of(TYPE).items(store, element))
+}
+
+/// The elements present, ascending by their bytes.
+pub fn elements<'s, 'k>(store: &'s Store, at: impl Into<At<'k>>) -> impl Iterator<Item = &'s [u8]> {
+    let cells = at.into().cells_of(TYPE).cells(store);
+    cells.filter(|(_, items)| is_present(items)).map(|(path, _)| path)
+}
+
+/// Number of elements present. Costs a walk, since marked ones are cells too.
+pub fn len<'k>(store: &Store, at: impl Into<At<'k>>) -> u64 {
+    elements(store, at).count() as u64
+}
+
+/// Number of marks that are kept.
+pub fn marks<'k>(store: &Store, at: impl Into<At<'k>>) -> u64 {
+    let cells = at.into().cells_of(TYPE).cells(store);
+    cells.map(|(_, items)| items.iter().filter(|item| is_mark(item)).count() as u64).sum()
+}
