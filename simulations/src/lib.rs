@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 pub mod checkers;
+pub mod deed;
 pub mod exhaust;
 pub mod faults;
 pub mod history;

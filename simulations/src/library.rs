@@ -26,6 +26,7 @@ const TEXTS: &[&str] = &[
     include_str!("../scenarios/mixed-versions.toml"),
     include_str!("../scenarios/damaged-memory.toml"),
     include_str!("../scenarios/lossy.toml"),
+    include_str!("../scenarios/bounded-rights.toml"),
 ];
 
 /// The scenarios of `seeds/regressions.toml` that are not of the library.

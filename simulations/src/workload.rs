@@ -8,7 +8,9 @@
 use rand::RngExt;
 use sync_core::error::WriteError;
 use sync_core::store::Store;
+use sync_core::types::bounded_counter;
 
+use crate::deed::{Deed, Place, Typed, What};
 use crate::scenario::Load;
 use crate::world::{Turn, Writer};
 
@@ -79,6 +81,10 @@ impl RandomWorkload {
         let Dice { key, place, remove, clear, by, value, .. } = dice;
         let place = place.as_bytes();
         match dice.kind {
+            Kind::Typed(on) => {
+                let deed = self.deed(on, dice, writer.store());
+                writer.typed(deed).map(drop)
+            }
             Kind::Set if *clear => writer.clear_set(key).map(drop),
             Kind::Set if *remove => writer.remove(key, place).map(drop),
             Kind::Set => writer.add(key, place),
@@ -95,20 +101,27 @@ impl RandomWorkload {
         let Load { keys, places, types: (sets, maps, counters), remove, clear, value_bytes, .. } = self.load;
         let at = turn.at();
         let random = turn.random();
-        let total = (sets + maps + counters).max(1);
+        let others = u32::try_from(self.load.typed.len()).expect("there are few types");
+        let total = (sets + maps + counters + others).max(1);
         let ticket = random.random_range(0..total);
         let kind = match ticket {
             ticket if ticket < sets => Kind::Set,
             ticket if ticket < sets + maps => Kind::Map,
-            _ => Kind::Counter,
+            ticket if ticket < sets + maps + counters => Kind::Counter,
+            ticket => {
+                let other = self.load.typed.get((ticket - sets - maps - counters) as usize);
+                other.map_or(Kind::Counter, |on| Kind::Typed(*on))
+            }
         };
         let prefix = match kind {
             Kind::Set => "set",
             Kind::Map => "map",
             Kind::Counter => "counter",
+            Kind::Typed(on) => on.name(),
         };
         let what: f64 = random.random();
-        let mut value = format!("{at}/{}", random.random::<u16>()).into_bytes();
+        let lot = random.random::<u16>();
+        let mut value = format!("{at}/{lot}").into_bytes();
         value.resize(value.len().max(random.random_range(0..=value_bytes)), b'.');
         Dice {
             kind,
@@ -123,7 +136,85 @@ impl RandomWorkload {
                 random.random_range(-3..=5)
             },
             value,
+            lot: u64::from(lot),
         }
+    }
+
+    /// What the dice mean for one of the other types. Only to whom rights are sent depends on the store: to one
+    /// of those that have any.
+    fn deed(&self, on: Typed, dice: &Dice, store: &Store) -> Deed {
+        let Dice { key, place, remove, clear, by, value, lot, .. } = dice;
+        let (key, place, lot) = (key.clone(), place.clone().into_bytes(), *lot);
+        let ends = *remove || *clear;
+        let number = || What::Write((i64::try_from(lot % 200).unwrap_or(0) - 100).to_string().into_bytes());
+        let (place, what) = match on {
+            Typed::LwwRegister | Typed::MvRegister | Typed::Log if ends => (vec![], What::End),
+            Typed::LwwRegister | Typed::MvRegister | Typed::Log => (vec![], What::Write(value.clone())),
+            Typed::MaxRegister | Typed::MinRegister if ends => (vec![], What::End),
+            Typed::MaxRegister | Typed::MinRegister => (vec![], number()),
+            Typed::EnableFlag if ends || lot % 3 == 0 => (vec![], What::End),
+            Typed::DisableFlag if *clear => (vec![], What::End),
+            Typed::DisableFlag if *remove || lot % 3 == 0 => (vec![], What::Write(b"off".to_vec())),
+            Typed::EnableFlag | Typed::DisableFlag => (vec![], What::Write(b"on".to_vec())),
+            Typed::GrowSet => (vec![place], What::Write(Vec::new())),
+            Typed::GrowCounter if ends => (vec![], What::End),
+            Typed::GrowCounter => (vec![], What::Count(*by)),
+            Typed::RemoveWinsSet if *clear => (vec![], What::End),
+            Typed::RemoveWinsSet if *remove || lot % 4 == 0 => (vec![place], What::Write(b"remove".to_vec())),
+            Typed::RemoveWinsSet => (vec![place], What::Write(b"add".to_vec())),
+            Typed::Multimap if *clear => (vec![], What::End),
+            Typed::Multimap => {
+                let pair = vec![place, (lot % 3).to_string().into_bytes()];
+                match lot % 2 {
+                    _ if !ends => (pair, What::Write(Vec::new())),
+                    0 => (pair, What::End),
+                    _ => (pair[..1].to_vec(), What::End),
+                }
+            }
+            Typed::BoundedCounter if *clear => (vec![], What::End),
+            Typed::BoundedCounter => {
+                let holders = bounded_counter::holders(store, &key);
+                let at = usize::try_from(lot).unwrap_or(0) % holders.len().max(1);
+                let to = holders.get(at).map(|(owner, _)| *owner);
+                match (lot % 4, to) {
+                    (0, Some(to)) => (vec![], What::Send { to, count: lot / 4 % 6 }),
+                    (1 | 2, _) => (vec![], What::Count(-by.abs())),
+                    _ => (vec![], What::Count(by.abs())),
+                }
+            }
+            // One map, so that its many places are met more than once.
+            Typed::NestedMap => {
+                let (place, what) = Self::nested(dice, ends);
+                return Deed { on, key: on.name().to_owned(), place, what };
+            }
+        };
+        Deed { on, key, place, what }
+    }
+
+    /// Leaves of three types, half of them in a map in the map; one name may have several types.
+    fn nested(dice: &Dice, ends: bool) -> (Place, What) {
+        let Dice { clear, by, value, lot, .. } = dice;
+        let mut place: Place = Vec::new();
+        if lot % 2 == 0 {
+            place = vec![format!("m{}", lot / 2 % 2).into_bytes(), b"map".to_vec()];
+        }
+        if *clear {
+            return (place, What::End);
+        }
+        place.push(format!("p{}", lot / 48 % 2).into_bytes());
+        if ends {
+            return (place, What::End);
+        }
+        let (kind, what) = match lot / 4 % 4 {
+            0 => ("set", What::Write(Vec::new())),
+            1 => ("register", What::Write(value.clone())),
+            _ => ("counter", What::Count(*by)),
+        };
+        place.push(kind.into());
+        if kind == "set" {
+            place.push((lot / 16 % 3).to_string().into_bytes());
+        }
+        (place, what)
     }
 }
 
@@ -131,6 +222,7 @@ enum Kind {
     Set,
     Map,
     Counter,
+    Typed(Typed),
 }
 
 struct Dice {
@@ -141,6 +233,7 @@ struct Dice {
     remove: bool,
     by: i64,
     value: Vec<u8>,
+    lot: u64,
 }
 
 impl Workload for RandomWorkload {

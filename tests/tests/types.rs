@@ -162,7 +162,8 @@ fn a_removed_map_keeps_what_was_written_meanwhile_and_can_be_made_again_at_once(
         or_set::add(group, inner.at(b"tags"), b"new")?;
         pn_counter::add(group, inner.at(b"logins"), 2)
     };
-    let mut cluster = apart(before, remove, inside);
+    // The owner of the counts goes on while the other removes.
+    let mut cluster = apart(before, inside, remove);
     let inner = outer().map(b"inner");
     let look = |store: &Store| {
         let tags: Vec<Vec<u8>> = or_set::elements(store, inner.at(b"tags")).map(<[u8]>::to_vec).collect();
@@ -252,4 +253,27 @@ fn a_log_shows_its_newest_entries_in_one_order_and_writers_end_the_rest() {
     assert_eq!(cluster.store(1).item_count(), 20, "the third too many ends them all");
     cluster.sleep(sync_core::time::Span::from_secs(3_600));
     assert_eq!(values(cluster.store(0)).len(), 20, "time alone ends nothing");
+}
+
+/// Breaks a rule of each kind and demands that its story turns red.
+#[cfg(feature = "mutants")]
+#[test]
+fn the_stories_bite() {
+    use sync_core::mutant::{Mutant, with};
+    let table: [(Mutant, fn()); 6] = [
+        (Mutant::DisableLoses, turning_on_wins_in_one_flag_and_turning_off_in_the_other),
+        (Mutant::RemoveLoses, a_remove_wins_against_a_concurrent_add_also_where_nothing_was_there_to_remove),
+        (Mutant::RightsUnchecked, rights_move_and_nobody_spends_what_it_does_not_hold),
+        (Mutant::SentRightsKept, rights_move_and_nobody_spends_what_it_does_not_hold),
+        (
+            Mutant::MapRemoveKillsCounters,
+            a_removed_map_keeps_what_was_written_meanwhile_and_can_be_made_again_at_once,
+        ),
+        (Mutant::LogNeverTrimmed, a_log_shows_its_newest_entries_in_one_order_and_writers_end_the_rest),
+    ];
+    for (mutant, story) in table {
+        story();
+        let red = std::panic::catch_unwind(|| with(Some(mutant), story)).is_err();
+        assert!(red, "{} breaks nothing", mutant.name());
+    }
 }

@@ -20,7 +20,8 @@ pub(super) struct Contents {
     minted: BTreeMap<ReplicaId, u64>,
 }
 
-/// What an operation must have written: path and payload; `None` for counters, whose rows are cumulative.
+/// What an operation must have written: path and payload; `None` for counters, whose rows are cumulative, and for
+/// types whose paths are encoded: their reads are compared.
 fn written(act: &Act) -> Option<(&[u8], &[u8])> {
     match act {
         Act::Add { element, .. } => Some((element, &[])),
@@ -31,7 +32,8 @@ fn written(act: &Act) -> Option<(&[u8], &[u8])> {
         | Act::RemoveField { .. }
         | Act::ClearMap { .. }
         | Act::Count { .. }
-        | Act::Reset { .. } => None,
+        | Act::Reset { .. }
+        | Act::Typed(_) => None,
     }
 }
 

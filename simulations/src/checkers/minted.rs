@@ -4,6 +4,7 @@
 //! concurrent removes; a remove, a clear or a reset mints exactly when its origin saw something to end.
 
 use super::{Checker, Step, Violation};
+use crate::deed::{Deed, Place, Typed, What};
 use crate::history::{Act, History, Op, OpId};
 use crate::oracle::Model;
 
@@ -29,6 +30,19 @@ fn must_mint(history: &History, op: &Op) -> bool {
         }
         Act::ClearMap { key } => seen().maps.get(key).is_some_and(|fields| fields.values().any(shown)),
         Act::Reset { key } => seen().counters.value(history, key).is_some(),
+        Act::Typed(Deed { on, key, place, what }) => {
+            let stands = |at: &Place| {
+                let model = seen();
+                let places = model.typed.get(*on, key);
+                places.is_some_and(|places| places.keys().any(|held| held.starts_with(at)))
+            };
+            match what {
+                What::Write(_) => *on != Typed::GrowSet || !stands(place),
+                What::Count(by) => *by != 0,
+                What::Send { to, count } => *count > 0 && *to != op.owner,
+                What::End => stands(place),
+            }
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod closure;
 mod contents;
 mod durability;
 mod effects;
+mod floor;
 mod groups;
 mod growth;
 mod held;
@@ -178,6 +179,7 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::new(effects::Effects),
         Box::new(revival::Revival::default()),
         Box::new(values::Values),
+        Box::new(floor::Floor),
         Box::new(roots::Roots::default()),
         Box::new(bounds::Bounds::default()),
         Box::new(clocks::Clocks::default()),

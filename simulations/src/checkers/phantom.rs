@@ -44,14 +44,16 @@ impl Checker for Phantom {
         if step.look {
             let sets = step.model.sets.iter().flat_map(|(_, adds)| adds.values());
             let maps = step.model.maps.iter().flat_map(|(_, fields)| fields.values());
-            return sets.chain(maps).try_for_each(|writes| Self::check(step, writes));
+            let typed = step.model.typed.iter().filter(|(on, _, _)| !on.counts());
+            let typed = typed.flat_map(|(_, _, places)| places.values());
+            return sets.chain(maps).chain(typed).try_for_each(|writes| Self::check(step, writes));
         }
         for act in step.fresh.iter().map(|id| &step.history.op(*id).act) {
             let Some(place) = act.place() else { continue };
             let writes = match act.kind() {
                 Kind::Set => step.model.sets.get(act.key()).and_then(|adds| adds.get(place)),
                 Kind::Map => step.model.maps.get(act.key()).and_then(|fields| fields.get(place)),
-                Kind::Counter => None,
+                Kind::Counter | Kind::Typed(_) => None,
             };
             Self::check(step, writes.map_or(&[], Vec::as_slice))?;
         }

@@ -4,6 +4,7 @@
 use sync_core::types::{lww_map, or_set, pn_counter};
 
 use super::{Checker, Step, Violation};
+use crate::deed::{Typed, shown};
 use crate::history::{Act, Kind};
 use crate::oracle::lww_map::winner;
 
@@ -58,6 +59,27 @@ impl Values {
         Self::compare(step, &format!("counter {key}"), &shown, &step.model.counters.value(step.history, key))
     }
 
+    fn is_doubled(step: &Step<'_>, on: Typed, key: &str) -> bool {
+        on.counts()
+            && step.history.on_object(Kind::Typed(on), key).any(|op| step.history.is_doubled(op.owner))
+    }
+
+    fn typed(step: &Step<'_>, on: Typed, key: &str) -> Result<(), Violation> {
+        if Self::is_doubled(step, on, key) {
+            return Ok(());
+        }
+        let text = |shown: Vec<Vec<u8>>| -> Vec<String> {
+            shown.iter().map(|bytes| bytes.escape_ascii().to_string()).collect()
+        };
+        let shown = text(shown(step.store(), on, key));
+        Self::compare(
+            step,
+            &format!("{} {key}", on.name()),
+            &shown,
+            &text(step.model.typed.shown(step.history, on, key)),
+        )
+    }
+
     fn compare<T: PartialEq + std::fmt::Debug>(
         step: &Step<'_>,
         what: &str,
@@ -86,15 +108,23 @@ impl Checker for Values {
                 Kind::Set => Self::set(step, key)?,
                 Kind::Map => Self::map(step, key)?,
                 Kind::Counter => Self::counter(step, key)?,
+                Kind::Typed(on) => Self::typed(step, on, key)?,
             }
-            exempt |= kind == Kind::Counter && Self::is_exempt(step, key);
+            exempt |= match kind {
+                Kind::Set | Kind::Map => false,
+                Kind::Counter => Self::is_exempt(step, key),
+                Kind::Typed(on) => Self::is_doubled(step, on, key),
+            };
             exempt |= Self::is_unsettled(step, kind, key, None);
         }
         if exempt {
             return Ok(());
         }
         let model = step.model;
-        let objects = model.sets.iter().count() + model.maps.iter().count() + model.counters.iter().count();
+        let objects = model.sets.iter().count()
+            + model.maps.iter().count()
+            + model.counters.iter().count()
+            + model.typed.iter().count();
         Self::compare(step, "the count of objects", &step.store().crdt_count(), &(objects as u64))
     }
 }

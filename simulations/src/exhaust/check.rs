@@ -19,6 +19,7 @@ use super::local::is_life_of;
 use super::locals::Locals;
 use super::scope::{KEY, Scope};
 use super::state::{Move, State};
+use crate::deed;
 use crate::history::{Act, History, Kind, Op, Seen};
 use crate::oracle::Model;
 use crate::oracle::lww_map::winner;
@@ -135,7 +136,7 @@ impl Checks {
         rebuilt(store)?;
         match self.kind {
             Kind::Set | Kind::Map => live(store, &known)?,
-            Kind::Counter => {}
+            Kind::Counter | Kind::Typed(_) => {}
         }
         shows(store, history, &Model::at(history, &seen))
     }
@@ -221,7 +222,11 @@ fn shows(store: &Store, history: &History, model: &Model) -> Result<(), String> 
     let fields = model.maps.get(KEY).into_iter().flatten();
     let right = fields.filter_map(|(field, writes)| Some((field.as_slice(), winner(history, writes)?)));
     same("fields", &entries, &right.collect())?;
-    same("count", &pn_counter::value(store, KEY), &model.counters.value(history, KEY))
+    same("count", &pn_counter::value(store, KEY), &model.counters.value(history, KEY))?;
+    for (on, key, _) in model.typed.iter() {
+        same(on.name(), &deed::shown(store, on, key), &model.typed.shown(history, on, key))?;
+    }
+    Ok(())
 }
 
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, read: &T, right: &T) -> Result<(), String> {

@@ -180,6 +180,7 @@ fn type_name(kind: Kind) -> &'static str {
         Kind::Set => "or_set",
         Kind::Map => "lww_map",
         Kind::Counter => "pn_counter",
+        Kind::Typed(on) => on.name(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use sync_core::error::WriteError;
 use sync_core::id::{Dot, NamespaceId};
 use sync_core::limits::Limits;
 use sync_core::message::Frame;
@@ -12,6 +13,7 @@ use sync_core::types::{lww_map, or_set, pn_counter};
 
 use super::locals::Locals;
 use super::scope::{KEY, TICK, column, config, node_id};
+use crate::deed;
 use crate::history::{Act, Op, OpId, Seen};
 
 /// What can be done to one node.
@@ -178,6 +180,11 @@ impl Local {
             Act::Count { key, by } => pn_counter::add(group, key, *by),
             Act::Reset { key } => pn_counter::reset(group, key).map(drop),
             Act::Again { .. } => unreachable!("no plan damages a store"),
+            // Rights that are not held are an answer: nothing is minted.
+            Act::Typed(deed) => match deed::run(group, deed) {
+                Err(WriteError::Rights { .. } | WriteError::RightsOut { .. }) => Ok(()),
+                done => done,
+            },
         });
         let ((), written) = written.expect("a small scope meets no limit");
         let dots = written.first.zip(written.last)?;

@@ -6,6 +6,7 @@ use sync_core::limits::{Limits, Timing};
 use sync_core::node::{Config, Persistence};
 use sync_core::time::Span;
 
+use crate::deed::{Deed, Typed, What};
 use crate::history::{Act, Kind};
 
 /// Most replicas that a search can hold.
@@ -98,7 +99,7 @@ impl Scope {
         match (self.alphabet, self.kind) {
             (Alphabet::Two, _) => 2,
             (Alphabet::All, Kind::Set | Kind::Map) => 4,
-            (Alphabet::All, Kind::Counter) => 3,
+            (Alphabet::All, Kind::Counter | Kind::Typed(_)) => 3,
         }
     }
 
@@ -122,7 +123,51 @@ impl Scope {
             (Kind::Counter, 0) => Act::Count { key, by: 1 << mark },
             (Kind::Counter, 1) => Act::Reset { key },
             (Kind::Counter, _) => Act::Count { key, by: -(1 << mark) },
+            (Kind::Typed(on), choice) => Act::Typed(typed(on, choice, key, mark)),
         }
+    }
+}
+
+/// What a replica may do with the other types: two writes at one place, of which the second is the opposite of
+/// the first where there is one, and ending all that is seen.
+fn typed(on: Typed, choice: u8, key: String, mark: u64) -> Deed {
+    let mark = i64::try_from(mark).expect("a scope has few lives");
+    let (write, opposite) = match on {
+        Typed::DisableFlag => (What::Write(b"on".to_vec()), What::Write(b"off".to_vec())),
+        Typed::RemoveWinsSet => (What::Write(b"add".to_vec()), What::Write(b"remove".to_vec())),
+        Typed::GrowCounter | Typed::NestedMap => (What::Count(1 << mark), What::Count(1 << mark)),
+        Typed::BoundedCounter => (What::Count(1), What::Count(-1)),
+        Typed::LwwRegister
+        | Typed::MvRegister
+        | Typed::EnableFlag
+        | Typed::GrowSet
+        | Typed::MaxRegister
+        | Typed::MinRegister
+        | Typed::Multimap
+        | Typed::Log => {
+            let value = What::Write(mark.to_string().into_bytes());
+            (value.clone(), value)
+        }
+    };
+    let place: &[&[u8]] = match on {
+        Typed::Multimap => &[b"a", b"b"],
+        Typed::NestedMap => &[b"a", b"map", b"b", b"counter"],
+        Typed::GrowSet | Typed::RemoveWinsSet => &[b"a"],
+        Typed::LwwRegister
+        | Typed::MvRegister
+        | Typed::EnableFlag
+        | Typed::DisableFlag
+        | Typed::GrowCounter
+        | Typed::MaxRegister
+        | Typed::MinRegister
+        | Typed::BoundedCounter
+        | Typed::Log => &[],
+    };
+    let place: Vec<Vec<u8>> = place.iter().map(|name| name.to_vec()).collect();
+    match choice {
+        0 => Deed { on, key, place, what: write },
+        1 => Deed { on, key, place, what: opposite },
+        _ => Deed { on, key, place: place.into_iter().take(1).collect(), what: What::End },
     }
 }
 

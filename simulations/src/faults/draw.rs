@@ -4,6 +4,7 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 
 use super::{Fault, FaultKind, damage};
+use crate::deed::Typed;
 use crate::random::{Random, fork};
 use crate::scenario::{Bounds, Clocks, Disk, Load, Mode, Network, Periods, Protocol, Scenario, Topology};
 
@@ -39,6 +40,7 @@ pub fn draw(seed: u64) -> Scenario {
         turns: Vec::new(),
     };
     draw_large(&mut fork(seed, "large answers"), &mut scenario);
+    draw_typed(&mut fork(seed, "types"), &mut scenario.workload);
     if random.random_bool(0.2) {
         scenario.rest_ms = rest_ms(&scenario.periods);
     }
@@ -172,6 +174,17 @@ fn draw_large(random: &mut Random, scenario: &mut Scenario) {
     workload.value_bytes = random.random_range(20..=150);
 }
 
+/// In half of the seeds, a few of the other types take part. From a generator of its own, so that all else of a
+/// seed stays what it was.
+fn draw_typed(random: &mut Random, load: &mut Load) {
+    if random.random_bool(0.5) {
+        return;
+    }
+    let mut all = Typed::ALL;
+    all.shuffle(random);
+    load.typed = all[..random.random_range(1..=4)].to_vec();
+}
+
 /// Datagrams are lost without notice, so their periods must be short for healed nodes to agree in time;
 /// streams do with the product's own.
 fn draw_periods(random: &mut Random, mode: Mode) -> Periods {
@@ -198,6 +211,7 @@ fn draw_load(random: &mut Random, nodes: usize) -> Load {
         keys: random.random_range(1..=4),
         places: random.random_range(1..=6),
         types: draw_types(random),
+        typed: Vec::new(),
         remove: random.random_range(0.0..=0.4),
         clear: random.random_range(0.0..=0.15),
         group: random.random_range(1..=4),
@@ -254,7 +268,7 @@ const KINDS: &[(Drawn, f64)] = &[
         |random, s, _| {
             let from = node(random, s);
             let onto = (from + random.random_range(1..s.nodes.max(2))) % s.nodes;
-            let keep_owner = s.workload.types.2 == 0;
+            let keep_owner = s.workload.types.2 == 0 && !s.workload.typed.iter().any(|on| on.counts());
             FaultKind::ClonedDisk { node: from, onto, down_ms: outage(random), keep_owner }
         },
         0.15,

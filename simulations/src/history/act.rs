@@ -2,6 +2,8 @@
 
 use sync_core::id::Dot;
 
+use crate::deed::{Deed, Typed};
+
 /// The data type that an operation is about. One key may hold one object of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -11,6 +13,8 @@ pub enum Kind {
     Map,
     /// Counter with observed reset.
     Counter,
+    /// Another type.
+    Typed(Typed),
 }
 
 /// What an operation asked for.
@@ -81,6 +85,8 @@ pub enum Act {
         /// The dot that ends with it.
         of: Dot,
     },
+    /// Something of another type.
+    Typed(Deed),
 }
 
 impl Act {
@@ -96,6 +102,7 @@ impl Act {
             | Self::Count { key, .. }
             | Self::Reset { key }
             | Self::Again { key, .. } => key,
+            Self::Typed(deed) => &deed.key,
         }
     }
 
@@ -106,10 +113,11 @@ impl Act {
             Self::Put { .. } | Self::RemoveField { .. } | Self::ClearMap { .. } => Kind::Map,
             Self::Count { .. } | Self::Reset { .. } => Kind::Counter,
             Self::Again { kind, .. } => *kind,
+            Self::Typed(deed) => Kind::Typed(deed.on),
         }
     }
 
-    /// The element or field that it is about; `None` if it is about the whole object.
+    /// The element or field that it is about; `None` if it is about the whole object, or a [`Deed`].
     pub fn place(&self) -> Option<&[u8]> {
         match self {
             Self::Add { element: place, .. }
@@ -117,7 +125,11 @@ impl Act {
             | Self::Put { field: place, .. }
             | Self::RemoveField { field: place, .. }
             | Self::Again { place, .. } => Some(place),
-            Self::Clear { .. } | Self::ClearMap { .. } | Self::Count { .. } | Self::Reset { .. } => None,
+            Self::Clear { .. }
+            | Self::ClearMap { .. }
+            | Self::Count { .. }
+            | Self::Reset { .. }
+            | Self::Typed(_) => None,
         }
     }
 
@@ -135,7 +147,11 @@ impl Act {
             | Self::RemoveField { .. }
             | Self::ClearMap { .. }
             | Self::Reset { .. } => true,
-            Self::Add { .. } | Self::Put { .. } | Self::Count { .. } | Self::Again { .. } => false,
+            Self::Add { .. }
+            | Self::Put { .. }
+            | Self::Count { .. }
+            | Self::Again { .. }
+            | Self::Typed(_) => false,
         }
     }
 }

@@ -62,7 +62,8 @@ pub fn winner<'a>(history: &'a History, writes: &[OpId]) -> Option<&'a [u8]> {
         | Act::RemoveField { .. }
         | Act::ClearMap { .. }
         | Act::Count { .. }
-        | Act::Reset { .. } => None,
+        | Act::Reset { .. }
+        | Act::Typed(_) => None,
     }
 }
 

@@ -7,9 +7,11 @@
 pub mod lww_map;
 pub mod or_set;
 pub mod pn_counter;
+pub mod typed;
 
 use sync_core::id::Dot;
 
+use crate::deed::Typed;
 use crate::history::{History, Kind, Op, OpId, Seen};
 
 /// What is visible to a replica that knows a given set of operations.
@@ -22,6 +24,8 @@ pub struct Model {
     pub maps: lww_map::Maps,
     /// Counters.
     pub counters: pn_counter::Counters,
+    /// All other types.
+    pub typed: typed::Objects,
 }
 
 impl Model {
@@ -66,8 +70,15 @@ impl Model {
             Kind::Map => self.maps.get(op.act.key()).and_then(|fields| fields.get(place)),
             // Rows are cumulative: their totals are compared.
             Kind::Counter => return true,
+            Kind::Typed(on) => return self.shows_typed(op, on),
         };
         writes.is_some_and(|writes| writes.contains(&op.id))
+    }
+
+    /// As above: where counts are among the operations, rows are cumulative.
+    fn shows_typed(&self, op: &Op, on: Typed) -> bool {
+        let places = self.typed.get(on, op.act.key());
+        on.counts() || places.is_some_and(|places| places.values().any(|writes| writes.contains(&op.id)))
     }
 
     fn apply(&mut self, history: &History, op: &Op) {
@@ -75,6 +86,7 @@ impl Model {
             Kind::Set => self.sets.apply(history, op),
             Kind::Map => self.maps.apply(history, op),
             Kind::Counter => self.counters.apply(history, op),
+            Kind::Typed(_) => self.typed.apply(history, op),
         }
     }
 }

@@ -27,7 +27,8 @@ impl Counters {
             | Act::RemoveField { .. }
             | Act::ClearMap { .. }
             | Act::Reset { .. }
-            | Act::Again { .. } => 0,
+            | Act::Again { .. }
+            | Act::Typed(_) => 0,
         };
         self.0.get(key).map(|counts| counts.iter().map(by).sum())
     }

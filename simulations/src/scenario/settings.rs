@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use sync_core::limits::{Limits, Timing};
 use sync_core::time::Span;
 
+use crate::deed::Typed;
+
 /// How frames travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -221,6 +223,9 @@ pub struct Load {
     pub places: u32,
     /// Weight of sets, maps and counters.
     pub types: (u32, u32, u32),
+    /// The other types that take part, each with a weight of 1.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub typed: Vec<Typed>,
     /// Share of operations that remove one thing.
     pub remove: f64,
     /// Share of operations that clear a whole object or reset a counter.
@@ -238,6 +243,7 @@ impl Default for Load {
             keys: 3,
             places: 4,
             types: (3, 3, 2),
+            typed: Vec::new(),
             remove: 0.2,
             clear: 0.06,
             group: 2,

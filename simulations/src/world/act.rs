@@ -8,6 +8,7 @@ use sync_core::types::{lww_map, or_set, pn_counter};
 
 use super::trace::Mark;
 use super::{Event, World};
+use crate::deed::{self, Deed};
 use crate::history::{Act, Kind, Op, OpId, Seen};
 use crate::random::Random;
 
@@ -148,6 +149,20 @@ impl Writer<'_, '_> {
         self.record(Act::Reset { key: key.to_owned() }, |group| pn_counter::reset(group, key))
     }
 
+    /// Does `deed`; see [`deed::run`]. False if it takes rights of a bounded counter that are not held here, or
+    /// are out: then nothing happens.
+    ///
+    /// # Errors
+    /// A limit was reached.
+    pub fn typed(&mut self, deed: Deed) -> Result<bool, WriteError> {
+        let done = self.record(Act::Typed(deed.clone()), |group| deed::run(group, &deed));
+        match done {
+            Ok(()) => Ok(true),
+            Err(WriteError::Rights { .. } | WriteError::RightsOut { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     fn record<T>(
         &mut self,
         act: Act,
@@ -172,6 +187,7 @@ fn live_under(store: &Store, act: &Act) -> Vec<Dot> {
         Kind::Set => TypeTag::OR_SET,
         Kind::Map => TypeTag::LWW_MAP,
         Kind::Counter => TypeTag::PN_COUNTER,
+        Kind::Typed(on) => on.tag(),
     };
     match act.place() {
         Some(place) => store.items(act.key(), ty, place).iter().map(|item| item.dot).collect(),
@@ -266,7 +282,8 @@ impl World {
             | Act::Put { .. }
             | Act::RemoveField { .. }
             | Act::ClearMap { .. }
-            | Act::Again { .. } => {}
+            | Act::Again { .. }
+            | Act::Typed(_) => {}
         }
     }
 

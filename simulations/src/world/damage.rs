@@ -27,6 +27,7 @@ fn type_of(kind: Kind) -> TypeTag {
         Kind::Set => TypeTag::OR_SET,
         Kind::Map => TypeTag::LWW_MAP,
         Kind::Counter => TypeTag::PN_COUNTER,
+        Kind::Typed(on) => on.tag(),
     }
 }
 
@@ -44,7 +45,8 @@ fn value_of(act: &Act) -> Option<&[u8]> {
         | Act::RemoveField { .. }
         | Act::ClearMap { .. }
         | Act::Count { .. }
-        | Act::Reset { .. } => None,
+        | Act::Reset { .. }
+        | Act::Typed(_) => None,
     }
 }
 
