@@ -225,6 +225,12 @@ impl Driver {
         match event {
             Event::Changed { .. } if self.shared.watchers.is_empty() => self.shared.unwatch_if_unwatched(),
             Event::Changed { cause, cells, .. } => self.shared.watchers.changed(cause, &cells),
+            Event::TypesMet { key, ty, others, .. } => {
+                if let Some(silenced) = self.alarms.pass(Instant::now()) {
+                    let text = "a key holds several types; opened without a type it reads as the first";
+                    tracing::warn!(node, key = key.as_str(), ?ty, ?others, silenced, "{text}");
+                }
+            }
             Event::PeerUp { peer, incarnation } => {
                 tracing::debug!(node, ?peer, ?incarnation, "peer introduced itself")
             }

@@ -277,3 +277,55 @@ fn the_stories_bite() {
         assert!(red, "{} breaks nothing", mutant.name());
     }
 }
+
+#[test]
+fn two_types_on_one_key_both_live_and_every_replica_opens_the_same_one() {
+    use sync_core::node::Event;
+    use sync_core::types::conflict::{self, Opened};
+    let mut cluster =
+        apart(nothing, |group| pn_counter::add(group, "tea", 2), |group| or_set::add(group, "tea", b"green"));
+    let opened = Opened { ty: TypeTag::OR_SET, others: vec![TypeTag::PN_COUNTER] };
+    let events = cluster.events();
+    for node in [0, 1] {
+        let store = cluster.store(node);
+        assert_eq!(conflict::open(store, "tea").as_ref(), Some(&opened));
+        assert_eq!(pn_counter::value(store, "tea"), Some(2));
+        assert!(or_set::contains(store, "tea", b"green"));
+        let told = events.iter().any(|(at, event)| {
+            *at == node
+                && matches!(event, Event::TypesMet { key, ty, others, .. }
+                    if key.as_str() == "tea" && *ty == opened.ty && *others == opened.others)
+        });
+        assert!(told, "node {node} tells of the other type");
+    }
+    cluster.write(0, |group| or_set::clear(group, "tea"));
+    cluster.settle();
+    let alone = Opened { ty: TypeTag::PN_COUNTER, others: Vec::new() };
+    assert_eq!(conflict::open(cluster.store(1), "tea"), Some(alone));
+    assert_eq!(conflict::open(cluster.store(1), "te"), None);
+}
+
+#[test]
+fn a_type_that_nobody_here_knows_is_stored_relayed_compared_and_removed() {
+    use sync_core::types::At;
+    use sync_core::types::user::UserTag;
+    const VOTE: UserTag = UserTag::new(200).expect("from 128 on");
+    // A line: what 0 writes reaches 2 only through 1.
+    let mut cluster = Cluster::new(3, &Limits::default());
+    cluster.disconnect(0, 2);
+    let spot = || At::from("lunch").cells_of(VOTE.tag());
+    cluster.write(0, |group| spot().put(group, b"ada", &[1]).map(drop));
+    cluster.write(2, |group| spot().put(group, b"ada", &[2]).map(drop));
+    cluster.advance(sync_core::time::Span::from_secs(2));
+    assert!(cluster.is_converged(), "roots cover it");
+    for node in [0, 1, 2] {
+        let items = spot().items(cluster.store(node), b"ada");
+        let votes: Vec<&[u8]> = items.iter().map(|item| item.payload.as_bytes()).collect();
+        assert_eq!(votes, [&[1u8][..], &[2]], "both concurrent votes stand at node {node}");
+        assert_eq!(cluster.store(node).crdt_count(), 1);
+    }
+    assert_eq!(TypeTag(200).name(), None);
+    cluster.write(1, |group| spot().clear(group).map(drop));
+    cluster.advance(sync_core::time::Span::from_secs(2));
+    assert!([0, 1, 2].into_iter().all(|node| cluster.store(node).item_count() == 0));
+}

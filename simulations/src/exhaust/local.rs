@@ -314,6 +314,7 @@ impl Letter {
 fn alarm(node: usize, event: &Event) -> Result<(), String> {
     match event {
         Event::Changed { .. }
+        | Event::TypesMet { .. }
         | Event::PeerUp { .. }
         | Event::PeerDown { .. }
         | Event::SessionDone { .. }

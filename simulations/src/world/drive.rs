@@ -140,6 +140,7 @@ impl World {
             NodeEvent::FrameRefused { peer, error } => self.on_refused(at, peer, &error),
             NodeEvent::Changed { .. }
             | NodeEvent::Bootstrap { .. }
+            | NodeEvent::TypesMet { .. }
             | NodeEvent::PeerUp { .. }
             | NodeEvent::PeerDown { .. }
             | NodeEvent::EventsLost { .. } => {}

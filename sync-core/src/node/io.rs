@@ -3,7 +3,7 @@
 //! [`Input`] is what the world did, [`Output`] is what the node wants done, [`Event`] is what the
 //! application or an operator may want to know.
 
-use crate::cell::{ObjectId, Path};
+use crate::cell::{Key, ObjectId, Path, TypeTag};
 use crate::dictionary::Versions;
 use crate::error::FrameError;
 use crate::id::{NamespaceId, NodeId, OwnerId, ReplicaId};
@@ -168,6 +168,17 @@ pub enum Event {
         cause: Cause,
         /// Every cell whose live items are others than before, in order.
         cells: Vec<(ObjectId, Path)>,
+    },
+    /// A type appeared on a key that holds another: both live on, see [`crate::types::conflict`].
+    TypesMet {
+        /// The namespace.
+        namespace: NamespaceId,
+        /// The key.
+        key: Key,
+        /// The type that the key reads as.
+        ty: TypeTag,
+        /// The other types on it.
+        others: Vec<TypeTag>,
     },
     /// A peer has introduced itself on a new connection.
     PeerUp {

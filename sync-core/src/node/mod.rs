@@ -42,6 +42,7 @@ use crate::queue::Held;
 use crate::session::Staging;
 use crate::store::{Group, Store};
 use crate::time::{Now, Span, Timestamp};
+use crate::types::conflict::{self, Opened};
 
 pub use config::{Config, Persistence};
 pub use converge::ConvergeGoal;
@@ -391,6 +392,13 @@ impl Node {
     ) {
         if self.config.changes && !cells.is_empty() {
             self.event(Event::Changed { namespace, cause, cells });
+        }
+        let Some(space) = self.spaces.get_mut(&namespace) else { return };
+        for key in space.store.take_types_met() {
+            let opened = conflict::open(&self.spaces[&namespace].store, key.as_str());
+            if let Some(Opened { ty, others }) = opened.filter(|opened| !opened.others.is_empty()) {
+                self.event(Event::TypesMet { namespace, key, ty, others });
+            }
         }
     }
 

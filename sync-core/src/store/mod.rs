@@ -130,6 +130,9 @@ pub struct Store {
     crdts: u64,
     bytes: u64,
     scratch: group::Scratch,
+    /// Keys on which a type appeared beside another since it was last asked for. At most one entry a creation
+    /// of the step under way.
+    types_met: Vec<Key>,
 }
 
 impl Store {
@@ -161,6 +164,7 @@ impl Store {
             crdts: 0,
             bytes: 0,
             scratch: group::Scratch::default(),
+            types_met: Vec::new(),
         }
     }
 
@@ -239,6 +243,12 @@ impl Store {
     /// Every record kept, ascending by dot.
     pub fn records(&self) -> impl Iterator<Item = (Dot, &crate::fragment::Record)> {
         self.records.iter()
+    }
+
+    /// The keys on which a type has appeared beside another since this was last asked for; some may be alone
+    /// again.
+    pub(crate) fn take_types_met(&mut self) -> Vec<Key> {
+        std::mem::take(&mut self.types_met)
     }
 
     pub(crate) fn log(&self) -> &StatusLog {

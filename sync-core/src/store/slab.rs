@@ -176,6 +176,9 @@ impl Store {
             object.present += 1;
             if object.present == 1 {
                 self.crdts += 1;
+                if self.keys.get(cell.object.key.as_str()).is_some_and(|types| types.len() > 1) {
+                    self.types_met.push(cell.object.key.clone());
+                }
             }
         }
         ix

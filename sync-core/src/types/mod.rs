@@ -7,6 +7,7 @@
 
 mod at;
 pub mod bounded_counter;
+pub mod conflict;
 pub mod counter;
 pub mod disable_flag;
 pub mod enable_flag;
@@ -24,6 +25,7 @@ pub mod or_map;
 pub mod or_set;
 pub mod pn_counter;
 pub mod rw_set;
+pub mod user;
 
 use crate::cell::Item;
 use crate::id::Dot;
