@@ -210,7 +210,7 @@ async fn one_element_among_many_thousands_is_found_and_explained_by_the_event_th
     // More than one range, more than one page, and too many to be hashed at once.
     for group in 0..40u32 {
         a.transaction(|tx| {
-            let mut set = tx.or_set::<String>("large");
+            let set = tx.or_set::<String>("large");
             (0..500).try_for_each(|n| set.add(&element(group * 500 + n)))
         })
         .unwrap();

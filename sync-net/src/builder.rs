@@ -11,12 +11,14 @@ use sync_core::id::{NamespaceId, OwnerId, ReplicaId};
 use sync_core::limits::{Limits, Timing};
 use sync_core::message::LABEL_BYTES_MAX;
 use sync_core::node::{Config, DEFAULT_NAMESPACE};
+use sync_core::types::user::{Registry, UserTag};
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::bootstrap::Progress;
 use crate::clock::Clock;
 use crate::driver;
 use crate::error::StartError;
+use crate::handles::CustomType;
 use crate::identity::Identity;
 use crate::node::{Node, Phase, Shared};
 use crate::transport::{PeerAddr, Transport, TransportConfig};
@@ -37,6 +39,7 @@ pub struct NodeBuilder {
     peers: Vec<PeerAddr>,
     limits: Limits,
     timing: Timing,
+    types: Vec<(UserTag, &'static str)>,
 }
 
 impl NodeBuilder {
@@ -48,6 +51,7 @@ impl NodeBuilder {
             peers: Vec::new(),
             limits: Limits::default(),
             timing: Timing::default(),
+            types: Vec::new(),
         }
     }
 
@@ -89,6 +93,12 @@ impl NodeBuilder {
         self
     }
 
+    /// One more type of the application, whose name the tools shall show. Types work without it.
+    pub fn custom_type<T: CustomType>(mut self) -> Self {
+        self.types.push((T::TAG, T::NAME));
+        self
+    }
+
     /// Starts the node: binds the address and starts its tasks. Returns before any peer is reached.
     ///
     /// # Errors
@@ -100,6 +110,8 @@ impl NodeBuilder {
     pub async fn start(self) -> Result<Node, StartError> {
         self.check()?;
         let identity = self.identity.ok_or(StartError::Missing { what: "identity", method: "identity" })?;
+        let mut types = Registry::default();
+        self.types.iter().try_for_each(|(tag, name)| types.register(*tag, name))?;
         let (id, name) = (identity.node_id(), identity.name().to_owned());
         let config = Config {
             cluster: self.cluster.clone(),
@@ -132,6 +144,7 @@ impl NodeBuilder {
             progress: Notify::new(),
             phase: watch::Sender::new(Phase::Running),
             watchers: Arc::new(Watchers::default()),
+            types,
             bootstrap: Progress::default(),
         });
         driver::spawn(shared.clone(), inbox, watchdog);

@@ -9,6 +9,7 @@ use std::io;
 use std::path::PathBuf;
 
 use sync_core::error::WriteError;
+use sync_core::types::user::RegistryError;
 
 use crate::transport::TransportError;
 
@@ -27,6 +28,9 @@ pub enum StartError {
     /// Operator: the address or the identity cannot be used.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// Caller: two types of the application cannot be told apart.
+    #[error(transparent)]
+    Types(#[from] RegistryError),
     /// Operator: two limits contradict each other.
     #[error("limits contradict each other: {reason}")]
     Limits {

@@ -6,14 +6,14 @@
 
 pub(crate) mod compare;
 mod report;
+mod shown;
 
 use std::sync::atomic::Ordering;
 
 use sync_core::cell::{Item, ObjectId, TypeTag};
-use sync_core::id::{NodeId, OwnerId};
+use sync_core::id::NodeId;
 use sync_core::node::PeerStatus;
 use sync_core::store::{ObjectInfo, Store};
-use sync_core::types::pn_counter::{Contribution, Floor};
 
 pub use self::compare::{
     CellDigest, CellPage, ItemDigest, Knowledge, Moment, ObjectDigest, ObjectName, ObjectPage, RangeDigest,
@@ -22,6 +22,7 @@ pub use self::report::{
     CellInspection, Column, Inspection, ItemInspection, KeyInfo, NodeStatus, ObjectInspection, PeerInfo,
     Shown, Totals,
 };
+use self::shown::{shown_path, shown_payload};
 use crate::node::Shared;
 use crate::transport::LinkStatus;
 
@@ -114,13 +115,18 @@ pub(crate) fn keys(shared: &Shared, prefix: &str) -> Vec<KeyInfo> {
     let store = shared.store(&core);
     // What is left of a reset counter is no CRDT any more.
     let present = |info: &ObjectInfo| store.is_present(info.object.key.as_str(), info.object.ty);
-    store.objects(prefix).filter(present).map(|info| key_info(&info)).collect()
+    store.objects(prefix).filter(present).map(|info| key_info(shared, &info)).collect()
 }
 
-fn key_info(info: &ObjectInfo) -> KeyInfo {
+/// The name of a type, of this crate or of the application; `type` and its number if nobody named it here.
+fn type_name(shared: &Shared, ty: TypeTag) -> String {
+    shared.types.name(ty).map_or_else(|| format!("{ty:?}"), str::to_owned)
+}
+
+fn key_info(shared: &Shared, info: &ObjectInfo) -> KeyInfo {
     KeyInfo {
         key: info.object.key.as_str().to_owned(),
-        ty: format!("{:?}", info.object.ty),
+        ty: type_name(shared, info.object.ty),
         cells: info.cells,
         items: info.items,
         bytes: info.bytes,
@@ -135,7 +141,7 @@ pub(crate) fn inspect(shared: &Shared, key: Option<&str>) -> Inspection {
         .objects(key.unwrap_or_default())
         .filter(|info| key.is_none_or(|key| info.object.key.as_str() == key))
         .map(|info| ObjectInspection {
-            info: key_info(&info),
+            info: key_info(shared, &info),
             shown: if key.is_some() { cells(store, &info.object) } else { Vec::new() },
         })
         .collect();
@@ -162,34 +168,6 @@ fn cells(store: &Store, object: &ObjectId) -> Vec<CellInspection> {
         .collect()
 }
 
-/// A counter's cells lie at their owners; every other path is an encoded value.
-fn shown_path(ty: TypeTag, path: &[u8]) -> Shown {
-    match path.split_first_chunk() {
-        Some((owner, [])) if ty == TypeTag::PN_COUNTER => Shown::Text(OwnerId(*owner).short()),
-        Some((owner, _)) if ty == TypeTag::PN_COUNTER => {
-            Shown::Text(format!("{} floor", OwnerId(*owner).short()))
-        }
-        Some(_) | None => Shown::of(path),
-    }
-}
-
-/// A counter's payload is a row of counts; every other payload is an encoded value.
-fn shown_payload(ty: TypeTag, path: &[u8], payload: &[u8]) -> Shown {
-    if ty != TypeTag::PN_COUNTER {
-        return Shown::of(payload);
-    }
-    let text = if ty.is_presence(path) {
-        Contribution::decode(payload).map(|Contribution { p, n, fp, fn_, .. }| match (fp, fn_) {
-            (0, 0) => format!("+{p} -{n}"),
-            (fp, fn_) => format!("+{p} -{n}, of these reset +{fp} -{fn_}"),
-        })
-    } else {
-        Floor::decode(payload).map(|Floor { p, n, .. }| format!("reset +{p} -{n}"))
-    };
-    // A member may write anything.
-    text.map_or_else(|_| Shown::Hex(hex(payload)), Shown::Text)
-}
-
 fn item(ty: TypeTag, path: &[u8], item: &Item) -> ItemInspection {
     ItemInspection {
         replica: item.dot.replica.to_hex(),
@@ -204,16 +182,6 @@ fn item(ty: TypeTag, path: &[u8], item: &Item) -> ItemInspection {
 mod tests {
     use super::*;
     use sync_core::node::Stats;
-
-    #[test]
-    fn a_counter_path_is_shown_by_its_owner() {
-        assert_eq!(shown_path(TypeTag::PN_COUNTER, &[0xab; 16]), Shown::Text("abababab".to_owned()));
-        let mut floor = [0xab; 17];
-        floor[16] = b'F';
-        assert_eq!(shown_path(TypeTag::PN_COUNTER, &floor), Shown::Text("abababab floor".to_owned()));
-        assert_eq!(shown_payload(TypeTag::PN_COUNTER, &floor, &[1, 2]), Shown::Hex("0102".to_owned()));
-        assert_eq!(shown_path(TypeTag::OR_SET, &[0xab; 2]), Shown::Hex("abab".to_owned()));
-    }
 
     #[test]
     fn a_guest_that_left_is_still_listed() {

@@ -24,13 +24,15 @@
 //! ```
 //!
 //! Where things are: `builder` starts a node, [`Node`] is what the application holds, `driver` is the
-//! one task that moves frames, `handles`, [`Tx`] and [`View`] are the typed access, [`Watch`] tells of
+//! one task that moves frames, `handles` are the types, [`Tx`] and [`View`] open
+//! them for groups and for reads, [`Watch`] tells of
 //! changes, `converge` waits for peers, `survey` tells what
 //! they would exchange, `inspect` shows the state to people, [`local`] serves it over
 //! a Unix socket; `transport` is QUIC, [`certs`] and [`identity`] are who we are.
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod bootstrap;
 mod builder;
 pub mod certs;
@@ -53,18 +55,23 @@ mod watchdog;
 
 pub use sync_core::causal::CausalContext;
 pub use sync_core::error::WriteError;
-pub use sync_core::id::{Dot, NodeId, ReplicaId};
+pub use sync_core::id::{Dot, NodeId, OwnerId, ReplicaId};
 pub use sync_core::limits::{Limits, Timing};
 pub use sync_core::node::{Cause, Written};
 pub use sync_core::time::Span;
+pub use sync_core::types::log::Bound;
 
+pub use crate::access::{InTx, Reads, Writes};
 pub use crate::bootstrap::{Bootstrap, Bootstraps};
 pub use crate::builder::NodeBuilder;
 pub use crate::certs::{CertError, ClusterCa};
 pub use crate::converge::cluster::ClusterReport;
 pub use crate::converge::{ConvergeError, ConvergeReport, ConvergedPeer, PendingPeer};
 pub use crate::error::{Error, ReadError, StartError};
-pub use crate::handles::{LwwMap, OrSet, PnCounter};
+pub use crate::handles::{
+    BoundedCounter, Custom, CustomType, DisableFlag, EnableFlag, GCounter, GrowSet, Log, LogEntry, LwwMap,
+    LwwRegister, MapField, MaxRegister, MinRegister, Multimap, MvRegister, OrMap, OrSet, PnCounter, RwSet,
+};
 pub use crate::identity::Identity;
 pub use crate::inspect::{
     CellDigest, CellPage, ItemDigest, Knowledge, Moment, ObjectDigest, ObjectName, ObjectPage, RangeDigest,
@@ -76,6 +83,6 @@ pub use crate::inspect::{
 pub use crate::node::Node;
 pub use crate::survey::{Amount, Movement, PeerSurvey, SurveyReport};
 pub use crate::transport::{PeerAddr, PeerAddrError, TransportError};
-pub use crate::tx::{Tx, TxLwwMap, TxOrSet, TxPnCounter};
-pub use crate::view::{LwwMapView, OrSetView, View};
+pub use crate::tx::Tx;
+pub use crate::view::View;
 pub use crate::watch::{Change, Watch, WatchEvent};

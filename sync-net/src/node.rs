@@ -12,26 +12,26 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use sync_core::error::WriteError;
-use sync_core::id::{NamespaceId, NodeId, ReplicaId};
+use sync_core::id::{NamespaceId, NodeId, OwnerId, ReplicaId};
 use sync_core::limits::Limits;
 use sync_core::node::{Node as Core, Written};
 use sync_core::store::Store;
+use sync_core::types::user::Registry;
 use tokio::sync::{Notify, watch};
 
+use crate::access::{Place, Step};
 use crate::bootstrap::{Bootstrap, Bootstraps, Progress};
 use crate::builder::NodeBuilder;
 use crate::clock::Clock;
 use crate::converge::cluster::{self, ClusterReport};
 use crate::converge::{self, ConvergeError, ConvergeReport};
 use crate::error::Error;
-use crate::handles::{LwwMap, OrSet, PnCounter};
+use crate::handles::opens;
 use crate::inspect::{self, Inspection, KeyInfo, Knowledge, NodeStatus, PeerInfo, compare};
 use crate::survey::{self, SurveyReport};
 use crate::transport::{LinkStatus, Transport};
-use crate::tx::{Op, Tx, apply};
+use crate::tx::Tx;
 use crate::view::View;
 use crate::watch::{Watch, Watchers};
 
@@ -78,6 +78,8 @@ pub(crate) struct Shared {
     pub(crate) progress: Notify,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) watchers: Arc<Watchers>,
+    /// The names of the application's own types.
+    pub(crate) types: Registry,
     /// The large answer on its way in.
     pub(crate) bootstrap: Progress,
 }
@@ -137,6 +139,18 @@ impl Shared {
         }
     }
 
+    /// Wakes the driver for what was written, or says why nothing was.
+    fn finish<T>(&self, done: Result<T, Unwritten>) -> Result<T, Error> {
+        match done {
+            Ok(written) => {
+                self.work.notify_one();
+                Ok(written)
+            }
+            Err(Unwritten::Failed(error)) => Err(error),
+            Err(Unwritten::Panicked(panic)) => resume_unwind(panic),
+        }
+    }
+
     /// The store that the handles use.
     pub(crate) fn store<'a>(&self, core: &'a Core) -> &'a Store {
         core.store(self.namespace).expect("the namespace opened at the start stays open")
@@ -185,24 +199,13 @@ impl Node {
         self.shared().listen
     }
 
-    /// The add-wins set of `T` at `key`. `T` must have one encoding only: no hash maps inside.
-    pub fn or_set<T: Serialize + DeserializeOwned>(&self, key: &str) -> OrSet<T> {
-        OrSet::new(self.clone(), key)
+    /// Whose contributions to counters this node's are, and whose rights of bounded counters.
+    pub fn owner(&self) -> OwnerId {
+        self.shared().core().owner()
     }
 
-    /// The last-writer-wins map from `K` to `V` at `key`. `K` must have one encoding only: no hash maps
-    /// inside.
-    pub fn lww_map<K, V>(&self, key: &str) -> LwwMap<K, V>
-    where
-        K: Serialize + DeserializeOwned,
-        V: Serialize + DeserializeOwned,
-    {
-        LwwMap::new(self.clone(), key)
-    }
-
-    /// The counter at `key`.
-    pub fn pn_counter(&self, key: &str) -> PnCounter {
-        PnCounter::new(self.clone(), key)
+    fn open(&self, key: &str) -> (Self, Place) {
+        (self.clone(), Place::key(key))
     }
 
     /// Several writes as one atomic group: every replica sees all of them or none.
@@ -232,7 +235,7 @@ impl Node {
         f: impl FnOnce(&mut Tx<'_>) -> Result<T, Error>,
     ) -> Result<(T, Written), Error> {
         let shared = self.shared();
-        self.open()?;
+        self.running()?;
         let mut core = shared.core();
         let done = core.try_write(shared.clock.now(), shared.namespace, |group| {
             let mut tx = Tx::new(group);
@@ -244,28 +247,24 @@ impl Node {
             }
         });
         drop(core);
-        match done {
-            Ok(written) => {
-                shared.work.notify_one();
-                Ok(written)
-            }
-            Err(Unwritten::Failed(error)) => Err(error),
-            Err(Unwritten::Panicked(panic)) => resume_unwind(panic),
-        }
+        shared.finish(done)
     }
 
-    /// One operation.
-    pub(crate) fn apply(&self, op: &Op<'_>) -> Result<(u64, Written), Error> {
+    /// One operation. A panic of a step, which may be an application's, undoes the group.
+    pub(crate) fn step(&self, step: Step<'_>) -> Result<(u64, Written), Error> {
         let shared = self.shared();
-        self.open()?;
+        self.running()?;
         let mut core = shared.core();
-        let written = core.write(shared.clock.now(), shared.namespace, |group| apply(group, op));
+        let done = core.try_write(shared.clock.now(), shared.namespace, |group| {
+            catch_unwind(AssertUnwindSafe(|| step(group)))
+                .map_err(Unwritten::Panicked)?
+                .map_err(Unwritten::from)
+        });
         drop(core);
-        shared.work.notify_one();
-        Ok(written?)
+        shared.finish(done)
     }
 
-    fn open(&self) -> Result<(), Error> {
+    fn running(&self) -> Result<(), Error> {
         match *self.shared().phase.borrow() {
             Phase::Running => Ok(()),
             Phase::HandingOver | Phase::Closing | Phase::Stopped => Err(Error::Closed),
@@ -382,6 +381,8 @@ impl Node {
         let _stopped = phase.wait_for(|phase| *phase == Phase::Stopped).await;
     }
 }
+
+opens!(impl Node, Node);
 
 impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -53,7 +53,7 @@ impl Change {
         self.object.key.as_str()
     }
 
-    /// `"set"`, `"map"`, `"counter"`, or `"unknown"` for a type that this build does not know.
+    /// `"set"`, `"map"`, `"counter"` and so on, or `"unknown"` for a type that this build does not know.
     pub fn type_name(&self) -> &'static str {
         self.object.ty.name().unwrap_or("unknown")
     }

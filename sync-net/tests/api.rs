@@ -55,7 +55,7 @@ async fn a_panic_in_a_closure_leaves_nothing_and_the_node_goes_on() {
     let panicked = catch_unwind(AssertUnwindSafe(|| {
         node.transaction(|tx| {
             tx.pn_counter("a").add(1)?;
-            if tx.view().pn_counter("a") == 1 {
+            if tx.pn_counter("a").value() == 1 {
                 panic!("application bug");
             }
             Ok(())

@@ -115,7 +115,7 @@ async fn objects_and_cells_come_in_bounded_pages_each_once_and_in_order() {
     for group in 0..5 {
         let written = node.transaction(|tx| {
             (0..500).try_for_each(|n| tx.pn_counter(&format!("key/{:04}", group * 500 + n)).add(1))?;
-            let mut set = tx.or_set::<String>("set");
+            let set = tx.or_set::<String>("set");
             (0..500).try_for_each(|n| set.add(&format!("{:04}", group * 500 + n)))
         });
         written.expect("within the limits");

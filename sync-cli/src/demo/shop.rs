@@ -141,7 +141,7 @@ pub(super) fn holdings(node: &Node) -> Result<Holdings, Error> {
                 let products = view.or_set::<String>(key).elements()?;
                 holdings.carts.insert(customer.to_owned(), products.into_iter().collect());
             } else if let Some(product) = key.strip_prefix(STOCK) {
-                holdings.stock.insert(product.to_owned(), view.pn_counter(key));
+                holdings.stock.insert(product.to_owned(), view.pn_counter(key).value());
             } else if let Some(customer) = key.strip_prefix(PROFILE) {
                 let profile = view.lww_map::<String, String>(key).entries()?;
                 holdings.profiles.insert(customer.to_owned(), profile.into_iter().collect());

@@ -8,7 +8,8 @@
 use serde::{Deserialize, Serialize};
 use sync_core::cell::{Item, Key, ObjectId, Path, TypeTag};
 
-use super::{Column, Shown, hex, shown_path, shown_payload};
+use super::shown::{shown_path, shown_payload};
+use super::{Column, Shown, hex, type_name};
 use crate::node::Shared;
 
 /// Most objects of one page.
@@ -188,7 +189,7 @@ pub(crate) fn objects(shared: &Shared, after: Option<&ObjectName>) -> ObjectPage
         let range = store.range_fingerprint(&object, None, None, HASHED_MAX);
         hashed += range.cells;
         page.push(ObjectDigest {
-            ty: format!("{:?}", object.ty),
+            ty: type_name(shared, object.ty),
             name: ObjectName { key: object.key.as_str().to_owned(), tag: object.ty.0 },
             cells,
             fingerprint: (!range.is_cut).then(|| hex(&range.fingerprint.0)),

@@ -143,7 +143,8 @@ pub struct PeerInfo {
 pub struct KeyInfo {
     /// The key.
     pub key: String,
-    /// `"set"`, `"map"`, `"counter"`, or `"type<n>"` for a type that this build does not know.
+    /// `"set"`, `"map"`, `"counter"` and so on, the name of a registered type of the application, or `"type<n>"`
+    /// for one that this node does not know.
     #[serde(rename = "type")]
     pub ty: String,
     /// Cells: elements, fields, or contributions.
