@@ -8,10 +8,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crdts::{CmRDT, CvRDT, GCounter, GSet, LWWReg, MVReg, Orswot, PNCounter};
+use crdts::{CmRDT, CvRDT, GCounter, GSet, LWWReg, MVReg, Orswot, PNCounter, ResetRemove, VClock};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use sync_core::causal::CausalContext;
+use sync_core::cell::Hlc;
 use sync_core::id::Dot;
 use sync_core::limits::Limits;
 use sync_core::time::Span;
@@ -275,6 +276,48 @@ fn the_register_of_the_last_write_agrees_with_lwwreg() {
             assert_eq!(ours, theirs, "seed {seed}, node {node}");
         });
     }
+}
+
+#[test]
+fn a_reset_counter_of_the_oracle_comes_back_and_ours_does_not() {
+    let mut theirs = [GCounter::<u8>::new(), GCounter::new()];
+    let step = theirs[0].inc_many(0, 5);
+    theirs[0].apply(step);
+    theirs[1].merge(theirs[0].clone());
+    theirs[1].reset_remove(&VClock::from(crdts::Dot::new(0, 5)));
+    assert_eq!(theirs[1].read().to_string(), "0");
+    let step = theirs[0].inc_many(0, 2);
+    theirs[0].apply(step);
+    theirs[1].merge(theirs[0].clone());
+    assert_eq!(theirs[1].read().to_string(), "7", "the counts that were reset came back");
+
+    let mut ours = Cluster::new(2, &Limits::default());
+    ours.write(0, |group| g_counter::add(group, "c", 5));
+    ours.settle();
+    ours.write(1, |group| g_counter::reset(group, "c"));
+    ours.write(0, |group| g_counter::add(group, "c", 2));
+    ours.settle();
+    assert_eq!([0, 1].map(|node| g_counter::value(ours.store(node), "c")), [Some(2); 2]);
+}
+
+#[test]
+fn a_clock_that_is_ahead_wins_for_ever_in_the_oracle_and_only_against_the_unseen_here() {
+    let mut theirs = LWWReg { val: "far ahead", marker: 1_000 };
+    theirs.update("after it", 10);
+    assert_eq!(theirs.val, "far ahead");
+    let mut twin = LWWReg { val: "twin", marker: 1_000 };
+    twin.merge(theirs.clone());
+    theirs.merge(LWWReg { val: "twin", marker: 1_000 });
+    assert_ne!(twin.val, theirs.val, "equal markers: each keeps its own");
+
+    let mut store = sync_core::store::Store::new(sync_tests::namespace(), Limits::default());
+    let owner = sync_core::id::OwnerId([1; 16]);
+    for (life, clock, value) in [(0, 1_000, "far ahead"), (1, 10, "after it")] {
+        let mut group = store.group(sync_tests::replica(life, 0), owner, 1, Hlc(clock));
+        lww_register::set(&mut group, "r", value.as_bytes()).expect("there is room");
+        group.commit();
+    }
+    assert_eq!(lww_register::get(&store, "r"), Some(&b"after it"[..]));
 }
 
 /// A counter with observed reset by its definition: a sum over all increments known, less those that a
