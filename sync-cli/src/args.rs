@@ -50,6 +50,9 @@ pub(crate) enum Command {
     /// Add to, read or reset a counter.
     #[command(subcommand)]
     Counter(CounterCommand),
+    /// Set, get or clear a register.
+    #[command(subcommand)]
+    Register(RegisterCommand),
     /// List the keys that start with PREFIX, or all.
     Keys {
         /// The start of the keys to list.
@@ -227,6 +230,29 @@ pub(crate) enum CounterCommand {
     },
     /// Take back what this node has seen added to the counter at KEY.
     Reset {
+        key: String,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RegisterCommand {
+    /// Set the register at KEY to VALUE.
+    Set {
+        key: String,
+        value: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Print the register at KEY; exit code 1 if nothing was set.
+    Get {
+        key: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Clear the register at KEY, as far as this node has seen it set.
+    Clear {
         key: String,
         #[command(flatten)]
         target: Target,

@@ -98,6 +98,10 @@ fn every_command_speaks_json() {
         (vec!["counter", "add", "n", "5"], json!({"changed": true})),
         (vec!["counter", "get", "n"], json!({"key": "n", "value": 5})),
         (vec!["counter", "reset", "n"], json!({"changed": true})),
+        (vec!["register", "set", "r", "v"], json!({"changed": true})),
+        (vec!["register", "get", "r"], json!({"key": "r", "value": "v"})),
+        (vec!["register", "clear", "r"], json!({"changed": true})),
+        (vec!["register", "clear", "r"], json!({"changed": false})),
     ] {
         let finished = a.sync(&[&args[..], &["--json"]].concat());
         assert_eq!((finished.code, finished.json()), (0, expected), "{args:?}");

@@ -106,6 +106,17 @@ async fn a_map_is_written_and_read() {
 }
 
 #[tokio::test]
+async fn a_register_is_set_read_and_cleared() {
+    let api = alone().await;
+    assert_eq!(api.ok("/v1/register?key=title").await, json!({"key": "title", "value": null}));
+    let set = json!({"key": "title", "value": "tea"});
+    assert_eq!(api.done("/v1/register/set", set).await, json!({"changed": true}));
+    assert_eq!(api.ok("/v1/register?key=title").await["value"], "tea");
+    assert_eq!(api.done("/v1/register/clear", json!({"key": "title"})).await, json!({"changed": true}));
+    assert_eq!(api.ok("/v1/register?key=title").await["value"], json!(null));
+}
+
+#[tokio::test]
 async fn a_counter_is_written_and_read() {
     let api = alone().await;
     assert_eq!(api.ok("/v1/counter?key=stock").await, json!({"key": "stock", "value": 0}));

@@ -1,4 +1,4 @@
-//! `set`, `map` and `counter`: reads and writes on a running node.
+//! `set`, `map`, `counter` and `register`: reads and writes on a running node.
 //!
 //! Keys, elements, fields and values are text, as in the node's local endpoint.
 
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::client;
-use crate::args::{CounterCommand, MapCommand, SetCommand};
+use crate::args::{CounterCommand, MapCommand, RegisterCommand, SetCommand};
 use crate::client::Answer;
 use crate::failure::Failure;
 use crate::output::{self, shown};
@@ -104,6 +104,34 @@ pub(super) async fn counter(command: CounterCommand, json: bool) -> Result<(), F
                 return output::line(answer.as_str());
             }
             output::line(&answer.parse::<Value>()?.value.to_string())
+        }
+    }
+}
+
+/// Runs a `register` command.
+pub(super) async fn register(command: RegisterCommand, json: bool) -> Result<(), Failure> {
+    match command {
+        RegisterCommand::Set { key, value, target } => {
+            let body = json!({"key": key, "value": value});
+            written(&client(&target).post("/v1/register/set", &body).await?, json)
+        }
+        RegisterCommand::Clear { key, target } => {
+            written(&client(&target).post("/v1/register/clear", &json!({"key": key})).await?, json)
+        }
+        RegisterCommand::Get { key, target } => {
+            #[derive(Deserialize)]
+            struct Value {
+                value: Option<String>,
+            }
+            let answer = client(&target).get("/v1/register", &[("key", &key)]).await?;
+            let value = answer.parse::<Value>()?.value.as_deref().map(shown);
+            match (&value, json) {
+                (_, true) => output::line(answer.as_str())?,
+                (Some(value), false) => output::line(value)?,
+                (None, false) => {}
+            }
+            let nothing = || format!("nothing is set at {} here; `keys` lists what there is", shown(&key));
+            value.map(drop).ok_or_else(|| Failure::Failed(nothing()))
         }
     }
 }

@@ -28,6 +28,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Set(command) => on_this_thread(data::set(command, json)),
         Command::Map(command) => on_this_thread(data::map(command, json)),
         Command::Counter(command) => on_this_thread(data::counter(command, json)),
+        Command::Register(command) => on_this_thread(data::register(command, json)),
         Command::Keys { prefix, target } => on_this_thread(look::keys(&client(&target), &prefix, json)),
         Command::Inspect { key, target } => {
             on_this_thread(look::inspect(&client(&target), key.as_deref(), json))

@@ -1,7 +1,8 @@
 //! The routes of the local endpoint: one line of HTTP for one call of the API.
 //!
 //! Elements, fields and values are strings here: the sets are `OrSet<String>`, the maps
-//! `LwwMap<String, String>`. Reads are `GET` with a query, writes are `POST` with a JSON object.
+//! `LwwMap<String, String>`, the registers `LwwRegister<String>`. Other types are for programs; `inspect` shows
+//! their cells. Reads are `GET` with a query, writes are `POST` with a JSON object.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,7 +23,7 @@ pub(super) const CONVERGE_MS_MAX: u64 = 600_000;
 
 /// For who asks in vain.
 const ROUTES: &str = "status, peers, keys, inspect, set, set/add, set/remove, map, map/put, map/remove, \
-                      counter, counter/add, counter/reset, converge, converge/cluster, survey, knowledge, \
+                      counter, counter/add, counter/reset, register, register/set, register/clear, converge, converge/cluster, survey, knowledge, \
                       compare/objects, compare/range, compare/cells";
 
 pub(super) type Answer<T> = Result<Json<T>, ApiError>;
@@ -42,6 +43,9 @@ pub(super) fn router(node: Node) -> Router {
         .route("/v1/counter", get(counter_read))
         .route("/v1/counter/add", post(counter_add))
         .route("/v1/counter/reset", post(counter_reset))
+        .route("/v1/register", get(register_read))
+        .route("/v1/register/set", post(register_set))
+        .route("/v1/register/clear", post(register_clear))
         .route("/v1/converge", post(converge))
         .merge(super::operator::routes())
         .fallback(no_such_route)
@@ -111,6 +115,13 @@ struct CountBody {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct ValueBody {
+    key: String,
+    value: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct KeyBody {
     key: String,
 }
@@ -158,6 +169,12 @@ enum MapReply {
 struct CounterReply {
     key: String,
     value: i128,
+}
+
+#[derive(Serialize)]
+struct RegisterReply {
+    key: String,
+    value: Option<String>,
 }
 
 async fn status(State(node): State<Node>, _: Params<NoParams>) -> Json<NodeStatus> {
@@ -221,6 +238,21 @@ async fn counter_add(State(node): State<Node>, Body(body): Body<CountBody>) -> A
 
 async fn counter_reset(State(node): State<Node>, Body(body): Body<KeyBody>) -> Answer<Changed> {
     let (changed, _) = node.pn_counter(&body.key).reset()?;
+    Ok(Json(Changed { changed }))
+}
+
+async fn register_read(State(node): State<Node>, Params(query): Params<KeyParam>) -> Answer<RegisterReply> {
+    let value = node.lww_register::<String>(&query.key).get()?;
+    Ok(Json(RegisterReply { key: query.key, value }))
+}
+
+async fn register_set(State(node): State<Node>, Body(body): Body<ValueBody>) -> Answer<Changed> {
+    let written = node.lww_register(&body.key).set(&body.value)?;
+    Ok(Json(Changed { changed: written.last.is_some() }))
+}
+
+async fn register_clear(State(node): State<Node>, Body(body): Body<KeyBody>) -> Answer<Changed> {
+    let (changed, _) = node.lww_register::<String>(&body.key).clear()?;
     Ok(Json(Changed { changed }))
 }
 
