@@ -90,7 +90,7 @@ fn cold_start(entries: u32) {
         step(
             &mut nodes[from],
             from,
-            Input::Written { peer: receiver, bytes: len },
+            Input::Written { peer: receiver, frames: 1, bytes: len },
             &mut wire,
             &mut sides[from],
         );
