@@ -199,7 +199,7 @@ pub struct Symbols {
     pub answer: u64,
     /// The number of the first.
     pub from: u64,
-    /// The symbols.
+    /// The symbols; none if the answer is forgotten, and its asker shall pull again.
     pub symbols: Vec<Symbol>,
 }
 
@@ -518,7 +518,7 @@ impl Frame {
                 SYMBOLS => {
                     let answer = input.varint("answer")?;
                     let from = input.varint("first symbol")?;
-                    Self::Symbols(route, Symbols { answer, from, symbols: read_symbols(input)? })
+                    Self::Symbols(route, Symbols { answer, from, symbols: read_symbols(0, input)? })
                 }
                 SURVEY => Self::Survey(route, survey::read_survey(input, names)?),
                 QUOTE => Self::Quote(route, Box::new(survey::read_quote(input, names)?)),

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::causal::{CausalContext, DotSet};
 use crate::limits::Limits;
 use crate::merkle::sketch::Symbol;
-use crate::message::{Give, Part};
+use crate::message::{Give, More, Part};
 use crate::mutant::{self, Mutant};
 use crate::time::{Span, Timestamp};
 
@@ -40,8 +40,8 @@ pub struct Session {
     pub listing_due: bool,
     /// An answer by sketch that the peer may want more symbols of.
     pub sketched: Option<Sketched>,
-    /// The peer wants symbols of it from here on.
-    pub symbols_due: Option<u64>,
+    /// The peer wants symbols of an answer; of one that is forgotten it is told so.
+    pub symbols_due: Option<More>,
     /// An answer by sketch on its way in, whose symbols do not suffice yet.
     pub sketching: Option<Sketching>,
     /// More symbols of it are to be asked for.

@@ -142,3 +142,35 @@ fn overwrites_on_both_sides_are_found_by_a_sketch_without_asking_for_the_list() 
     assert_eq!((mended.sketches, mended.fallbacks), (1, 1), "{mended:?}");
     assert_eq!(mended.count("Pull"), 2, "one a side: {mended:?}");
 }
+
+#[test]
+fn who_asks_for_more_of_a_forgotten_sketch_is_told_so_and_pulls_at_once() {
+    let mut cluster = scattered(3_000, Repair::Sketch { first: 1 });
+    for element in 0..20u32 {
+        cluster.write(0, |group| or_set::remove(group, "s", &(element * 3).to_le_bytes()));
+    }
+    cluster.connect(0, 1);
+    let mut pull = Vec::new();
+    while pull.is_empty() {
+        for (from, to) in [(0, 1), (1, 0)] {
+            for bytes in cluster.take(from, to) {
+                if matches!(cluster.read_sent(from, to, &bytes), Frame::Pull(..)) {
+                    pull.clone_from(&bytes);
+                }
+                cluster.deliver(from, to, &bytes);
+            }
+        }
+    }
+    let give = cluster.take(0, 1);
+    give.iter().for_each(|bytes| cluster.deliver(0, 1, bytes));
+    let more = cluster.take(1, 0);
+    assert!(more.iter().any(|bytes| matches!(cluster.read_sent(1, 0, bytes), Frame::More(..))));
+    // The same pull once more, late: the sketch of its first answer is forgotten, and its second answer lost.
+    cluster.deliver(1, 0, &pull);
+    cluster.take(0, 1);
+    more.iter().for_each(|bytes| cluster.deliver(1, 0, bytes));
+    let now = cluster.now().mono;
+    cluster.settle();
+    assert_eq!(cluster.now().mono, now, "nobody waited for a deadline");
+    assert!(cluster.is_converged());
+}

@@ -234,7 +234,7 @@ impl Fragment {
             3 => {
                 let context = read_context(&table, names, input)?;
                 let answer = input.varint("answer")?;
-                Claims::Sketch { context, answer, symbols: read_symbols(input)? }
+                Claims::Sketch { context, answer, symbols: read_symbols(1, input)? }
             }
             value => return Err(FrameError::Field { field: "claims", value: u64::from(value) }),
         };
@@ -503,10 +503,10 @@ pub(crate) fn write_symbols(symbols: &[Symbol], out: &mut Writer) {
     symbols.iter().for_each(|symbol| out.fixed(&symbol.to_bytes()));
 }
 
-/// Reads what [`write_symbols`] wrote, at least one.
-pub(crate) fn read_symbols(input: &mut Reader<'_>) -> Result<Vec<Symbol>, FrameError> {
+/// Reads what [`write_symbols`] wrote, at least `least`.
+pub(crate) fn read_symbols(least: usize, input: &mut Reader<'_>) -> Result<Vec<Symbol>, FrameError> {
     let count = input.count("symbols", Symbol::BYTES)?;
-    if !(1..=SYMBOLS_KEPT).contains(&count) {
+    if !(least..=SYMBOLS_KEPT).contains(&count) {
         return Err(FrameError::Count { field: "symbols", count: count as u64, max: SYMBOLS_KEPT as u64 });
     }
     (0..count).map(|_| input.fixed("symbols").map(Symbol::from_bytes)).collect()

@@ -296,6 +296,7 @@ impl Node {
                 link.session.want_root(false);
             }
             self.with_bases(peer, route.namespace, |bases, base| bases.equal(base));
+            self.heal_no_more(peer, route.namespace);
             self.exchanged(peer, route.namespace);
             if moved {
                 self.step_on();

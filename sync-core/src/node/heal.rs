@@ -184,6 +184,11 @@ impl Node {
         }
     }
 
+    /// The states of both are equal: what was to be healed between them is healed, and what was heard is out of date.
+    pub(super) fn heal_no_more(&mut self, peer: NodeId, namespace: NamespaceId) {
+        self.healing.take_if(|healing| healing.peer == Some(peer) && healing.namespace == namespace);
+    }
+
     /// The next question of a healing to `peer`, or the answer to one of its own.
     pub(super) fn build_heal(&mut self, now: Now, peer: NodeId, namespace: NamespaceId) -> Option<Frame> {
         let route = self.route(peer, namespace);

@@ -223,7 +223,8 @@ fn link_key(link: &Link, answers: u64, sink: &mut Sink<'_>) {
     sink.flags(&[session.is_pull_due(), session.is_pulling(), *ack_due, *diverged]);
     sink.number(u64::from(*fruitless));
     sink.flags(&[session.listing_wanted, session.listing_due, session.more_due, session.sketched.is_some()]);
-    sink.option(session.symbols_due);
+    sink.option(session.symbols_due.map(|more| more.answer));
+    sink.option(session.symbols_due.map(|more| more.from));
     if let Some(sketching) = &session.sketching {
         sink.number(sketching.answer);
         sink.number(sketching.symbols.len() as u64);

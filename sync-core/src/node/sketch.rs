@@ -54,12 +54,9 @@ impl Node {
         }
     }
 
-    /// The peer wants more symbols of an answer. Of one that is forgotten it is told nothing: it pulls again.
+    /// The peer wants more symbols of an answer.
     pub(super) fn on_more(&mut self, peer: NodeId, route: Route, more: More) -> Result<(), FrameError> {
-        let session = &mut self.link_mut(peer, route.namespace).session;
-        if session.sketched.as_ref().is_some_and(|sketched| sketched.answer == more.answer) {
-            session.symbols_due = Some(more.from);
-        }
+        self.link_mut(peer, route.namespace).session.symbols_due = Some(more);
         Ok(())
     }
 
@@ -72,6 +69,12 @@ impl Node {
         more: Symbols,
     ) -> Result<(), FrameError> {
         let session = &mut self.link_mut(peer, route.namespace).session;
+        let is_forgotten = |sketching: &Sketching| sketching.answer == more.answer && more.symbols.is_empty();
+        if session.sketching.as_ref().is_some_and(is_forgotten) {
+            session.pull_done();
+            session.want_pull();
+            return Ok(());
+        }
         let fits = |sketching: &mut Sketching| {
             sketching.answer == more.answer && sketching.symbols.len() as u64 == more.from
         };
@@ -91,18 +94,18 @@ impl Node {
         Some(Frame::More(route, more))
     }
 
-    /// As many symbols again as the peer holds, and a frame can.
+    /// As many symbols again as the peer holds, and a frame can; none of an answer that is forgotten.
     pub(super) fn build_symbols(&mut self, peer: NodeId, namespace: NamespaceId) -> Option<Frame> {
         let route = self.route(peer, namespace);
         let message_bytes_max = self.config.limits.message_bytes_max;
         let session = &mut self.link_mut(peer, namespace).session;
-        let from = session.symbols_due.take()?;
-        let sketched = session.sketched.as_ref()?;
+        let More { answer, from } = session.symbols_due.take()?;
+        let sketched = session.sketched.as_ref().filter(|sketched| sketched.answer == answer);
         let at = usize::try_from(from).ok()?;
         let room = (message_bytes_max.saturating_sub(SYMBOLS_OVERHEAD) / Symbol::BYTES).max(1);
-        let symbols: Vec<_> = sketched.symbols.iter().skip(at).take(at.clamp(1, room)).copied().collect();
-        let answer = sketched.answer;
-        (!symbols.is_empty()).then_some(Frame::Symbols(route, Symbols { answer, from, symbols }))
+        let kept = sketched.map_or(&[][..], |sketched| sketched.symbols.as_slice());
+        let symbols: Vec<_> = kept.iter().skip(at).take(at.clamp(1, room)).copied().collect();
+        Some(Frame::Symbols(route, Symbols { answer, from, symbols }))
     }
 
     /// The answer as it came, if its claims are symbols.
