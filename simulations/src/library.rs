@@ -37,6 +37,9 @@ const SEEDS: &[&str] = &[
     include_str!("../seeds/sketch-asked-anew.toml"),
     include_str!("../seeds/symbols-too-long.toml"),
     include_str!("../seeds/leaf-lost-an-item.toml"),
+    include_str!("../seeds/sketch-forgotten.toml"),
+    include_str!("../seeds/stale-inspection.toml"),
+    include_str!("../seeds/two-pulls-one-stock.toml"),
 ];
 
 /// Every scenario of the library.

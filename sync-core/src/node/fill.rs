@@ -236,7 +236,8 @@ impl Node {
         true
     }
 
-    /// A node that knows nothing pulls from one peer at a time: every answer would be the whole store.
+    /// A node that knows nothing pulls from one peer at a time: every answer would be the whole store. So does one
+    /// that has items staged: each pull says that it holds them, and the first answer may use them up.
     fn must_wait_with_pull(&self, peer: NodeId, namespace: NamespaceId) -> bool {
         let empty = self.spaces[&namespace].store.context().is_empty();
         let staging = self.staging.as_ref().is_some_and(|(from, ..)| *from != peer);
@@ -244,7 +245,8 @@ impl Node {
         let pulling = |(node, other): (&NodeId, &super::Peer)| {
             *node != peer && other.links.get(&namespace).is_some_and(|link| link.session.is_pulling())
         };
-        staging || inbound || (empty && self.peers.iter().any(pulling))
+        let alone = empty || self.inbound.is_some();
+        staging || inbound || (alone && self.peers.iter().any(pulling))
     }
 
     fn build_give(&mut self, peer: NodeId, namespace: NamespaceId) -> bool {
