@@ -57,7 +57,7 @@ pub fn fill(node: &Node, range: std::ops::Range<usize>) {
     let indices: Vec<usize> = range.collect();
     for group in indices.chunks(GROUP) {
         let written = node.transaction(|tx| {
-            let mut map = tx.lww_map::<Key, Value>(MAP);
+            let map = tx.lww_map::<Key, Value>(MAP);
             group.iter().try_for_each(|index| map.put(&key(*index), &value(*index, 0)))
         });
         written.expect("the limits leave room");
