@@ -40,6 +40,7 @@ const SEEDS: &[&str] = &[
     include_str!("../seeds/sketch-forgotten.toml"),
     include_str!("../seeds/stale-inspection.toml"),
     include_str!("../seeds/two-pulls-one-stock.toml"),
+    include_str!("../seeds/second-damage.toml"),
 ];
 
 /// Every scenario of the library.

@@ -364,6 +364,8 @@ impl Node {
         }
         if let Some(link) = judged.and_then(|peer| self.peers.get_mut(&peer)?.links.get_mut(&namespace)) {
             link.fruitless = if healed == Healed::default() { link.fruitless.saturating_add(1) } else { 0 };
+            // What differs after a repair is another damage, and raises an alarm of its own.
+            link.diverged &= healed == Healed::default();
         }
         if healed != Healed::default() {
             self.step_on();
