@@ -4,6 +4,7 @@
 //! frame but [`Hello`] names its namespace and both incarnations. Each is idempotent: loss, duplication
 //! and reordering cost only time.
 
+mod inspect;
 mod survey;
 
 use std::collections::BTreeSet;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 
 use crate::causal::{CausalContext, DotSet};
 use crate::codec::{Reader, ReplicaTable, Writer};
-use crate::dictionary::{Base, BaseId, Dictionary, Names, RouteTag, Version, Versions};
+use crate::dictionary::{Base, Dictionary, Names, RouteTag, Version, Versions};
 use crate::error::FrameError;
 use crate::fragment::{
     CellPart, Fragment, changed, read_columns, read_context, read_dots, read_items, read_symbols,
@@ -19,16 +20,15 @@ use crate::fragment::{
 };
 use crate::id::{NodeId, ReplicaId, StateId};
 use crate::limits::Limits;
+use crate::merkle::Fingerprint;
 use crate::merkle::nodes::{Answer, Question};
 use crate::merkle::sketch::Symbol;
-use crate::merkle::{Address, Fingerprint};
 use crate::time::WallMillis;
 
+pub use self::inspect::{INSPECTED_MAX, Inspect, Inspected};
+use self::inspect::{read_inspect, write_inspect};
 pub use self::survey::{Quote, Survey};
 pub use crate::dictionary::Route;
-
-/// Most addresses that one frame inspects; more differences are healed in further rounds.
-pub const INSPECTED_MAX: usize = 1_024;
 
 /// Longest cluster label, in bytes.
 pub const LABEL_BYTES_MAX: usize = 64;
@@ -201,32 +201,6 @@ pub struct Symbols {
     pub from: u64,
     /// The symbols; none if the answer is forgotten, and its asker shall pull again.
     pub symbols: Vec<Symbol>,
-}
-
-/// Asks what is held at some addresses, when two replicas that know the same events hold different state.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Inspect {
-    /// Names what the asker knows.
-    pub context: BaseId,
-    /// The asker's horizon.
-    pub horizon: WallMillis,
-    /// The addresses, ascending; at most [`INSPECTED_MAX`].
-    pub addresses: Vec<Address>,
-    /// The asker's cells there, each with its live dots.
-    pub fragment: Fragment,
-}
-
-/// What is held at some addresses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Inspected {
-    /// True if the sender knows exactly what the asker knew.
-    pub same: bool,
-    /// How many of the addresses, from the first on, the frame had room for.
-    pub covered: u64,
-    /// Of the asker's live dots, those that a record of the sender proves dead.
-    pub killed: DotSet,
-    /// All live items there.
-    pub fragment: Fragment,
 }
 
 /// One frame.
@@ -638,32 +612,6 @@ fn read_dot_set(route: &Route, input: &mut Reader<'_>) -> Result<DotSet, FrameEr
     let names = Names::new(route, None);
     let table = ReplicaTable::read(&names, input)?;
     read_dots("dots", &table, &names, input)
-}
-
-fn write_inspect(inspect: &Inspect, out: &mut Writer) {
-    out.fixed(&inspect.context.0);
-    out.varint(inspect.horizon.0);
-    out.count(inspect.addresses.len());
-    inspect.addresses.iter().for_each(|address| out.fixed(&address.0));
-}
-
-/// All but the fragment.
-fn read_inspect(input: &mut Reader<'_>) -> Result<Inspect, FrameError> {
-    let context = BaseId(input.fixed("context")?);
-    let horizon = WallMillis(input.varint("horizon")?);
-    let count = input.count("addresses", 16)?;
-    if count > INSPECTED_MAX {
-        return Err(FrameError::Count { field: "addresses", count: count as u64, max: INSPECTED_MAX as u64 });
-    }
-    let mut addresses: Vec<Address> = Vec::with_capacity(count);
-    for _ in 0..count {
-        let address = Address(input.fixed("addresses")?);
-        if addresses.last().is_some_and(|last| *last >= address) {
-            return Err(FrameError::Order { field: "addresses" });
-        }
-        addresses.push(address);
-    }
-    Ok(Inspect { context, horizon, addresses, fragment: Fragment::default() })
 }
 
 fn read_flags(field: &'static str, max: u8, input: &mut Reader<'_>) -> Result<u8, FrameError> {
