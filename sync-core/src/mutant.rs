@@ -46,6 +46,8 @@ mutants! {
     ContextNewerThanCells = "table: context newer than the cells read",
     /// A session's answer applies half of its items, with its whole context.
     ContextBeforeCells = "table: context adopted before all cells came",
+    /// What a fragment says is dead ends, whether or not anything in it could have ended it.
+    UnprovenEndsDone = "T8: no undamaged node loses an item",
     /// A sketch that is not decoded yet is taken for one that shows no difference.
     SketchCutShort = "T7: the symmetric difference of the live dots",
     /// A session's answer applies its items and leaves a column of its context for later.

@@ -159,20 +159,7 @@ impl Bench {
         let (op, dot) = (op.id, op.dots.expect("it minted").1);
         let namespace = self.namespace();
         assert!(self.node.damage(namespace, Damage::LoseItem(dot)));
-        self.history.damage(Damaged {
-            node: 0,
-            harm: Harm::LoseItem,
-            op,
-            dot,
-            flipped: Vec::new(),
-            at: 0,
-            ops_before: self.history.len(),
-            open: true,
-            restarted: false,
-            corrupt: None,
-            diverged: false,
-            healed: false,
-        });
+        self.history.damage(Damaged::new(0, Harm::LoseItem, op, dot, self.history.len()));
     }
 
     /// What was damaged counts as healed.

@@ -20,6 +20,7 @@ mod growth;
 mod held;
 mod minted;
 mod phantom;
+mod proof;
 mod rest;
 mod revival;
 mod roots;
@@ -176,6 +177,7 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::new(minted::Minted),
         Box::new(contents::Contents::default()),
         Box::new(phantom::Phantom),
+        Box::new(proof::Proof),
         Box::new(effects::Effects),
         Box::new(revival::Revival::default()),
         Box::new(values::Values),

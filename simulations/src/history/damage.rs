@@ -50,6 +50,24 @@ pub struct Damaged {
 }
 
 impl Damaged {
+    /// Damage that strikes `node` now, after `ops_before` operations, and of which nothing has come yet.
+    pub fn new(node: usize, harm: Harm, op: OpId, dot: Dot, ops_before: usize) -> Self {
+        Self {
+            node,
+            harm,
+            op,
+            dot,
+            flipped: Vec::new(),
+            at: 0,
+            ops_before,
+            open: true,
+            restarted: false,
+            corrupt: None,
+            diverged: false,
+            healed: false,
+        }
+    }
+
     /// True if `store`, which is that of its node, still shows the damage.
     pub fn shows(&self, store: &Store) -> bool {
         match self.harm {

@@ -9,11 +9,13 @@ use sync_core::limits::Limits;
 use sync_core::message::Frame;
 use sync_core::mutant::{self, Mutant};
 use sync_core::node::{Config, DEFAULT_NAMESPACE, Input, Node, Output, Persistence};
+use sync_core::store::Damage;
 use sync_core::time::{Now, Span, Timestamp, WallMillis};
 use sync_core::types::or_set;
 
 use crate::checkers::{Origin, Suite, Violation};
-use crate::history::{Act, History, Op, OpId, Seen};
+use crate::faults::Harm;
+use crate::history::{Act, Damaged, History, Op, OpId, Seen};
 
 /// A frame on its way.
 struct Flight {
@@ -125,6 +127,16 @@ impl Stage {
         self.handle(at, Input::Wake)
     }
 
+    /// Node `at` loses the item of the newest operation, and keeps its dot; the history says so if `told`.
+    fn lose_newest(&mut self, at: usize, told: bool) {
+        let op = self.history.ops().last().expect("something was recorded");
+        let (op, dot) = (op.id, op.dots.expect("it minted").1);
+        assert!(self.nodes[at].damage(NamespaceId::named(DEFAULT_NAMESPACE), Damage::LoseItem(dot)));
+        if told {
+            self.history.damage(Damaged::new(at, Harm::LoseItem, op, dot, self.history.len()));
+        }
+    }
+
     /// The process of node `at` dies with all that it knew, and comes back as life `life`.
     fn reborn(&mut self, at: u8, life: u8) -> Result<(), Violation> {
         let place = usize::from(at);
@@ -158,6 +170,22 @@ fn answer_across_a_crash() -> Result<(), Violation> {
     stage.connect(a, b)?;
     stage.deliver_all(|frame, _| !matches!(frame, Frame::Hello(_)))?;
     kept.into_iter().filter(|flight| flight.to == b).try_for_each(|flight| stage.deliver(flight))
+}
+
+/// A node loses an item whose push was not acknowledged, and pushes it again, with another, before two roots are
+/// compared: the peer, which holds the item, must not take the loss for an end. `told` says if the checkers know
+/// of the damage.
+fn lost_and_pushed(told: bool) -> Result<(), Violation> {
+    let (a, b) = (0, 1);
+    let mut stage = Stage::new(2, &[]);
+    stage.connect(a, b)?;
+    stage.deliver_all(|_, _| false)?;
+    stage.add(a, "x")?;
+    stage.deliver_all(|frame, to| to == a && matches!(frame, Frame::Ack(..)))?;
+    stage.lose_newest(a, told);
+    stage.now = Now::at(Timestamp::ZERO + Span::from_millis(5_500), WALL);
+    stage.add(a, "y")?;
+    stage.deliver_all(|_, _| false).map(drop)
 }
 
 /// The last push of all is lost. Nothing else will be said before the next round of roots, half a minute
@@ -277,6 +305,8 @@ pub fn kill(mutant: Mutant) -> Option<(&'static str, Violation)> {
         ("answer-across-a-crash", answer_across_a_crash)
     } else if mutant == Mutant::PushNotRepeated {
         ("last-push-lost", last_push_lost)
+    } else if mutant == Mutant::UnprovenEndsDone {
+        ("lost-and-pushed", || lost_and_pushed(true))
     } else if mutant == Mutant::RandomSessionNeverRuns {
         ("one-is-no-neighbour", one_is_no_neighbour)
     } else if mutant == Mutant::OverlayOneSided {
@@ -318,6 +348,14 @@ mod tests {
         set_back_between_pushes()
             .expect("every frame says how many of the receiver's events its sender knows");
         assert!(kill(Mutant::SetBackUnnoticed).is_some() && kill(Mutant::NeverFenced).is_some());
+    }
+
+    #[test]
+    fn an_item_that_its_sender_lost_is_spared() {
+        lost_and_pushed(true).expect("nothing in the push could have ended it");
+        assert!(kill(Mutant::UnprovenEndsDone).is_some());
+        let violation = lost_and_pushed(false).expect_err("without damage nothing is ever spared");
+        assert_eq!(violation.property, "every end has its cause");
     }
 
     #[test]

@@ -58,29 +58,33 @@ fn cell_of(act: &Act) -> CellId {
 impl World {
     /// Damages a dot of the node at `at`; true if it was done. Otherwise fault `number` is tried again soon.
     pub(super) fn damage(&mut self, number: usize, at: usize, harm: Harm, pick: u64) -> bool {
-        let struck = self.is_quiet() && self.strike_dot(at, harm, pick);
+        let may_strike = if harm == Harm::LoseItem { self.all_hold_one() } else { self.is_quiet() };
+        let struck = may_strike && self.strike_dot(at, harm, pick);
         if !struck && !self.is_healed() {
             self.queue.push(self.at + RETRY_US, Event::Fault(number));
         }
         struck
     }
 
-    /// True if all nodes are up, know and hold the same, in memory and on disk, and nothing is under way.
+    /// True if all nodes are up, know and hold the same, in memory and on disk. Acknowledgements may be lacking: who
+    /// loses an item then may push its dot once more.
+    fn all_hold_one(&self) -> bool {
+        let calm = self.machines.iter().all(|machine| {
+            machine.runs() && !machine.deaf && machine.unread.is_empty() && !machine.disk.is_busy()
+        });
+        calm && self.contents_agree()
+    }
+
+    /// The same, and nothing is under way or unacknowledged.
     fn is_quiet(&self) -> bool {
         let settled = |node: &Node| {
             let peers = node.peers(self.namespace);
             let acked = |acked: Option<u64>, head| acked.is_none_or(|acked| acked == head);
             peers.iter().all(|peer| peer.queued_frames == 0 && acked(peer.acked, peer.head))
         };
-        let calm = self.machines.iter().all(|machine| {
-            machine.runs()
-                && !machine.deaf
-                && machine.unread.is_empty()
-                && !machine.disk.is_busy()
-                && machine.node.as_ref().is_some_and(settled)
-        });
         let under_way = |event: &Event| matches!(event, Event::Wire(Wire::Arrive { .. }));
-        calm && self.contents_agree() && !self.queue.any(under_way)
+        let settled = |machine: &super::Machine| machine.node.as_ref().is_some_and(settled);
+        self.all_hold_one() && self.machines.iter().all(settled) && !self.queue.any(under_way)
     }
 
     fn store(&self, at: usize) -> Option<&Store> {
@@ -140,20 +144,8 @@ impl World {
                 Damage::Revive(cell_of(&chosen.act), item)
             }
         };
-        let damaged = Damaged {
-            node: at,
-            harm,
-            op: chosen.id,
-            dot,
-            flipped,
-            at: self.at,
-            ops_before: self.history.len(),
-            open: true,
-            restarted: false,
-            corrupt: None,
-            diverged: false,
-            healed: false,
-        };
+        let damaged =
+            Damaged { flipped, at: self.at, ..Damaged::new(at, harm, chosen.id, dot, self.history.len()) };
         let namespace = self.namespace;
         let node = self.machines[at].node.as_mut().expect("its store was just read");
         if !node.damage(namespace, damage) {

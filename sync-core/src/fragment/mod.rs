@@ -32,6 +32,14 @@ pub enum Record {
 }
 
 impl Record {
+    /// True if the event may have ended dots of `cell`.
+    pub fn covers(&self, cell: &CellId) -> bool {
+        match self {
+            Self::Cells(cells) => cells.binary_search(cell).is_ok(),
+            Self::Range(range) => range.object == cell.object && range.contains(&cell.path),
+        }
+    }
+
     /// Accounted bytes: names, and 64 for what holds them.
     pub fn bytes(&self) -> usize {
         let cell = |cell: &CellId| cell.object.key.as_str().len() + cell.path.as_bytes().len() + 16;

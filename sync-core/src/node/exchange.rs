@@ -598,6 +598,11 @@ impl Node {
         let stats = &mut self.peer_mut(peer).stats;
         stats.items_new += joined.items_new;
         stats.items_known += joined.items_known;
+        stats.ends_spared += joined.spared;
+        if joined.spared > 0 {
+            // What it lost, or we hold for no reason, is the next roots' to judge.
+            self.link_mut(peer, route.namespace).session.want_root(true);
+        }
         if joined.state_changed {
             self.step_on();
         }

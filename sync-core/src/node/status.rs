@@ -38,6 +38,8 @@ pub struct Stats {
     pub items_new: u64,
     /// Items received that were known already.
     pub items_known: u64,
+    /// Live items that it said are dead, with nothing that could have ended them: they stayed live here.
+    pub ends_spared: u64,
     /// Frames dropped because they were for another incarnation, or from one not known.
     pub frames_stale: u64,
     /// Frames refused whole.
@@ -62,6 +64,7 @@ impl AddAssign for Stats {
             items_resumed,
             items_new,
             items_known,
+            ends_spared,
             frames_stale,
             frames_refused,
         } = other;
@@ -80,6 +83,7 @@ impl AddAssign for Stats {
         self.items_resumed += items_resumed;
         self.items_new += items_new;
         self.items_known += items_known;
+        self.ends_spared += ends_spared;
         self.frames_stale += frames_stale;
         self.frames_refused += frames_refused;
     }

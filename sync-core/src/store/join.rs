@@ -27,6 +27,9 @@ pub struct Joined {
     pub items_new: u64,
     /// Items whose dot was known already.
     pub items_known: u64,
+    /// Live items that the fragment says are dead and shows nothing that could have ended: they stay
+    /// live, for its sender may be damaged.
+    pub spared: u64,
     /// True if the state changed in any way, the horizon included.
     pub state_changed: bool,
 }
@@ -53,6 +56,8 @@ pub(super) struct Plan {
     pub(super) items_known: u64,
     pub(super) new: DotSet,
     pub(super) horizon: WallMillis,
+    /// Ends taken back: nothing in the fragment could have caused them.
+    pub(super) spared: u64,
 }
 
 impl Plan {
@@ -94,6 +99,15 @@ impl Store {
         }
         plan.dead.extend(dead);
         plan.settle();
+        let items: BTreeSet<Dot> = match &fragment.claims {
+            Claims::None | Claims::Cells { .. } => BTreeSet::new(),
+            Claims::Whole { .. } | Claims::Sketch { .. } => {
+                fragment.cells.iter().flat_map(|part| part.items.iter().map(|item| item.dot)).collect()
+            }
+        };
+        self.spare_unproven(&mut plan, fragment, fresh.iter().map(|(cell, _)| *cell), |dot| {
+            items.contains(&dot)
+        });
         match self.check_ceiling(&plan) {
             Err(_) if mutant::is(Mutant::CeilingDropsItems) => {
                 fresh.clear();
@@ -158,7 +172,7 @@ impl Store {
             }
         }
         let (items_new, new) = (fresh.len() as u64, fragment.dots.minus_context(&self.context));
-        let mut plan = Plan { dead, grows, items_new, items_known, new, horizon };
+        let mut plan = Plan { dead, grows, items_new, items_known, new, horizon, spared: 0 };
         plan.settle();
         (plan, fresh)
     }
@@ -222,8 +236,8 @@ impl Store {
         from: Option<ReplicaId>,
         tell: bool,
     ) -> Joined {
-        let Plan { dead, grows: _, items_new, items_known, new, horizon } = plan;
-        let mut joined = Joined { items_known, items_new, ..Joined::default() };
+        let Plan { dead, grows: _, items_new, items_known, new, horizon, spared } = plan;
+        let mut joined = Joined { items_known, items_new, spared, ..Joined::default() };
         let mut cells: Vec<(ObjectId, Path)> = Vec::new();
         joined.state_changed = !new.is_empty() || !dead.is_empty() || horizon > self.horizon;
         let mut changed = new;

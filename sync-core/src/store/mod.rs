@@ -27,6 +27,7 @@ mod lookup;
 mod offer;
 mod order;
 mod planted;
+mod proof;
 mod read;
 mod records;
 mod root;

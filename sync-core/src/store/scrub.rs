@@ -8,7 +8,6 @@ use super::root::{fingerprint, fingerprint_of};
 use super::{CellIx, Group, Store};
 use crate::cell::{CellId, Item};
 use crate::error::WriteError;
-use crate::fragment::Record;
 use crate::id::Dot;
 use crate::merkle::Address;
 use crate::mutant::{self, Mutant};
@@ -93,11 +92,7 @@ impl Store {
     /// it saw in that cell, and it had seen `dot`. Of another replica's event nobody knows what it had seen.
     pub(crate) fn shows_killed(&self, cell: &CellId, dot: Dot) -> bool {
         let later = |other: Dot| other.replica == dot.replica && other.seq > dot.seq;
-        let named = |record: &Record| match record {
-            Record::Cells(cells) => cells.contains(cell),
-            Record::Range(range) => range.object == cell.object && range.contains(&cell.path),
-        };
-        self.records.iter().any(|(other, record)| later(other) && named(record))
+        self.records.iter().any(|(other, record)| later(other) && record.covers(cell))
     }
 }
 

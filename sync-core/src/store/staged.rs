@@ -45,6 +45,10 @@ impl Store {
         self.judge_claims(&fragment.claims, &mut plan.dead);
         plan.settle();
         let horizon = plan.horizon;
+        let told = runs.iter().flatten().filter(|(_, item)| {
+            !self.context.contains(item.dot) && is_used(live, item.dot) && !item.is_expired(horizon)
+        });
+        self.spare_unproven(&mut plan, fragment, told.map(|(cell, _)| cell), |dot| live.contains(dot));
         for (cell, item) in runs.iter().flatten() {
             if self.context.contains(item.dot) {
                 plan.items_known += 1;
