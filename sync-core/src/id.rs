@@ -91,6 +91,21 @@ byte_id!(
     StateId,
     32
 );
+byte_id!(
+    /// The first half of a [`StateId`], in frames that open a connection. Who wants two stores to share one has
+    /// to find a collision of 128 bits; at rest roots compare whole ids.
+    StateHalf,
+    16
+);
+
+impl StateId {
+    /// Its first half.
+    pub fn half(&self) -> StateHalf {
+        let mut half = [0; 16];
+        half.copy_from_slice(&self.0[..16]);
+        StateHalf(half)
+    }
+}
 
 impl NamespaceId {
     /// The id of the namespace called `name`.

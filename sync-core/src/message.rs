@@ -5,6 +5,7 @@
 //! and reordering cost only time.
 
 mod inspect;
+mod open;
 mod survey;
 
 use std::collections::BTreeSet;
@@ -27,6 +28,7 @@ use crate::time::WallMillis;
 
 pub use self::inspect::{INSPECTED_MAX, Inspect, Inspected};
 use self::inspect::{read_inspect, write_inspect};
+pub use self::open::Open;
 pub use self::survey::{Quote, Survey};
 pub use crate::dictionary::Route;
 
@@ -240,6 +242,8 @@ pub enum Frame {
     Inspect(Route, Inspect),
     /// Says what.
     Inspected(Route, Inspected),
+    /// Opens a round and asks for a repair. From version 2 on.
+    Open(Route, Box<Open>),
 }
 
 const HELLO: u8 = 1;
@@ -253,6 +257,7 @@ const SURVEY: u8 = 8;
 const QUOTE: u8 = 9;
 const SKELETON: u8 = 10;
 const PAYLOADS: u8 = 11;
+const OPEN: u8 = 12;
 const MORE: u8 = 13;
 const SYMBOLS: u8 = 14;
 const NODES: u8 = 15;
@@ -365,6 +370,10 @@ impl Frame {
             Self::Quote(route, quote) => {
                 write_route(QUOTE, route, &mut out);
                 survey::write_quote(quote, &Names::new(route, dialect.base.clone()), &mut out);
+            }
+            Self::Open(route, open) => {
+                write_route(OPEN, route, &mut out);
+                open::write_open(open, &Names::new(route, dialect.base.clone()), &mut out);
             }
             Self::Skeleton(route, skeleton) => {
                 write_route(SKELETON, route, &mut out);
@@ -496,6 +505,7 @@ impl Frame {
                 }
                 SURVEY => Self::Survey(route, survey::read_survey(input, names)?),
                 QUOTE => Self::Quote(route, Box::new(survey::read_quote(input, names)?)),
+                OPEN => Self::Open(route, Box::new(open::read_open(input, names)?)),
                 SKELETON => {
                     let answer = input.varint("answer")?;
                     let head = input.varint("head")?;
@@ -539,6 +549,7 @@ impl Frame {
             QUOTE => "Quote",
             SKELETON => "Skeleton",
             PAYLOADS => "Payloads",
+            OPEN => "Open",
             MORE => "More",
             SYMBOLS => "Symbols",
             NODES => "Nodes",
@@ -573,14 +584,14 @@ impl Frame {
             Self::Inspected(..) => INSPECTED,
             Self::Skeleton(..) => SKELETON,
             Self::Payloads(..) => PAYLOADS,
+            Self::Open(..) => OPEN,
         }
     }
 }
 
 /// True if `kind` is none of version 1 and `version` has it.
 fn is_newer(kind: u8, version: u8) -> bool {
-    ((SURVEY..=PAYLOADS).contains(&kind) || (MORE..=INSPECTED).contains(&kind))
-        && version >= Version::DIFFERENCES.0
+    (SURVEY..=INSPECTED).contains(&kind) && version >= Version::DIFFERENCES.0
 }
 
 fn write_route(kind: u8, route: &Route, out: &mut Writer) {
@@ -593,6 +604,24 @@ fn write_names(route: &Route, dialect: &Dialect, out: &mut Writer) -> Names {
     let names = Names::new(route, dialect.base.clone());
     names.write_base(out);
     names
+}
+
+/// A context with the base that it builds on and the replicas that it names.
+fn write_known(context: &CausalContext, names: &Names, out: &mut Writer) {
+    names.write_base(out);
+    let ids: BTreeSet<ReplicaId> = changed(context, names).map(|(id, _)| id).collect();
+    let table = ReplicaTable::new(ids);
+    table.write(names, out);
+    write_context(context, &table, names, out);
+}
+
+fn read_known(
+    names: impl FnOnce(&mut Reader<'_>) -> Result<Names, FrameError>,
+    input: &mut Reader<'_>,
+) -> Result<CausalContext, FrameError> {
+    let names = names(input)?;
+    let table = ReplicaTable::read(&names, input)?;
+    read_context(&table, &names, input)
 }
 
 fn write_fragment(route: &Route, fragment: &Fragment, dialect: &Dialect, out: &mut Writer) {

@@ -57,6 +57,11 @@ impl Cursor {
         self.acked
     }
 
+    /// True if a push is on its way, on the connection that is up.
+    pub fn is_pushing(&self) -> bool {
+        !self.in_flight.is_empty()
+    }
+
     /// The next deadline: an overdue acknowledgement or a relay.
     pub fn deadline(&self) -> Option<Timestamp> {
         self.deadlines().into_iter().flatten().min()

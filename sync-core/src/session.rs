@@ -13,6 +13,7 @@
 use std::sync::Arc;
 
 use crate::causal::{CausalContext, DotSet};
+use crate::id::StateHalf;
 use crate::limits::Limits;
 use crate::merkle::sketch::Symbol;
 use crate::message::{Give, More, Part};
@@ -32,6 +33,12 @@ pub struct Session {
     pull_due: bool,
     /// A pull is unanswered until then; each part that arrives moves it.
     pull_until: Option<Timestamp>,
+    /// The connection is new: an open is to be sent, if it can be.
+    pub open_due: bool,
+    /// The state that this end has opened the connection with.
+    opened: Option<StateHalf>,
+    /// The unanswered pull is that open.
+    opening: bool,
     /// The peer's latest pull, not yet answered.
     pub give_due: Option<Asked>,
     /// True if the peer's latest pull wants all live dots listed.
@@ -153,7 +160,29 @@ impl Session {
     /// A pull was sent.
     pub fn pulled(&mut self, now: Timestamp, timeout: Span) {
         self.pull_due = false;
+        self.opening = false;
         self.pull_until = Some(now + timeout);
+    }
+
+    /// An open was sent, which is a pull as well.
+    pub fn opened(&mut self, state: StateHalf, now: Timestamp, timeout: Span) {
+        self.pulled(now, timeout);
+        (self.opened, self.opening) = (Some(state), true);
+    }
+
+    /// The state that this end has opened the connection with, if it has.
+    pub fn has_opened(&self) -> Option<StateHalf> {
+        self.opened
+    }
+
+    /// True if the unanswered pull is an open.
+    pub fn is_opening(&self) -> bool {
+        self.opening
+    }
+
+    /// True if the unanswered pull is an open of this state.
+    pub fn is_open_in(&self, state: StateHalf) -> bool {
+        self.opening && self.opened == Some(state)
     }
 
     /// The answer makes progress.
@@ -166,6 +195,7 @@ impl Session {
     /// The pull is answered, or given up.
     pub fn pull_done(&mut self) {
         self.pull_until = None;
+        self.opening = false;
         self.sketching = None;
         self.more_due = false;
     }
@@ -198,6 +228,7 @@ impl Session {
         }
         if overdue {
             self.pull_until = None;
+            self.opening = false;
             self.pull_due = true;
         }
         if self.root_at.is_some_and(|at| at <= now) {

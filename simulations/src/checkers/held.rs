@@ -41,6 +41,7 @@ fn shown(frame: &Frame, life: ReplicaId) -> u64 {
         }
         Frame::Ack(_, ack) => ack.known.get(life),
         Frame::Quote(_, quote) => quote.context.get(life),
+        Frame::Open(_, open) => open.context.get(life),
         // A pull shows what its sender would like to be spared; nobody relies on it.
         Frame::Pull(..)
         | Frame::Survey(..)

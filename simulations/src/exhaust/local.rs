@@ -290,6 +290,7 @@ impl Letter {
     fn shows_state(&self) -> bool {
         match self.frame {
             Frame::Root(..)
+            | Frame::Open(..)
             | Frame::Push(..)
             | Frame::Ack(..)
             | Frame::Give(..)

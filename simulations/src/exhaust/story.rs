@@ -66,6 +66,7 @@ fn in_words(frame: &Frame) -> String {
             format!("Skeleton up to {} of {:?}", skeleton.head, skeleton.fragment.dots)
         }
         Frame::Payloads(_, payloads) => format!("Payloads of {} items", payloads.item_count()),
+        Frame::Open(_, open) => format!("Open, knows {:?}", open.context),
         Frame::Hello(_)
         | Frame::Root(..)
         | Frame::Part(..)

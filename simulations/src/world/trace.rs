@@ -95,6 +95,10 @@ fn detail(frame: &Frame) -> String {
             let behind = if root.behind { " behind" } else { "" };
             format!("Root {}{behind}, head {}", root.state.short(), root.head)
         }
+        Frame::Open(_, open) => {
+            let (behind, columns) = (if open.behind { " behind" } else { "" }, open.context.len());
+            format!("Open {}{behind}, head {}, knows {columns} columns", open.state.short(), open.head)
+        }
         Frame::Push(_, push) => {
             let dots = push.fragment.dots.len();
             format!("Push {}..{} of {dots} dots, {} items", push.lo, push.hi, push.fragment.item_count())

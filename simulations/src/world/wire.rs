@@ -92,11 +92,13 @@ impl World {
             Ok(frame) => {
                 mended = matches!(frame, Frame::Inspected(..));
                 match &frame {
-                    Frame::Root(_, root) => {
-                        // Its sender has no cursor for this node, and a log that no longer begins at the
-                        // beginning: only a session helps.
-                        let truncated = root.head > node.limits().log_entries_max as u64;
-                        self.counts.log_truncations += u64::from(root.behind && truncated);
+                    // Its sender has no cursor for this node, and a log that no longer begins at the
+                    // beginning: only a session helps.
+                    Frame::Root(_, root) if root.head > node.limits().log_entries_max as u64 => {
+                        self.counts.log_truncations += u64::from(root.behind);
+                    }
+                    Frame::Open(_, open) if open.head > node.limits().log_entries_max as u64 => {
+                        self.counts.log_truncations += u64::from(open.behind);
                     }
                     Frame::Skeleton(..) => self.counts.large_answers += 1,
                     Frame::Part(_, part) => self.counts.large_answers += u64::from(part.at == 0),
@@ -104,6 +106,8 @@ impl World {
                     Frame::Payloads(_, payloads) => self.counts.called_off += u64::from(payloads.gone),
                     Frame::More(..) => self.counts.sketches_more += 1,
                     Frame::Hello(_)
+                    | Frame::Root(..)
+                    | Frame::Open(..)
                     | Frame::Push(..)
                     | Frame::Ack(..)
                     | Frame::Give(..)

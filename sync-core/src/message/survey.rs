@@ -3,14 +3,10 @@
 //! Neither moves a cursor or an event. They speak of contexts as every frame of version 2 does, and
 //! version 1 has none of them.
 
-use std::collections::BTreeSet;
-
 use crate::causal::CausalContext;
-use crate::codec::{Reader, ReplicaTable, Writer};
+use crate::codec::{Reader, Writer};
 use crate::dictionary::Names;
 use crate::error::FrameError;
-use crate::fragment::{changed, read_context, write_context};
-use crate::id::ReplicaId;
 use crate::merkle::Fingerprint;
 use crate::store::Load;
 use crate::time::WallMillis;
@@ -46,7 +42,7 @@ pub struct Quote {
 pub(super) fn write_survey(survey: &Survey, names: &Names, out: &mut Writer) {
     out.varint(survey.number);
     out.byte(u8::from(survey.counts));
-    write_known(&survey.context, names, out);
+    super::write_known(&survey.context, names, out);
 }
 
 pub(super) fn read_survey(
@@ -55,7 +51,7 @@ pub(super) fn read_survey(
 ) -> Result<Survey, FrameError> {
     let number = input.varint("survey")?;
     let counts = super::read_flags("counts", 1, input)? == 1;
-    Ok(Survey { number, counts, context: read_known(names, input)? })
+    Ok(Survey { number, counts, context: super::read_known(names, input)? })
 }
 
 pub(super) fn write_quote(quote: &Quote, names: &Names, out: &mut Writer) {
@@ -70,7 +66,7 @@ pub(super) fn write_quote(quote: &Quote, names: &Names, out: &mut Writer) {
             [events, objects, items, bytes].into_iter().for_each(|figure| out.varint(figure));
         }
     }
-    write_known(&quote.context, names, out);
+    super::write_known(&quote.context, names, out);
 }
 
 pub(super) fn read_quote(
@@ -91,23 +87,5 @@ pub(super) fn read_quote(
             is_partial: flag == 2,
         }),
     };
-    Ok(Quote { number, root, horizon, links, load, context: read_known(names, input)? })
-}
-
-/// A context with the base that it builds on and the replicas that it names.
-fn write_known(context: &CausalContext, names: &Names, out: &mut Writer) {
-    names.write_base(out);
-    let ids: BTreeSet<ReplicaId> = changed(context, names).map(|(id, _)| id).collect();
-    let table = ReplicaTable::new(ids);
-    table.write(names, out);
-    write_context(context, &table, names, out);
-}
-
-fn read_known(
-    names: impl FnOnce(&mut Reader<'_>) -> Result<Names, FrameError>,
-    input: &mut Reader<'_>,
-) -> Result<CausalContext, FrameError> {
-    let names = names(input)?;
-    let table = ReplicaTable::read(&names, input)?;
-    read_context(&table, &names, input)
+    Ok(Quote { number, root, horizon, links, load, context: super::read_known(names, input)? })
 }

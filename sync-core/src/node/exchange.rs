@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::peer::{Link, Peer};
 use super::{Cause, DisconnectReason, Event, Node, Output, RepairedBy};
+use crate::causal::CausalContext;
 use crate::cell::Hlc;
-use crate::dictionary::Base;
+use crate::dictionary::{Base, Version};
 use crate::error::FrameError;
 use crate::fragment::{Claims, Fragment};
 use crate::id::{Dot, NamespaceId, NodeId, ReplicaId};
-use crate::message::{Ack, Frame, Give, Hello, Part, Pull, Push, Root, Route};
+use crate::message::{Ack, Frame, Give, Hello, Part, Pull, Push, Route};
 use crate::mutant::{self, Mutant};
 use crate::session::{Asked, Staged, Staging};
 use crate::store::{Joined, Learned, Store};
@@ -94,11 +95,13 @@ impl Node {
                 Ok(())
             }
             Frame::Root(route, root) => self.routed(peer, route, |node| node.on_root(now, peer, route, root)),
-            Frame::Push(route, push) => {
-                self.routed(peer, route, |node| node.on_push(now, peer, route, &push))
-            }
+            Frame::Open(route, open) => self.routed(peer, route, |node| node.on_open(now, peer, route, &open)),
+            Frame::Push(route, push) => self.routed(peer, route, |node| {
+                node.open_is_pushed(peer, route.namespace);
+                node.on_push(now, peer, route, &push)
+            }),
             Frame::Ack(route, ack) => self.routed(peer, route, |node| node.on_ack(now, peer, route, &ack)),
-            Frame::Pull(route, pull) => self.routed(peer, route, |node| node.on_pull(now, peer, route, pull)),
+            Frame::Pull(route, pull) => self.routed(peer, route, |node| node.on_pull(peer, route, pull)),
             Frame::Give(route, give) => {
                 self.routed(peer, route, |node| node.on_give(now, peer, route, &give))
             }
@@ -230,8 +233,10 @@ impl Node {
             state.links.values_mut().for_each(|link| *link = Link::default());
         }
         if fresh || reborn {
-            // One of the two begins, or both would ask for the same repair. The other steps in if nothing comes.
+            // Who can ask in its first frame does so (`build_open`). Else one of the two begins, or both would ask
+            // for the same repair. The other steps in if nothing comes.
             let begins = self.config.node < peer;
+            let opens = self.peers[&peer].version >= Version::DIFFERENCES;
             let step_in = now.mono + self.jittered(self.config.timing.sync_timeout);
             for link in self.peer_mut(peer).links.values_mut() {
                 if begins {
@@ -239,6 +244,7 @@ impl Node {
                 } else {
                     link.session.root_at.get_or_insert(step_in);
                 }
+                link.session.open_due = opens;
             }
             self.staging.take_if(|(from, ..)| *from == peer);
             self.overlay.is_stale = true;
@@ -247,7 +253,7 @@ impl Node {
         }
     }
 
-    fn note_clock(&mut self, now: Now, peer: NodeId, theirs: WallMillis) {
+    pub(super) fn note_clock(&mut self, now: Now, peer: NodeId, theirs: WallMillis) {
         let ahead = i128::from(theirs.0) - i128::from(now.wall.0);
         self.peer_mut(peer).clock_ahead_ms = i64::try_from(ahead).ok();
     }
@@ -262,55 +268,9 @@ impl Node {
     }
 
     /// Counts an exchange after which all that the peer then knew is known here.
-    fn exchanged(&mut self, peer: NodeId, namespace: NamespaceId) {
+    pub(super) fn exchanged(&mut self, peer: NodeId, namespace: NamespaceId) {
         self.exchanges += 1;
         self.link_mut(peer, namespace).session.exchange = self.exchanges;
-    }
-
-    fn on_root(&mut self, now: Now, peer: NodeId, route: Route, root: Root) -> Result<(), FrameError> {
-        if let Some(clock) = root.clock {
-            self.note_clock(now, peer, clock);
-        }
-        self.on_chosen(peer, root.neighbour);
-        let next = now.mono + self.jittered(self.config.timing.sync_interval);
-        if root.wants_whole {
-            let link = self.link_mut(peer, route.namespace);
-            link.bases.forget_out();
-            link.cursor.fall_back();
-        }
-        let space = self.spaces.get_mut(&route.namespace).expect("routed frames are of open namespaces");
-        let equal = space.store.state_id() == root.state;
-        if equal {
-            let moved = space.raise_inbound(peer, route.from, root.head);
-            let context = space.store.context().clone();
-            let link = self.link_mut(peer, route.namespace);
-            link.known.join(&context);
-            link.told.join(&context);
-            (link.diverged, link.fruitless) = (false, 0);
-            link.ack_due |= moved || root.behind;
-            link.session.roots_equal = Some(true);
-            if link.cursor.acked().is_some() {
-                link.session.root_at = Some(next);
-            }
-            if root.wants_reply || mutant::is(Mutant::RootsAnswerRoots) {
-                link.session.want_root(false);
-            }
-            self.with_bases(peer, route.namespace, |bases, base| bases.equal(base));
-            self.heal_no_more(peer, route.namespace);
-            self.exchanged(peer, route.namespace);
-            if moved {
-                self.step_on();
-            }
-            self.pull_over(peer, route.namespace);
-        } else {
-            if mutant::is(Mutant::UnequalRootMovesCursor) {
-                space.raise_inbound(peer, route.from, root.head);
-            }
-            let session = &mut self.link_mut(peer, route.namespace).session;
-            session.roots_equal = Some(false);
-            session.want_pull();
-        }
-        Ok(())
     }
 
     fn on_push(&mut self, now: Now, peer: NodeId, route: Route, push: &Push) -> Result<(), FrameError> {
@@ -388,29 +348,45 @@ impl Node {
         Ok(())
     }
 
-    fn on_pull(&mut self, _now: Now, peer: NodeId, route: Route, pull: Pull) -> Result<(), FrameError> {
-        let own = self.replica;
-        let space = self.spaces.get_mut(&route.namespace).expect("routed frames are of open namespaces");
-        let context = space.store.context().clone();
-        let (claimed, minted) = (pull.context.get(own), context.get(own));
-        if claimed > minted && !mutant::is(Mutant::NeverFenced) {
-            return Err(FrameError::OwnDots { claimed, minted });
-        }
-        let covered = context.covers(&pull.context);
-        let stated = Arc::new(Base::of(&pull.context));
-        self.with_bases(peer, route.namespace, |bases, _| bases.pulled(stated));
-        let link = self.link_mut(peer, route.namespace);
-        link.known.join(&pull.context);
-        link.session.give_due = Some(Asked { context: pull.context, have: pull.have });
-        link.session.listing_wanted = pull.listing;
-        link.session.sketched = None;
-        (link.session.giving, link.session.giving_items) = (None, None);
+    fn on_pull(&mut self, peer: NodeId, route: Route, pull: Pull) -> Result<(), FrameError> {
+        self.stated(peer, route, &pull.context)?;
+        let covered = self.spaces[&route.namespace].store.context().covers(&pull.context);
+        self.asked(peer, route.namespace, Asked { context: pull.context, have: pull.have });
+        let session = &mut self.link_mut(peer, route.namespace).session;
+        session.listing_wanted = pull.listing;
         if covered {
             self.exchanged(peer, route.namespace);
         } else {
-            link.session.want_pull();
+            session.want_pull();
         }
         Ok(())
+    }
+
+    /// The peer has stated what it knows, to build on.
+    pub(super) fn stated(
+        &mut self,
+        peer: NodeId,
+        route: Route,
+        theirs: &CausalContext,
+    ) -> Result<(), FrameError> {
+        let context = self.spaces[&route.namespace].store.context();
+        let (claimed, minted) = (theirs.get(self.replica), context.get(self.replica));
+        if claimed > minted && !mutant::is(Mutant::NeverFenced) {
+            return Err(FrameError::OwnDots { claimed, minted });
+        }
+        let stated = Arc::new(Base::of(theirs));
+        self.with_bases(peer, route.namespace, |bases, _| bases.pulled(stated));
+        self.link_mut(peer, route.namespace).known.join(theirs);
+        Ok(())
+    }
+
+    /// The peer waits for an answer; of an earlier one it needs nothing more.
+    pub(super) fn asked(&mut self, peer: NodeId, namespace: NamespaceId, asked: Asked) {
+        let session = &mut self.link_mut(peer, namespace).session;
+        session.give_due = Some(asked);
+        session.listing_wanted = false;
+        session.sketched = None;
+        (session.giving, session.giving_items) = (None, None);
     }
 
     fn on_give(&mut self, now: Now, peer: NodeId, route: Route, give: &Give) -> Result<(), FrameError> {
@@ -545,7 +521,8 @@ impl Node {
                     | Frame::Survey(..)
                     | Frame::Quote(..)
                     | Frame::Skeleton(..)
-                    | Frame::Payloads(..) => Err(FrameError::Field { field: "parts of an answer", value: 0 }),
+                    | Frame::Payloads(..)
+                    | Frame::Open(..) => Err(FrameError::Field { field: "parts of an answer", value: 0 }),
                 }
             }
         }

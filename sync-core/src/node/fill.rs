@@ -8,8 +8,8 @@ use super::{Node, Output, PersistStep};
 use crate::causal::{CausalContext, DotSet};
 use crate::dictionary::Version;
 use crate::id::{NamespaceId, NodeId};
-use crate::limits::{Limits, Timing};
-use crate::message::{Ack, Dialect, Frame, Give, Hello, PART_OVERHEAD, Pull, Push, Root, Route};
+use crate::limits::Limits;
+use crate::message::{Ack, Dialect, Frame, Give, Hello, PART_OVERHEAD, Pull, Push, Route};
 use crate::mutant::{self, Mutant};
 use crate::push;
 use crate::session::{Giving, Sketched};
@@ -129,6 +129,7 @@ impl Node {
             // Pushes before the root: behind them it finds the peer up to date, before them it makes it pull.
             self.build_ack(peer, namespace)
                 || self.build_push(now, peer, namespace)
+                || self.build_open(now, peer, namespace)
                 || self.build_root(now, peer, namespace)
                 || self.build_pull(now, peer, namespace)
                 || self.build_survey(peer, namespace)
@@ -188,35 +189,6 @@ impl Node {
         true
     }
 
-    fn build_root(&mut self, now: Now, peer: NodeId, namespace: NamespaceId) -> bool {
-        let Timing { sync_interval, sync_timeout, .. } = self.config.timing;
-        let link = self.link(peer, namespace);
-        let Some(wants_reply) = link.session.root_due.take() else { return false };
-        let behind = link.cursor.acked().is_none() && self.peers[&peer].is_neighbour();
-        // Without a cursor nothing else will bring the peer forward, and until it has answered the root may be
-        // lost: try again soon.
-        let soon = behind || self.link(peer, namespace).session.roots_equal.is_none();
-        let again = if soon { sync_timeout } else { sync_interval };
-        let again = now.mono + self.jittered(again);
-        self.link(peer, namespace).session.root_at = Some(again);
-        let route = self.route(peer, namespace);
-        let opens = wants_reply && self.link(peer, namespace).session.roots_equal.is_some();
-        let says_clock = opens || self.peers[&peer].version < Version::DIFFERENCES;
-        let space = self.spaces.get_mut(&namespace).expect("links are of open namespaces");
-        let root = Root {
-            state: space.store.state_id(),
-            head: space.store.log_head(),
-            clock: says_clock.then_some(now.wall),
-            behind,
-            neighbour: self.peers[&peer].is_chosen,
-            wants_reply,
-            wants_whole: std::mem::take(&mut self.link(peer, namespace).session.whole_due),
-        };
-        self.with_bases(peer, namespace, |bases, base| bases.rooted(base));
-        self.send(peer, namespace, &Frame::Root(route, root), Shows::State);
-        true
-    }
-
     fn build_pull(&mut self, now: Now, peer: NodeId, namespace: NamespaceId) -> bool {
         let timeout = self.config.timing.sync_timeout;
         if !self.link(peer, namespace).session.is_pull_due() || self.must_wait_with_pull(peer, namespace) {
@@ -238,7 +210,7 @@ impl Node {
 
     /// A node that knows nothing pulls from one peer at a time: every answer would be the whole store. So does one
     /// that has items staged: each pull says that it holds them, and the first answer may use them up.
-    fn must_wait_with_pull(&self, peer: NodeId, namespace: NamespaceId) -> bool {
+    pub(super) fn must_wait_with_pull(&self, peer: NodeId, namespace: NamespaceId) -> bool {
         let empty = self.spaces[&namespace].store.context().is_empty();
         let staging = self.staging.as_ref().is_some_and(|(from, ..)| *from != peer);
         let inbound = self.inbound.as_ref().is_some_and(|i| i.is_open() && !i.is_from(peer, namespace));
@@ -381,7 +353,7 @@ impl Node {
     }
 
     /// How the peer is talked to.
-    fn dialect(&self, peer: NodeId, namespace: NamespaceId) -> Dialect {
+    pub(super) fn dialect(&self, peer: NodeId, namespace: NamespaceId) -> Dialect {
         let state = &self.peers[&peer];
         let base = state.links.get(&namespace).and_then(|link| link.bases.out());
         Dialect { version: state.version, base }

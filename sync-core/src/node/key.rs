@@ -231,6 +231,8 @@ fn link_key(link: &Link, answers: u64, sink: &mut Sink<'_>) {
     }
     sink.flags(&[nodes_due.is_some(), inspect_due.is_some()]);
     sink.flags(&[session.whole_due, session.answered, session.roots_equal.is_none()]);
+    sink.flags(&[session.open_due, session.is_opening()]);
+    sink.bytes(session.has_opened().as_ref().map_or(&[][..], |state| &state.0));
     for base in bases.all() {
         sink.bytes(base.as_ref().map_or(&[][..], |base| base.name()));
     }

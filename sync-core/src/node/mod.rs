@@ -23,6 +23,7 @@ mod key;
 mod large;
 mod overlay;
 mod peer;
+mod round;
 mod sketch;
 mod space;
 mod status;
