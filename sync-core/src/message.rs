@@ -297,7 +297,10 @@ impl Frame {
             Self::Ack(route, ack) => {
                 write_route(ACK, route, &mut out);
                 out.varint(ack.hi.map_or(0, |hi| hi + 1));
-                let names = write_names(route, dialect, &mut out);
+                // Who names no replica names no base.
+                let base = dialect.base.clone().filter(|_| !ack.known.is_empty());
+                let names = Names::new(route, base);
+                names.write_base(&mut out);
                 let table = ReplicaTable::new(ack.known.columns().map(|(id, _)| id).collect());
                 table.write(&names, &mut out);
                 write_columns(&ack.known, &table, &names, &mut out);

@@ -57,6 +57,8 @@ pub struct Session {
     pub giving: Option<Giving>,
     /// The number of a large answer of which items are still to be sent; they go behind `giving`.
     pub giving_items: Option<u64>,
+    /// What the peer will know when it acknowledges our last answer.
+    pub given: Option<Given>,
     /// An answer of ours is not acknowledged yet.
     pub answered: bool,
     /// The outcome of the last exchange of roots.
@@ -73,6 +75,15 @@ pub struct Asked {
     pub context: CausalContext,
     /// Dots whose items it does not need.
     pub have: DotSet,
+}
+
+/// An answer's snapshot: who acknowledges its head knows its context, and need not say so column by column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// The log head.
+    pub head: u64,
+    /// What was known there.
+    pub context: CausalContext,
 }
 
 /// A long frame on its way out, sent slice by slice: an answer to a peer of version 1, or a long skeleton.

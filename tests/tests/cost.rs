@@ -48,25 +48,52 @@ fn two_identical_replicas_settle_a_round_with_at_most_100_bytes_each_way() {
     assert_eq!(status[0].roots_equal, Some(true));
 }
 
-/// Delivers until all is quiet; gives back the bytes of all frames but `Hello`, both ways.
-fn settle_counting(cluster: &mut Cluster) -> usize {
-    let mut sum = 0;
+/// What crossed both ways, but for `Hello`.
+#[derive(Debug, Default)]
+struct Exchange {
+    bytes: usize,
+    frames: usize,
+    /// From the first frame until both were in one state.
+    round_trips: f64,
+}
+
+/// Delivers until all is quiet; what is sent at the same time arrives at the same time.
+fn exchange(cluster: &mut Cluster) -> Exchange {
+    let (mut crossed, mut equal) = (Exchange::default(), false);
     loop {
-        let mut quiet = true;
-        for (from, to) in [(0, 1), (1, 0)] {
-            for bytes in cluster.take(from, to) {
+        let frames = [(0, 1), (1, 0)].map(|(from, to)| (from, to, cluster.take(from, to)));
+        if frames.iter().all(|(.., sent)| sent.is_empty()) {
+            return crossed;
+        }
+        let before = crossed.frames;
+        for (from, to, sent) in frames {
+            for bytes in sent {
                 let frame = cluster.read_sent(from, to, &bytes);
                 if !matches!(frame, Frame::Hello(_)) {
                     println!("{from} to {to}: {}, {} bytes", frame.name(), bytes.len());
-                    sum += bytes.len();
+                    crossed.bytes += bytes.len();
+                    crossed.frames += 1;
                 }
                 cluster.deliver(from, to, &bytes);
-                quiet = false;
             }
         }
-        if quiet {
-            return sum;
+        if crossed.frames > before && !equal {
+            crossed.round_trips += 0.5;
+            equal = cluster.store(0).context() == cluster.store(1).context();
         }
+    }
+}
+
+#[test]
+fn identical_replicas_that_meet_again_find_it_out_at_once_with_at_most_100_bytes_both_ways() {
+    let mut cluster = twins();
+    cluster.connect(0, 1);
+    let Exchange { bytes, frames, round_trips } = exchange(&mut cluster);
+    println!("{bytes} bytes, {round_trips} round trips");
+    assert_eq!((frames, round_trips), (2, 0.5));
+    assert!(bytes <= 100, "{bytes} bytes");
+    for node in [0, 1] {
+        assert_eq!(cluster.node(node).peers(sync_tests::namespace())[0].roots_equal, Some(true));
     }
 }
 
@@ -81,7 +108,8 @@ fn a_hundred_differing_entries_in_ten_thousand_settle_in_one_session_that_carrie
     }
     let before = [0, 1].map(|node| cluster.node(node).stats());
     cluster.connect(0, 1);
-    let bytes = settle_counting(&mut cluster);
+    let Exchange { bytes, round_trips, .. } = exchange(&mut cluster);
+    assert!(round_trips <= 1.0, "{round_trips} round trips");
     let [sender, receiver] = [0, 1].map(|node| cluster.node(node).stats());
     assert!(cluster.is_converged());
     assert_eq!(receiver.sessions - before[1].sessions, 1, "one session");
@@ -111,7 +139,8 @@ fn repair_of_writes_by(writers: u8) -> (usize, usize) {
     cluster.advance(Span::from_secs(10));
     assert_eq!(or_set::len(cluster.store(0), "since"), u64::from(writers));
     cluster.connect(0, 1);
-    let bytes = settle_counting(&mut cluster);
+    let Exchange { bytes, round_trips, .. } = exchange(&mut cluster);
+    assert!(round_trips <= 1.0, "{round_trips} round trips");
     assert_eq!(or_set::len(cluster.store(1), "since"), u64::from(writers));
     ("since".len() + usize::from(writers) * 16, bytes)
 }
@@ -183,25 +212,91 @@ fn a_write_just_before_convergence_is_asked_for_costs_no_session() {
     );
 }
 
+/// Two nodes that agreed on `entries` of both, cut off from each other. Of what they write from here on their logs
+/// hold the last write, and no record is kept unless `records`.
+fn apart(entries: u32, records: bool) -> Cluster {
+    let records_max = if records { Limits::default().records_max } else { 0 };
+    let limits = Limits { log_entries_max: 1, records_max, ..Limits::default() };
+    let mut cluster = Cluster::new(2, &limits);
+    for index in 0..entries {
+        let value = b"0123456789abcdef0123456789abcdef";
+        cluster.write((index % 2) as u8, |group| lww_map::put(group, "m", &field(index), value));
+    }
+    cluster.advance(Span::from_secs(40));
+    assert!(cluster.is_converged());
+    cluster.disconnect(0, 1);
+    cluster
+}
+
+/// Fields in no order: neighbours share no prefix.
+fn field(index: u32) -> [u8; 16] {
+    let mut field = [0; 16];
+    for (at, chunk) in (1u64..).zip(field.chunks_exact_mut(8)) {
+        let mixed = (u64::from(index) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_mul(2 * at + 1);
+        chunk.copy_from_slice(&(mixed ^ mixed >> 29).to_le_bytes());
+    }
+    field
+}
+
 #[test]
-fn one_change_that_fell_off_the_log_costs_little_whoever_made_it() {
-    for writer in [0, 1] {
-        let mut cluster = Cluster::new(2, &Limits { log_entries_max: 1, ..Limits::default() });
-        for index in 0..2_000u32 {
-            let value = b"0123456789abcdef";
-            cluster.write((index % 2) as u8, |group| lww_map::put(group, "m", &index.to_le_bytes(), value));
-        }
-        cluster.advance(Span::from_secs(40));
-        assert!(cluster.is_converged());
-        cluster.disconnect(0, 1);
-        for value in [b"fedcba9876543210fedcba9876543210", b"fedcba9876543210fedcba9876543211"] {
-            cluster.write(writer, |group| lww_map::put(group, "m", &7u32.to_le_bytes(), value));
+fn one_change_that_fell_off_the_log_costs_little_and_one_round_trip_whoever_made_it() {
+    for writers in [&[0u8][..], &[1], &[0, 1]] {
+        let mut cluster = apart(2_000, true);
+        let mut payload = 0;
+        for writer in writers {
+            for value in [b"fedcba9876543210fedcba9876543210", b"fedcba9876543210fedcba9876543211"] {
+                let field = field(7 + u32::from(*writer));
+                cluster.write(*writer, |group| lww_map::put(group, "m", &field, value));
+            }
+            payload += "m".len() + 16 + 32;
         }
         cluster.connect(0, 1);
-        let bytes = settle_counting(&mut cluster);
+        let Exchange { bytes, round_trips, .. } = exchange(&mut cluster);
         assert!(cluster.is_converged());
-        let payload = "m".len() + 4 + 32;
-        println!("written by {writer}: {payload} bytes in {bytes}");
+        println!("written by {writers:?}: {payload} bytes in {bytes}, {round_trips} round trips");
         assert!(bytes <= payload * 13 / 10 + 300, "{bytes} bytes for {payload}");
+        assert!(round_trips <= 1.0, "{round_trips} round trips");
+    }
+}
+
+/// `d` fields overwritten or added, one of them a remove, on the sides of `writers` by turns; the bytes that have to
+/// move.
+fn change(cluster: &mut Cluster, writers: &[u8], d: u32, first: u32) -> usize {
+    let mut payload = 0;
+    for index in 0..d {
+        let writer = writers[index as usize % writers.len()];
+        payload += "m".len() + 16;
+        if index as usize + writers.len() >= d as usize {
+            // Of the writes before a remove none is left in the log, and of the remove there is no record.
+            cluster.write(writer, |group| lww_map::put(group, "m", &field(first + index), &[2; 32]));
+            cluster.write(writer, |group| lww_map::remove(group, "m", &field(1_900 + index)).map(drop));
+        } else {
+            payload += 32;
+            cluster.write(writer, |group| lww_map::put(group, "m", &field(first + index), &[1; 32]));
+        }
+    }
+    payload
+}
+
+#[test]
+fn changes_whose_records_were_lost_cost_at_most_two_symbols_each_and_two_round_trips() {
+    for d in [1, 10, 100, 1_000] {
+        for (how, writers) in [("upd", &[1u8][..]), ("upd", &[0]), ("upd-both", &[0, 1]), ("new", &[0, 1])] {
+            let is_new = how == "new";
+            let mut cluster = apart(2_000, false);
+            let payload = change(&mut cluster, writers, d, if is_new { 5_000 } else { 0 });
+            let before = cluster.node(0).stats().fallbacks + cluster.node(1).stats().fallbacks;
+            cluster.connect(0, 1);
+            let Exchange { bytes, round_trips, .. } = exchange(&mut cluster);
+            assert!(cluster.is_converged());
+            let fallbacks = cluster.node(0).stats().fallbacks + cluster.node(1).stats().fallbacks - before;
+            assert!(fallbacks > 0, "records were lost");
+            // An update is an old and a new entry.
+            let differences = if is_new { d as usize } else { 2 * d as usize };
+            let most = payload * 13 / 10 + 300 + 2 * 24 * differences;
+            println!("{how} d={d} by {writers:?}: {bytes} bytes of at most {most}, {round_trips} round trips");
+            assert!(bytes <= most, "{how} d={d} by {writers:?}: {bytes} bytes, {most} are the most");
+            assert!(round_trips <= 2.0, "{how} d={d} by {writers:?}: {round_trips} round trips");
+        }
     }
 }

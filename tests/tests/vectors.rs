@@ -13,12 +13,12 @@ use sync_core::cell::{CellId, Hlc, Item, ObjectId, Path, PathRange, Payload, Typ
 use sync_core::dictionary::{Base, Dictionary, Version, Versions};
 use sync_core::error::FrameError;
 use sync_core::fragment::{CellPart, Claims, Fragment, Record};
-use sync_core::id::{Dot, NamespaceId, NodeId, ReplicaId, StateId};
+use sync_core::id::{Dot, NamespaceId, NodeId, ReplicaId, StateHalf, StateId};
 use sync_core::limits::Limits;
 use sync_core::merkle::Fingerprint;
 use sync_core::merkle::sketch::Symbol;
 use sync_core::message::{
-    Ack, Dialect, Frame, Give, Hello, More, Part, Payloads, Pull, Push, Quote, Root, Route, Skeleton, Survey,
+    Ack, Dialect, Frame, Give, Hello, More, Open, Part, Payloads, Pull, Push, Quote, Root, Route, Skeleton, Survey,
     Symbols,
 };
 use sync_core::store::{Load, Store};
@@ -153,7 +153,16 @@ fn newer_frames() -> Vec<(&'static str, Frame)> {
             Box::new(Quote { number: 5, root, horizon, links: 3, load, context: context() }),
         )
     };
+    let open = Open {
+        state: StateHalf([0x22; 16]),
+        head: 12_345,
+        horizon: WallMillis(7),
+        behind: true,
+        neighbour: true,
+        context: context(),
+    };
     vec![
+        ("open", Frame::Open(route(), Box::new(open))),
         ("survey", Frame::Survey(route(), Survey { number: 5, counts: true, context: context() })),
         ("quote", quote(Some(load))),
         ("quote_partial", quote(Some(Load { is_partial: true, ..load }))),

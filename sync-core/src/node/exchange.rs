@@ -339,6 +339,8 @@ impl Node {
         link.session.answered = false;
         link.session.sketched.take_if(|sketched| ack.hi.is_some_and(|hi| hi >= sketched.head));
         link.known.join(&ack.known);
+        let given = link.session.given.take_if(|given| ack.hi.is_some_and(|hi| hi >= given.head));
+        given.into_iter().for_each(|given| link.known.join(&given.context));
         if let Some(hi) = ack.hi {
             link.cursor.on_ack(now.mono, hi, &timing);
         }
@@ -420,6 +422,8 @@ impl Node {
         self.hold_up_to(peer, route, give.head);
         let link = self.link_mut(peer, route.namespace);
         link.known.join(theirs);
+        // The giver knows what whoever acknowledges its answer knows.
+        link.told.join(theirs);
         link.bases.answered();
         // Whoever pulled from us as well will acknowledge that answer; nobody else gives us a cursor.
         if link.cursor.acked().is_none() && !link.session.answered {

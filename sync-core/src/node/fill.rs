@@ -12,7 +12,7 @@ use crate::limits::Limits;
 use crate::message::{Ack, Dialect, Frame, Give, Hello, PART_OVERHEAD, Pull, Push, Route};
 use crate::mutant::{self, Mutant};
 use crate::push;
-use crate::session::{Giving, Sketched};
+use crate::session::{Given, Giving, Sketched};
 use crate::time::Now;
 use crate::types::counter;
 
@@ -262,6 +262,7 @@ impl Node {
         let link = self.link(peer, namespace);
         link.told.join(&context);
         link.session.answered = true;
+        link.session.given = Some(Given { head, context });
         if long {
             link.session.giving = Some(Giving { answer, bytes, at: 0, head });
         } else {

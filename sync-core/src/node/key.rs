@@ -244,6 +244,9 @@ fn link_key(link: &Link, answers: u64, sink: &mut Sink<'_>) {
         sink.context(&asked.context);
         sink.dots(&asked.have);
     }
+    if let Some(given) = &session.given {
+        sink.context(&given.context);
+    }
     sink.option(session.giving_items.map(|answer| answers - answer));
     sink.option(session.giving.as_ref().map(|giving| giving.at as u64));
     sink.context(known);

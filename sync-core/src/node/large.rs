@@ -8,7 +8,7 @@ use crate::id::{NamespaceId, NodeId};
 use crate::large::Inbound;
 use crate::message::{Dialect, Frame, Give, PAYLOADS_OVERHEAD, Payloads, Pull, Route, Skeleton};
 use crate::mutant::{self, Mutant};
-use crate::session::{Asked, Giving};
+use crate::session::{Asked, Given, Giving};
 use crate::store::NextItems;
 use crate::time::Now;
 
@@ -178,6 +178,7 @@ impl Node {
         let link = self.link(peer, namespace);
         link.told.join(&context);
         link.session.answered = true;
+        link.session.given = Some(Given { head, context });
         link.session.giving_items = Some(answer);
         link.session.sketched = None;
         if long {

@@ -21,6 +21,9 @@ use crate::time::Now;
 /// Bytes of a frame of symbols besides them, at most.
 const SYMBOLS_OVERHEAD: usize = 2 + 8 + 10 + 10 + 10 + 3;
 
+/// Symbols of a second answer, at least: who has one or two and needs more is past guessing.
+const MORE_MIN: usize = 16;
+
 impl Node {
     /// Takes in an answer whose live dots are known by symbols only.
     pub(super) fn on_sketch(
@@ -94,7 +97,7 @@ impl Node {
         Some(Frame::More(route, more))
     }
 
-    /// As many symbols again as the peer holds, and a frame can; none of an answer that is forgotten.
+    /// As many symbols again as the peer holds, [`MORE_MIN`] at least, and a frame can; none of an answer that is forgotten.
     pub(super) fn build_symbols(&mut self, peer: NodeId, namespace: NamespaceId) -> Option<Frame> {
         let route = self.route(peer, namespace);
         let message_bytes_max = self.config.limits.message_bytes_max;
@@ -104,7 +107,7 @@ impl Node {
         let at = usize::try_from(from).ok()?;
         let room = (message_bytes_max.saturating_sub(SYMBOLS_OVERHEAD) / Symbol::BYTES).max(1);
         let kept = sketched.map_or(&[][..], |sketched| sketched.symbols.as_slice());
-        let symbols: Vec<_> = kept.iter().skip(at).take(at.clamp(1, room)).copied().collect();
+        let symbols: Vec<_> = kept.iter().skip(at).take(at.max(MORE_MIN).min(room)).copied().collect();
         Some(Frame::Symbols(route, Symbols { answer, from, symbols }))
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Between two honest states whose contexts are known, the symmetric difference of the live dots is enough (T7):
 //! a dot live only here is dead if the other side knows it; a dot live only there comes as an item if it is new
-//! here, and is dead there as soon as it learns of our kill.
+//! here, and is dead there as soon as it learns of our kill. The answer's cells are claimed as they are with records
+//! (T6), so that the sketch has to show only what no item of the answer has ended.
 
 use std::collections::BTreeSet;
 
@@ -39,7 +40,7 @@ impl Store {
             Ok(Decoded::Done(elements)) => {
                 let known = theirs.columns().chain(self.context.columns()).map(|(replica, _)| replica);
                 let halves = ReplicaHalves::from_iter(known);
-                let mut dead = BTreeSet::new();
+                let mut dead: BTreeSet<Dot> = self.claimed_dead(fragment, theirs).collect();
                 for element in elements {
                     let Resolved::Dot(dot) = halves.resolve(element) else { return Compared::Useless };
                     if self.is_live(dot) && theirs.contains(dot) {
@@ -57,6 +58,15 @@ impl Store {
         }
     }
 
+    /// What is live here and dead at the sender by the claims of its cells.
+    fn claimed_dead<'a>(
+        &'a self,
+        fragment: &'a Fragment,
+        theirs: &'a CausalContext,
+    ) -> impl Iterator<Item = Dot> + 'a {
+        fragment.cells.iter().flat_map(|part| self.dead_in_cell(part, theirs))
+    }
+
     fn differing(
         &mut self,
         fragment: &Fragment,
@@ -68,7 +78,8 @@ impl Store {
         let new_there = items.filter(|dot| !self.is_live(*dot));
         let new_here = self.context.minus(theirs);
         let new_here = self.live_in(&new_here).map(|(dot, _)| dot);
-        let mut decoder = Decoder::new(SKETCH_KEY, new_there.chain(new_here))?;
+        let claimed = self.claimed_dead(fragment, theirs);
+        let mut decoder = Decoder::new(SKETCH_KEY, new_there.chain(new_here).chain(claimed))?;
         let ours = self.sketch_symbols(0..symbols.len());
         decoder.add(ours, symbols)
     }

@@ -198,7 +198,7 @@ impl Store {
     }
 
     /// A cell claim: what is live here, known to the sender and not listed, is dead.
-    fn dead_in_cell<'a>(
+    pub(super) fn dead_in_cell<'a>(
         &'a self,
         part: &'a CellPart,
         context: &'a CausalContext,

@@ -15,6 +15,15 @@ use crate::mutant::{self, Mutant};
 /// About what an interval of live dots costs in a list.
 const LISTED_INTERVAL_BYTES: u64 = 3;
 
+/// Symbols of a first answer that shall show `ended` dots: one and a half for each, and two because few may
+/// lie badly. If they do not suffice, more are asked for: half a round trip lost, and few bytes.
+fn first_symbols(ended: u64) -> u64 {
+    match ended {
+        0 | 1 => 1,
+        _ => ended.saturating_add(ended / 2).saturating_add(2),
+    }
+}
+
 impl Store {
     /// The fragment of `dots` for a push: what is live of them, the records of their events, floors.
     ///
@@ -75,10 +84,11 @@ impl Store {
         if theirs.is_empty() || !self.needs_fallback(&dots, theirs) {
             return None;
         }
-        // Mostly an event kills one dot, and about one and a half symbols find a dead one.
-        let events = dots.len().saturating_add(theirs.minus(&self.context).len());
-        let symbols = events.saturating_add(events / 2).saturating_add(4);
-        let symbols = usize::try_from(symbols).ok().filter(|symbols| *symbols <= SYMBOLS_KEPT);
+        // Cells of the items are claimed, so that what these ended needs no symbols. What else an event ended
+        // does: mostly one dot.
+        let unclaimed = dots.len() - self.live_in(&dots).count() as u64;
+        let ended = unclaimed.saturating_add(theirs.minus(&self.context).len());
+        let symbols = usize::try_from(first_symbols(ended)).ok().filter(|symbols| *symbols <= SYMBOLS_KEPT);
         let bits = self.context.columns().map(|(_, events)| events / 8 + 8).sum();
         let listing = self.live_intervals().saturating_mul(LISTED_INTERVAL_BYTES).min(bits);
         let symbols = match (prefer, symbols) {
@@ -89,7 +99,9 @@ impl Store {
         };
         let context = self.context.clone();
         let symbols = self.sketch_symbols(0..symbols).to_vec();
-        let fallback = Fragment { cells: self.parts_of(&dots), ..self.fallback(dots) };
+        let mut cells = self.parts_of(&dots);
+        self.claim(&mut cells, &dots);
+        let fallback = Fragment { cells, ..self.fallback(dots) };
         Some(Fragment { claims: Claims::Sketch { context, answer, symbols }, ..fallback })
     }
 
@@ -122,11 +134,7 @@ impl Store {
             }
             records.push((dot, record.clone()));
         }
-        for part in parts.values_mut() {
-            let live = self.items_of(&part.cell).iter().map(|item| item.dot);
-            part.others =
-                live.filter(|dot| !dots.contains(*dot) && !mutant::is(Mutant::ClaimsOmitOthers)).collect();
-        }
+        self.claim(parts.values_mut(), &dots);
         let ranges = ranges.into_iter().map(|range| (range.clone(), self.live_in_range(range))).collect();
         Fragment {
             cells: parts.into_values().collect(),
@@ -135,6 +143,15 @@ impl Store {
             floors: self.floors_of(&dots),
             horizon: self.horizon,
             dots,
+        }
+    }
+
+    /// Says of each cell what is live there besides the items of `dots`.
+    fn claim<'a>(&self, parts: impl IntoIterator<Item = &'a mut CellPart>, dots: &DotSet) {
+        for part in parts {
+            let live = self.items_of(&part.cell).iter().map(|item| item.dot);
+            part.others =
+                live.filter(|dot| !dots.contains(*dot) && !mutant::is(Mutant::ClaimsOmitOthers)).collect();
         }
     }
 
