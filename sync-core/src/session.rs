@@ -9,6 +9,8 @@
 //! A  -- Give(head, D, claims) --------------> B    one snapshot; B joins, acknowledges head
 //! A  -- Pull(context) ----------------------> B    only if B's context held what A lacks
 //! ```
+//!
+//! On a new connection both ends begin with an open, which is a root and a pull in one (`node/round.rs`).
 
 use std::sync::Arc;
 

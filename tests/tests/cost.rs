@@ -269,7 +269,7 @@ fn change(cluster: &mut Cluster, writers: &[u8], d: u32, first: u32) -> usize {
         if index as usize + writers.len() >= d as usize {
             // Of the writes before a remove none is left in the log, and of the remove there is no record.
             cluster.write(writer, |group| lww_map::put(group, "m", &field(first + index), &[2; 32]));
-            cluster.write(writer, |group| lww_map::remove(group, "m", &field(1_900 + index)).map(drop));
+            cluster.write(writer, |group| lww_map::remove(group, "m", &field(1_990 + index % 10)).map(drop));
         } else {
             payload += 32;
             cluster.write(writer, |group| lww_map::put(group, "m", &field(first + index), &[1; 32]));

@@ -14,8 +14,9 @@ use sync_tests::lab::{Lab, Mix};
 use sync_tests::{Cluster, config, namespace, node_id, replica};
 
 /// Two nodes that have met again after each wrote by itself, with the first frames of their repair.
-fn reunited(limits: &Limits) -> (Cluster, Vec<Vec<u8>>) {
-    let mut cluster = Cluster::new(2, limits);
+fn reunited(limits: &Limits) -> (Cluster, [Vec<Vec<u8>>; 2]) {
+    // Nothing is pushed, so that the repair is a session: a push names the dots that it ends as well.
+    let mut cluster = Cluster::new(2, &Limits { log_entries_max: 1, ..limits.clone() });
     for element in [b"a", b"b", b"c"] {
         cluster.write(0, |group| or_set::add(group, "set", element));
     }
@@ -32,11 +33,11 @@ fn reunited(limits: &Limits) -> (Cluster, Vec<Vec<u8>>) {
         cluster.deliver_next(0, 1);
         cluster.deliver_next(1, 0);
     }
-    // The pushes are lost, so that the repair is a session: a push names the dots that it ends as well.
-    let mut repair = cluster.take(0, 1);
-    repair.retain(|bytes| matches!(cluster.read_sent(0, 1, bytes), Frame::Root(..)));
-    assert!(!repair.is_empty(), "node 0 begins");
-    cluster.take(1, 0);
+    let repair = [(0, 1), (1, 0)].map(|(from, to)| cluster.take(from, to));
+    for (from, to) in [(0, 1), (1, 0u8)] {
+        let mut opens = |bytes: &Vec<u8>| matches!(cluster.read_sent(from, to, bytes), Frame::Open(..));
+        assert!(matches!(&repair[usize::from(from)][..], [only] if opens(only)), "node {from} opens");
+    }
     cluster.events();
     (cluster, repair)
 }
@@ -56,13 +57,13 @@ fn told(cluster: &mut Cluster, goal: &SurveyGoal) -> Prospect {
 }
 
 /// Delivers the first frames of a repair and all that follows; what each direction carried.
-fn carried(cluster: &mut Cluster, mut first: Vec<Vec<u8>>) -> [Load; 2] {
+fn carried(cluster: &mut Cluster, mut first: [Vec<Vec<u8>>; 2]) -> [Load; 2] {
     let mut loads = [Load::default(); 2];
     loop {
         let mut quiet = true;
-        for (from, to) in [(0, 1), (1, 0)] {
+        for (from, to) in [(0, 1), (1, 0u8)] {
             let more = cluster.take(from, to);
-            let first = if from == 0 { std::mem::take(&mut first) } else { Vec::new() };
+            let first = std::mem::take(&mut first[usize::from(from)]);
             for bytes in first.into_iter().chain(more) {
                 quiet = false;
                 let frame = cluster.read_sent(from, to, &bytes);

@@ -62,6 +62,7 @@ enum Mark {
     Joins,
     Idle,
     Root,
+    Mined,
 }
 
 fn main() {
@@ -85,6 +86,7 @@ fn main() {
             Mark::Joins => marks::joins::run(&mut report, settings),
             Mark::Idle => marks::idle::run(&mut report, settings),
             Mark::Root => marks::root::run(&mut report, settings),
+            Mark::Mined => marks::mined::run(&mut report, settings),
         }
         eprintln!("{mark:?}: {:.1} s", begun.elapsed().as_secs_f64());
     }

@@ -4,6 +4,7 @@ pub mod bootstrap;
 pub mod idle;
 pub mod joins;
 pub mod latency;
+pub mod mined;
 pub mod rate;
 pub mod reconcile;
 pub mod reconcile_udp;
