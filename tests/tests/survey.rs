@@ -19,8 +19,8 @@ fn reunited(limits: &Limits) -> (Cluster, [Vec<Vec<u8>>; 2]) {
     let mut cluster = Cluster::new(2, &Limits { log_entries_max: 1, ..limits.clone() });
     for element in [b"a", b"b", b"c"] {
         cluster.write(0, |group| or_set::add(group, "set", element));
+        cluster.settle();
     }
-    cluster.settle();
     cluster.disconnect(0, 1);
     cluster.write(0, |group| or_set::remove(group, "set", b"a"));
     cluster.write(0, |group| or_set::add(group, "other", b"long element"));
