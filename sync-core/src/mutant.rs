@@ -179,10 +179,6 @@ mutants! {
     OpenTakenForEqual = "rules of transport: the receiver's last known context",
     /// An open leaves before the state that it shows is durable.
     OpenNotHeld = "rules of transport: held frames",
-    /// An open is answered although pushes or the opens themselves say the same.
-    OpenAnsweredTwice = "protocol: a connection that opens carries each item once",
-    /// Nodes that know nothing, or have items staged, open like all others.
-    OpenedByAll = "large fragments: one large inbound session at a time",
     /// An answer's head is one step ahead of its fragment.
     GiveHeadAhead = "rules of transport: head and fragment are of one snapshot",
     /// The peer counts as knowing a push when it is sent.

@@ -75,7 +75,7 @@ impl Node {
         let pulls = session.is_pulling() || session.is_pull_due() || session.whole_due;
         let alone = self.spaces[&namespace].store.context().is_empty() || self.inbound.is_some();
         let waits = alone || self.must_wait_with_pull(peer, namespace);
-        !pulls && (!waits || mutant::is(Mutant::OpenedByAll))
+        !pulls && !waits
     }
 
     /// If the peer needs a session to be pushed to, and if it was chosen as a neighbour.
@@ -221,7 +221,7 @@ impl Node {
         link.session.roots_equal = Some(false);
         let pushed = link.cursor.is_pushing() && ours != open.context;
         let told = link.session.has_opened().is_some() && !lacks_there;
-        if (!pushed && !told) || mutant::is(Mutant::OpenAnsweredTwice) {
+        if !pushed && !told {
             self.asked(peer, namespace, Asked { context: open.context.clone(), ..Asked::default() });
         }
         if lacks_here {
