@@ -294,7 +294,9 @@ fn changes_whose_records_were_lost_cost_at_most_two_symbols_each_and_two_round_t
             // An update is an old and a new entry.
             let differences = if is_new { d as usize } else { 2 * d as usize };
             let most = payload * 13 / 10 + 300 + 2 * 24 * differences;
-            println!("{how} d={d} by {writers:?}: {bytes} bytes of at most {most}, {round_trips} round trips");
+            println!(
+                "{how} d={d} by {writers:?}: {bytes} bytes of at most {most}, {round_trips} round trips"
+            );
             assert!(bytes <= most, "{how} d={d} by {writers:?}: {bytes} bytes, {most} are the most");
             assert!(round_trips <= 2.0, "{how} d={d} by {writers:?}: {round_trips} round trips");
         }

@@ -197,9 +197,10 @@ fn a_node_with_staged_items_begins_by_a_root_so_that_its_pull_says_what_it_has()
     }
     cluster.connect(0, 1);
     while cluster.deliver_next(1, 0) | cluster.deliver_next(0, 1) {
-        let staged = cluster.events().into_iter().any(|(node, event)| {
-            node == 1 && matches!(event, Event::Bootstrap { items: 1.., .. })
-        });
+        let staged = cluster
+            .events()
+            .into_iter()
+            .any(|(node, event)| node == 1 && matches!(event, Event::Bootstrap { items: 1.., .. }));
         if staged {
             break;
         }
@@ -236,7 +237,8 @@ fn an_open_that_knows_events_never_minted_fences_before_anything_is_given() {
     context.advance(replica(1, 0), 9);
     let open = open_of(&mut cluster, context);
     cluster.deliver(0, 1, &Frame::Open(route(), Box::new(open)).encode(&Dialect::default()));
-    let fenced = |(node, event): &(u8, Event)| *node == 1 && matches!(event, Event::Fenced { claimed: 9, .. });
+    let fenced =
+        |(node, event): &(u8, Event)| *node == 1 && matches!(event, Event::Fenced { claimed: 9, .. });
     assert!(cluster.events().iter().any(fenced));
     assert!(cluster.take_frames(1, 0).iter().all(|frame| !matches!(frame, Frame::Give(..))));
 }
@@ -255,7 +257,10 @@ fn an_open_over_a_forgotten_base_is_asked_for_whole_at_once() {
     let frames: Vec<Frame> = sent.iter().map(|bytes| cluster.read_sent(1, 0, bytes)).collect();
     assert!(matches!(&frames[..], [Frame::Root(_, root)] if root.wants_whole), "{frames:?}");
     sent.iter().for_each(|bytes| cluster.deliver(1, 0, bytes));
-    assert!(cluster.take_frames(0, 1).iter().any(|frame| matches!(frame, Frame::Pull(..))), "without waiting");
+    assert!(
+        cluster.take_frames(0, 1).iter().any(|frame| matches!(frame, Frame::Pull(..))),
+        "without waiting"
+    );
     cluster.advance(Span::from_secs(20));
     assert!(cluster.is_converged());
 }

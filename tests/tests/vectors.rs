@@ -18,8 +18,8 @@ use sync_core::limits::Limits;
 use sync_core::merkle::Fingerprint;
 use sync_core::merkle::sketch::Symbol;
 use sync_core::message::{
-    Ack, Dialect, Frame, Give, Hello, More, Open, Part, Payloads, Pull, Push, Quote, Root, Route, Skeleton, Survey,
-    Symbols,
+    Ack, Dialect, Frame, Give, Hello, More, Open, Part, Payloads, Pull, Push, Quote, Root, Route, Skeleton,
+    Survey, Symbols,
 };
 use sync_core::store::{Load, Store};
 use sync_core::time::WallMillis;

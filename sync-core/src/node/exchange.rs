@@ -95,7 +95,9 @@ impl Node {
                 Ok(())
             }
             Frame::Root(route, root) => self.routed(peer, route, |node| node.on_root(now, peer, route, root)),
-            Frame::Open(route, open) => self.routed(peer, route, |node| node.on_open(now, peer, route, &open)),
+            Frame::Open(route, open) => {
+                self.routed(peer, route, |node| node.on_open(now, peer, route, &open))
+            }
             Frame::Push(route, push) => self.routed(peer, route, |node| {
                 node.open_is_pushed(peer, route.namespace);
                 node.on_push(now, peer, route, &push)

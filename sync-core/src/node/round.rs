@@ -39,7 +39,9 @@ impl Node {
     /// Begins a connection by saying what is known here and asking for the rest, if that is short.
     pub(super) fn build_open(&mut self, now: Now, peer: NodeId, namespace: NamespaceId) -> bool {
         let Timing { sync_timeout, .. } = self.config.timing;
-        if !std::mem::take(&mut self.link(peer, namespace).session.open_due) || !self.may_open(peer, namespace) {
+        if !std::mem::take(&mut self.link(peer, namespace).session.open_due)
+            || !self.may_open(peer, namespace)
+        {
             return false;
         }
         let route = self.route(peer, namespace);
@@ -137,7 +139,8 @@ impl Node {
         if answered {
             self.pull_over(peer, route.namespace);
         }
-        let store = &mut self.spaces.get_mut(&route.namespace).expect("routed frames are of open namespaces").store;
+        let store =
+            &mut self.spaces.get_mut(&route.namespace).expect("routed frames are of open namespaces").store;
         if store.state_id() == root.state {
             let reply = root.wants_reply || mutant::is(Mutant::RootsAnswerRoots);
             self.found_equal(now, peer, route, (root.head, root.behind), reply);
