@@ -139,13 +139,11 @@ impl Node {
         if answered {
             self.pull_over(peer, route.namespace);
         }
-        let store =
-            &mut self.spaces.get_mut(&route.namespace).expect("routed frames are of open namespaces").store;
-        if store.state_id() == root.state {
+        let space = self.spaces.get_mut(&route.namespace).expect("routed frames are of open namespaces");
+        if space.store.state_id() == root.state {
             let reply = root.wants_reply || mutant::is(Mutant::RootsAnswerRoots);
             self.found_equal(now, peer, route, (root.head, root.behind), reply);
         } else {
-            let space = self.spaces.get_mut(&route.namespace).expect("it was just read");
             if mutant::is(Mutant::UnequalRootMovesCursor) {
                 space.raise_inbound(peer, route.from, root.head);
             }
