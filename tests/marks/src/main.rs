@@ -63,6 +63,7 @@ enum Mark {
     Idle,
     Root,
     Mined,
+    Local,
 }
 
 fn main() {
@@ -87,6 +88,7 @@ fn main() {
             Mark::Idle => marks::idle::run(&mut report, settings),
             Mark::Root => marks::root::run(&mut report, settings),
             Mark::Mined => marks::mined::run(&mut report, settings),
+            Mark::Local => marks::local::run(&mut report, settings),
         }
         eprintln!("{mark:?}: {:.1} s", begun.elapsed().as_secs_f64());
     }

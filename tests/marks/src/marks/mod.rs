@@ -4,6 +4,7 @@ pub mod bootstrap;
 pub mod idle;
 pub mod joins;
 pub mod latency;
+pub mod local;
 pub mod mined;
 pub mod rate;
 pub mod reconcile;
