@@ -52,6 +52,7 @@ impl Node {
             return false;
         };
         let gone = self.peers.remove(&oldest).expect("it was just found");
+        self.forgotten |= gone.incarnation.is_some();
         self.stats_gone += gone.stats;
         for space in self.spaces.values_mut() {
             space.inbound.remove(&oldest);
@@ -282,7 +283,8 @@ impl Node {
         let equal = space.store.state_id() == root.state;
         if equal {
             let moved = space.raise_inbound(peer, route.from, root.head);
-            let context = space.store.context().clone();
+            let (context, base) = (space.store.context().clone(), space.base());
+            self.note_whole(peer, route.namespace, base);
             let link = self.link_mut(peer, route.namespace);
             link.known.join(&context);
             link.told.join(&context);
@@ -385,6 +387,9 @@ impl Node {
         if let Some(all) = all {
             link.known.join(&all);
         }
+        if let Some(hi) = ack.hi {
+            self.note_acked(peer, route.namespace, hi);
+        }
         Ok(())
     }
 
@@ -396,8 +401,10 @@ impl Node {
         if claimed > minted && !mutant::is(Mutant::NeverFenced) {
             return Err(FrameError::OwnDots { claimed, minted });
         }
-        let covered = context.covers(&pull.context);
+        let (covered, head) = (context.covers(&pull.context), space.store.log_head());
         let stated = Arc::new(Base::of(&pull.context));
+        let link = self.link_mut(peer, route.namespace);
+        link.stated.pulled(stated.clone(), head);
         self.with_bases(peer, route.namespace, |bases, _| bases.pulled(stated));
         let link = self.link_mut(peer, route.namespace);
         link.known.join(&pull.context);
@@ -442,6 +449,7 @@ impl Node {
         }
         let joined = joined?;
         self.hold_up_to(peer, route, give.head);
+        self.note_whole(peer, route.namespace, Arc::new(Base::of(theirs)));
         let link = self.link_mut(peer, route.namespace);
         link.known.join(theirs);
         link.bases.answered();

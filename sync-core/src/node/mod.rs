@@ -25,6 +25,7 @@ mod overlay;
 mod peer;
 mod sketch;
 mod space;
+mod stable;
 mod status;
 mod survey;
 
@@ -49,6 +50,7 @@ pub use converge::ConvergeGoal;
 pub use heal::Healed;
 pub use image::Image;
 pub use io::{Cause, DisconnectReason, Event, Input, Output, PersistStep, RepairedBy};
+pub use stable::Members;
 pub use status::{Convergence, PeerStatus, Stats};
 pub use survey::{Prospect, SurveyGoal, Surveyed};
 
@@ -56,6 +58,7 @@ use fill::Touched;
 use overlay::Overlay;
 use peer::{Link, Peer};
 use space::Space;
+use stable::Cleaned;
 
 /// The name of the namespace that every node opens.
 pub const DEFAULT_NAMESPACE: &str = "default";
@@ -101,16 +104,19 @@ pub struct Node {
     /// When the next part of the stores is scrubbed.
     scrub_at: Timestamp,
     overlay: Overlay,
-    /// When own stale counter floors are looked for.
+    /// When stale counter floors and stable marks are looked for.
     cleanup_at: Timestamp,
-    /// Log head of each namespace at the last look.
-    cleaned: BTreeMap<NamespaceId, u64>,
+    /// Of each namespace, how things stood at the last look.
+    cleaned: BTreeMap<NamespaceId, Cleaned>,
+    /// Who has to know of a mark before it is ended.
+    members: Members,
+    /// A peer that was met has been forgotten for lack of room: members are missing.
+    forgotten: bool,
+    /// Counts changes of what makes a mark stable.
+    stated: u64,
     /// Counts of peers that are no longer kept.
     stats_gone: Stats,
 }
-
-/// How often stale counter floors are looked for, if anything changed. The product's cleanup figure.
-const CLEANUP_INTERVAL: Span = Span::from_secs(60);
 
 /// What a write minted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,6 +140,7 @@ impl Node {
     }
 
     fn with_spaces(config: Config, now: Now, spaces: BTreeMap<NamespaceId, Space>) -> Self {
+        let cleanup_interval = config.timing.cleanup_interval;
         Self {
             replica: config.replica,
             owner: config.owner,
@@ -159,8 +166,11 @@ impl Node {
             heal_at: Timestamp::ZERO,
             scrub_at: now.mono,
             overlay: Overlay::default(),
-            cleanup_at: now.mono + CLEANUP_INTERVAL,
+            cleanup_at: now.mono + cleanup_interval,
             cleaned: BTreeMap::new(),
+            members: Members::default(),
+            forgotten: false,
+            stated: 0,
             stats_gone: Stats::default(),
         }
     }
