@@ -28,6 +28,7 @@ mod space;
 mod stable;
 mod status;
 mod survey;
+mod visible;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -43,6 +44,7 @@ use crate::queue::Held;
 use crate::session::Staging;
 use crate::store::{Group, Store};
 use crate::time::{Now, Span, Timestamp};
+use crate::token::Token;
 use crate::types::conflict::{self, Opened};
 
 pub use config::{Config, Persistence};
@@ -53,6 +55,7 @@ pub use io::{Cause, DisconnectReason, Event, Input, Output, PersistStep, Repaire
 pub use stable::Members;
 pub use status::{Convergence, PeerStatus, Stats};
 pub use survey::{Prospect, SurveyGoal, Surveyed};
+pub use visible::{Holders, VisibleGoal};
 
 use fill::Touched;
 use overlay::Overlay;
@@ -121,12 +124,22 @@ pub struct Node {
 /// What a write minted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
+    /// Where.
+    pub namespace: NamespaceId,
     /// The first dot; `None` if nothing needed minting (removing what is absent).
     pub first: Option<Dot>,
     /// The last dot of the group.
     pub last: Option<Dot>,
     /// Durable once [`Input::Persisted`] reaches it.
     pub step: PersistStep,
+}
+
+impl Written {
+    /// What a client carries to another node to read its own write there. Empty if nothing needed minting: that
+    /// something was absent already does not say that it is absent elsewhere.
+    pub fn token(&self) -> Token {
+        Token::of(self.namespace, self.last)
+    }
 }
 
 impl Node {
@@ -293,7 +306,7 @@ impl Node {
             self.changed(namespace, Cause::Local, minted.cells);
         }
         let (first, last) = minted.dots.unzip();
-        Ok((value, Written { first, last, step: self.step }))
+        Ok((value, Written { namespace, first, last, step: self.step }))
     }
 
     // Reading.
