@@ -259,8 +259,6 @@ mutants! {
     StatedNotCovered = "remove-wins: all of that context is known here",
     /// A mark is ended once every member that is connected holds it.
     AwayIsNoMember = "remove-wins: a member that is away blocks",
-    /// A pull's context counts as durable before anything has shown that it is.
-    PulledTakenForDurable = "remove-wins: what a crash can take from a member is not held by it",
     /// A bounded counter is counted down without the rights to.
     RightsUnchecked = "types: an owner spends and sends only rights that it holds",
     /// Rights that were sent are still counted as held.

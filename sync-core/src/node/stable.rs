@@ -75,8 +75,7 @@ impl Stated {
 
     /// The peer holds our log up to `hi`. True if a context of it is durable now that was not known to be.
     pub(super) fn acked(&mut self, hi: u64) -> bool {
-        let after = |pulled: &mut (_, u64)| hi > pulled.1 || mutant::is(Mutant::PulledTakenForDurable);
-        self.pulled.take_if(after).is_some_and(|(context, _)| self.holds(context))
+        self.pulled.take_if(|(_, head)| hi > *head).is_some_and(|(context, _)| self.holds(context))
     }
 }
 
