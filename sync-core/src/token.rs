@@ -152,7 +152,11 @@ impl FromStr for Token {
     fn from_str(text: &str) -> Result<Self, TokenError> {
         let refuse = |reason: String| TokenError::Text { reason };
         if text.len() > 2 * BYTES_MAX {
-            return Err(refuse(format!("it has {} letters, at most {} are possible", text.len(), 2 * BYTES_MAX)));
+            return Err(refuse(format!(
+                "it has {} letters, at most {} are possible",
+                text.len(),
+                2 * BYTES_MAX
+            )));
         }
         let digit = |letter: &u8| char::from(*letter).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
         let digits: Option<Vec<u8>> = text.as_bytes().iter().map(digit).collect();
@@ -177,7 +181,9 @@ mod tests {
         for cut in 0..text.len() {
             assert!(text[..cut].parse::<Token>().is_err(), "{cut}");
         }
-        for text in [format!("{text}00"), text.replacen('0', "x", 1), text.replacen("01", "02", 1), "é".repeat(9)] {
+        for text in
+            [format!("{text}00"), text.replacen('0', "x", 1), text.replacen("01", "02", 1), "é".repeat(9)]
+        {
             assert!(text.parse::<Token>().is_err(), "{text}");
         }
         assert!("0".repeat(1 << 20).parse::<Token>().is_err());

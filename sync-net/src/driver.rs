@@ -294,7 +294,12 @@ impl Driver {
                 tracing::warn!(node, ?peer, mended, buried, restored, rewritten, ?names, "{text}");
             }
             Event::MarksEnded { object, marks, .. } => {
-                tracing::debug!(node, key = object.key.as_str(), marks, "marks that all members know were ended");
+                tracing::debug!(
+                    node,
+                    key = object.key.as_str(),
+                    marks,
+                    "marks that all members know were ended"
+                );
             }
             Event::EventsLost { count } => {
                 tracing::warn!(node, count, "events were dropped before they were read");

@@ -380,10 +380,14 @@ mod tests {
         let (own, met) = (NodeId([9; 32]), |n: u8, holds| (NodeId([n; 32]), holds));
         let mut silent = link(4, true, false);
         silent.id = None;
-        let links = [link(1, true, true), link(1, true, true), link(2, true, false), silent, link(9, true, false)];
+        let links =
+            [link(1, true, true), link(1, true, true), link(2, true, false), silent, link(9, true, false)];
         let held = Holders { here: true, peers: vec![met(1, true), met(2, false), met(3, false)] };
         let seen = Seen::of(&links, &held, own);
-        assert_eq!(seen.holders.iter().map(|peer| peer.name.as_deref()).collect::<Vec<_>>(), [Some("node-1")]);
+        assert_eq!(
+            seen.holders.iter().map(|peer| peer.name.as_deref()).collect::<Vec<_>>(),
+            [Some("node-1")]
+        );
         assert_eq!(seen.lacking.len(), 3, "2 is away, 3 was a guest, 4 was never reached: {seen:?}");
         assert!(seen.lacking[1].to_string().contains("10.0.0.4:7000 (not connected: timed out)"), "{seen:?}");
     }

@@ -35,7 +35,9 @@ fn read(node: &Node) -> Option<u32> {
     let seen: Vec<Option<u32>> = node.read(|view| {
         let fields = (0..KEYS).flat_map(|key| (0..FIELDS).map(move |field| (key, field)));
         fields
-            .map(|(key, field)| view.lww_map(&format!("group/{key}")).get(&field).expect("numbers were written"))
+            .map(|(key, field)| {
+                view.lww_map(&format!("group/{key}")).get(&field).expect("numbers were written")
+            })
             .collect()
     });
     assert!(seen.iter().all(|number| *number == seen[0]), "a part of a group is visible: {seen:?}");

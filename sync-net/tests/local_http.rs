@@ -138,7 +138,11 @@ async fn a_token_is_waited_for_where_it_is_carried_to() {
     let refused = here.post("/v1/visible", json!({"token": token, "to": "most", "timeout_ms": 50})).await;
     assert_refused(refused, StatusCode::BAD_REQUEST, "bad_visibility");
     for after in ["xyz", &token[..8], &"0".repeat(9_999)] {
-        assert_refused(there.get(&format!("/v1/counter?key=k&after={after}")).await, StatusCode::BAD_REQUEST, "bad_token");
+        assert_refused(
+            there.get(&format!("/v1/counter?key=k&after={after}")).await,
+            StatusCode::BAD_REQUEST,
+            "bad_token",
+        );
     }
 }
 

@@ -56,7 +56,10 @@ fn memory_is_back_where_it_was_once_all_members_have_acknowledged() {
     assert!(cluster.events().iter().map(ended).sum::<u64>() >= 3_001);
     let heads: Vec<u64> = (0..3).map(|node| cluster.store(node).log_head()).collect();
     cluster.advance(A_WHILE);
-    assert!((0..3).all(|node| cluster.store(node).log_head() == heads[usize::from(node)]), "and then nothing");
+    assert!(
+        (0..3).all(|node| cluster.store(node).log_head() == heads[usize::from(node)]),
+        "and then nothing"
+    );
     add(&mut cluster, 2, b"again");
     assert!((0..3).all(|node| rw_set::contains(cluster.store(node), "s", b"again")));
 }
@@ -125,6 +128,25 @@ fn a_member_that_was_met_in_an_earlier_life_blocks() {
     cluster.replace(0, Node::restart(config(0, 1), image, now));
     cluster.advance(A_WHILE);
     assert_eq!(rw_set::marks(cluster.store(0), "s"), 1, "its image remembers whom it had met");
+}
+
+#[test]
+fn a_peer_that_was_forgotten_for_lack_of_room_blocks() {
+    let limits = Limits { peers_max: 2, ..Limits::default() };
+    let mut configs: Vec<_> = (0..4).map(|index| config(index, 0)).collect();
+    configs.iter_mut().for_each(|config| config.limits = limits.clone());
+    let mut cluster = Cluster::apart(configs);
+    [(0, 1), (0, 2), (1, 2)].into_iter().for_each(|(a, b)| cluster.connect(a, b));
+    cluster.settle();
+    cluster.disconnect(0, 2);
+    cluster.disconnect(1, 2);
+    // The newcomer takes the place of the one that is away, and would end the mark if it were asked alone.
+    [(0, 3), (1, 3)].into_iter().for_each(|(a, b)| cluster.connect(a, b));
+    cluster.node(3).set_members(Members { unnamed: 1, ..Members::default() });
+    remove(&mut cluster, 0, b"x");
+    cluster.advance(A_WHILE);
+    assert!(cluster.node(0).peers(sync_tests::namespace()).iter().all(|peer| peer.node != node_id(2)));
+    assert_eq!([0, 1, 3].map(|node| rw_set::marks(cluster.store(node), "s")), [1; 3]);
 }
 
 /// Node 2 has learned of the mark and its disk has not; a crash would take it, and the life after it could add what
@@ -208,7 +230,10 @@ fn a_write_costs_no_frame_more_for_somebody_who_waits_for_it() {
     assert!(cluster.node(0).visible_check(&mut goal).peers.iter().all(|(_, holds)| *holds));
     assert_eq!(cluster.node(0).stats().frames_sent, sent, "and nobody was asked");
     cluster.input(0, Input::Disconnected { peer: node_id(1) });
-    assert!(cluster.node(0).visible_check(&mut goal).peers[0].1, "what was confirmed counts while it is away");
+    assert!(
+        cluster.node(0).visible_check(&mut goal).peers[0].1,
+        "what was confirmed counts while it is away"
+    );
 }
 
 /// Under a writer that never pauses, no acknowledgement reaches the head.
@@ -233,7 +258,10 @@ fn a_write_is_seen_to_arrive_also_under_a_writer_that_never_pauses() {
 fn the_stories_bite() {
     use sync_core::mutant::{Mutant, with};
     let table: [(Mutant, fn()); 3] = [
-        (Mutant::OneMemberIsEnough, an_add_that_was_held_back_for_hours_is_beaten_by_the_remove_it_had_not_seen),
+        (
+            Mutant::OneMemberIsEnough,
+            an_add_that_was_held_back_for_hours_is_beaten_by_the_remove_it_had_not_seen,
+        ),
         (Mutant::AwayIsNoMember, an_add_that_was_held_back_for_hours_is_beaten_by_the_remove_it_had_not_seen),
         (Mutant::KnownTakenForWhole, what_a_crash_may_take_from_a_member_is_not_held_by_it),
     ];

@@ -44,11 +44,20 @@ fn ends(later: &Op, place: &Place) -> bool {
 
 impl Stable {
     /// The marks at the places of the collection `op` that stood where it was made.
-    fn ended(&mut self, history: &History, op: &Op, key: &str, places: &[Place]) -> &BTreeMap<Place, Vec<OpId>> {
+    fn ended(
+        &mut self,
+        history: &History,
+        op: &Op,
+        key: &str,
+        places: &[Place],
+    ) -> &BTreeMap<Place, Vec<OpId>> {
         self.ended.entry(op.id).or_insert_with(|| {
-            let known: Vec<&Op> =
-                history.on_object(Kind::Typed(Typed::RemoveWinsSet), key).filter(|seen| op.saw(seen)).collect();
-            let stands = |place: &Place, mark: &Op| !known.iter().any(|later| later.saw(mark) && ends(later, place));
+            let known: Vec<&Op> = history
+                .on_object(Kind::Typed(Typed::RemoveWinsSet), key)
+                .filter(|seen| op.saw(seen))
+                .collect();
+            let stands =
+                |place: &Place, mark: &Op| !known.iter().any(|later| later.saw(mark) && ends(later, place));
             let marks = |place: &Place| {
                 let marks = known.iter().filter(|seen| is_write(seen, place, b"remove"));
                 marks.filter(|mark| stands(place, mark)).map(|mark| mark.id).collect()
@@ -100,7 +109,8 @@ impl Checker for Stable {
             let known: Vec<&Op> = object.filter(|other| other.is_in(step.model.seen())).collect();
             match what {
                 What::Collect(places) => {
-                    let adds = known.into_iter().filter(|add| places.iter().any(|at| is_write(add, at, b"add")));
+                    let adds =
+                        known.into_iter().filter(|add| places.iter().any(|at| is_write(add, at, b"add")));
                     for add in adds {
                         self.judge(step, op, add)?;
                     }
@@ -130,7 +140,8 @@ mod tests {
     /// A remove, its collection by a node that knew `beside` too, and the checker's word on `add` of machine 3.
     fn verdict(saw_the_remove: bool, beside: bool, checker: &mut Stable) -> Option<String> {
         let mut story = Story::default();
-        let mut write = |life, saw: &[OpId], word: &str| story.act(life, saw, act(&["x"], What::Write(word.into())), 0);
+        let mut write =
+            |life, saw: &[OpId], word: &str| story.act(life, saw, act(&["x"], What::Write(word.into())), 0);
         let remove = write(1, &[], "remove");
         let saw = if saw_the_remove { vec![remove] } else { Vec::new() };
         let add = write(3, &saw, "add");

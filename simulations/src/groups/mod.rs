@@ -68,8 +68,18 @@ impl Tally {
     }
 
     fn add(&mut self, other: Self) {
-        let Self { interleavings, looks, empty, whole, batches, groups, concurrent, sessions, large, stories } =
-            other;
+        let Self {
+            interleavings,
+            looks,
+            empty,
+            whole,
+            batches,
+            groups,
+            concurrent,
+            sessions,
+            large,
+            stories,
+        } = other;
         self.interleavings += interleavings;
         self.looks += looks;
         self.empty += empty;
@@ -86,7 +96,11 @@ impl Tally {
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} interleavings, {} of them distinct", self.interleavings, self.distinct())?;
-        writeln!(f, "{} groups of 100 writes over 20 keys, {} concurrent with another", self.groups, self.concurrent)?;
+        writeln!(
+            f,
+            "{} groups of 100 writes over 20 keys, {} concurrent with another",
+            self.groups, self.concurrent
+        )?;
         writeln!(f, "{} reads: {} found nothing, {} a whole group", self.looks, self.empty, self.whole)?;
         writeln!(f, "{} batches from peers told a watcher of a group", self.batches)?;
         write!(f, "{} repairs by session, {} of them by a large answer", self.sessions, self.large)
@@ -173,12 +187,19 @@ pub fn command(args: &Args) -> ExitCode {
             *told = Instant::now();
             // What is behind is done for certain: each thread may have one chunk under way.
             let behind = from + done.saturating_sub(jobs * CHUNK);
-            eprintln!("{} of {seeds} interleavings; if broken off, go on with --from {behind}", done.min(seeds));
+            eprintln!(
+                "{} of {seeds} interleavings; if broken off, go on with --from {behind}",
+                done.min(seeds)
+            );
         }
     });
     match ran {
         Ok(tally) => {
-            println!("seeds {from}..={}: 0 groups torn, {:.1} s", from + seeds - 1, begun.elapsed().as_secs_f64());
+            println!(
+                "seeds {from}..={}: 0 groups torn, {:.1} s",
+                from + seeds - 1,
+                begun.elapsed().as_secs_f64()
+            );
             println!("{tally}");
             ExitCode::SUCCESS
         }

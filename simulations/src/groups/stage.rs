@@ -7,7 +7,9 @@ use sync_core::dictionary::Version;
 use sync_core::id::{NamespaceId, NodeId, OwnerId, ReplicaId};
 use sync_core::limits::Limits;
 use sync_core::message::Frame;
-use sync_core::node::{Cause, Config, DEFAULT_NAMESPACE, Event, Input, Node, Output, PersistStep, Persistence};
+use sync_core::node::{
+    Cause, Config, DEFAULT_NAMESPACE, Event, Input, Node, Output, PersistStep, Persistence,
+};
 use sync_core::store::Store;
 use sync_core::time::{Now, Span, Timestamp, WallMillis};
 use sync_core::types::lww_map;
@@ -161,7 +163,8 @@ impl Stage {
                         self.flights.push(Flight { from: at, to, bytes });
                     }
                     let peer = self.nodes[to].id();
-                    self.nodes[at].handle(Self::clock(self.now), Input::Written { peer, frames: 1, bytes: len });
+                    self.nodes[at]
+                        .handle(Self::clock(self.now), Input::Written { peer, frames: 1, bytes: len });
                 }
                 Output::Persist { n } => self.persists[at] = Some(n),
                 Output::Disconnect { .. } => return Err(format!("node {at} breaks a link by itself")),
@@ -174,9 +177,12 @@ impl Stage {
     fn on_event(&mut self, at: usize, event: &Event, large: &mut bool) -> Result<(), String> {
         match event {
             Event::Changed { cause, cells, .. } => {
-                let told = cells.iter().filter(|(object, _)| object.key.as_str().starts_with("group/")).count();
+                let told =
+                    cells.iter().filter(|(object, _)| object.key.as_str().starts_with("group/")).count();
                 if told != 0 && told != WRITES {
-                    return Err(format!("a watcher at node {at} is told of {told} of {WRITES} fields at once"));
+                    return Err(format!(
+                        "a watcher at node {at} is told of {told} of {WRITES} fields at once"
+                    ));
                 }
                 self.tally.batches += u64::from(told > 0 && *cause != Cause::Local);
             }
@@ -244,7 +250,8 @@ impl Stage {
         self.groups += 1;
         let number = self.groups.to_le_bytes();
         self.tally.groups += 1;
-        self.tally.concurrent += u64::from(self.groups > 1 && self.shown[at].1.is_none_or(|shown| shown + 1 < self.groups));
+        self.tally.concurrent +=
+            u64::from(self.groups > 1 && self.shown[at].1.is_none_or(|shown| shown + 1 < self.groups));
         let now = Self::clock(self.now);
         let written = self.nodes[at].write(now, self.namespace, |group| {
             for place in 0..WRITES {
@@ -259,7 +266,8 @@ impl Stage {
 
     fn write_alone(&mut self, at: usize) -> Result<(), String> {
         let (now, number) = (Self::clock(self.now), self.random.random::<u8>() % 4);
-        let written = self.nodes[at].write(now, self.namespace, |group| lww_map::put(group, "alone", &[number], b"x"));
+        let written =
+            self.nodes[at].write(now, self.namespace, |group| lww_map::put(group, "alone", &[number], b"x"));
         written.map_err(|error| format!("node {at} refuses a write: {error}"))?;
         self.handle(at, Input::Wake)
     }

@@ -205,7 +205,8 @@ impl Objects {
             Some(What::Count(by)) if seen.owner == op.owner => i128::from(*by),
             Some(What::Send { count, .. }) if seen.owner == op.owner => -i128::from(*count),
             Some(What::Send { to, count }) if *to == op.owner => i128::from(*count),
-            Some(What::Write(_) | What::Count(_) | What::Send { .. } | What::End | What::Collect(_)) | None => 0,
+            Some(What::Write(_) | What::Count(_) | What::Send { .. } | What::End | What::Collect(_))
+            | None => 0,
         };
         known.iter().filter(|seen| !ended(seen)).map(|seen| right(seen)).sum()
     }

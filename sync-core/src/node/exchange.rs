@@ -41,7 +41,8 @@ impl Node {
 
     /// Forgets the peer that has been away longest, if all places are taken; false if all are up.
     ///
-    /// What is forgotten is a cursor: that peer comes back by a session.
+    /// What is forgotten is a cursor: that peer comes back by a session. And what it may hold: nothing that waits for
+    /// all members ends any more in this life.
     fn make_room_for_peer(&mut self) -> bool {
         if self.peers.len() < self.config.limits.peers_max {
             return true;

@@ -126,7 +126,8 @@ impl Node {
     /// Every member besides this node.
     fn other_members(&self) -> BTreeSet<NodeId> {
         let met = |(node, peer): (&NodeId, &Peer)| {
-            let counts = peer.connected || (peer.incarnation.is_some() && !mutant::is(Mutant::AwayIsNoMember));
+            let counts =
+                peer.connected || (peer.incarnation.is_some() && !mutant::is(Mutant::AwayIsNoMember));
             counts.then_some(*node)
         };
         let mut members: BTreeSet<NodeId> = self.peers.iter().filter_map(met).collect();
@@ -157,7 +158,8 @@ impl Node {
             } else if mutant::is(Mutant::KnownTakenForWhole) {
                 return Some(Arc::new(Base::of(&link.known)));
             }
-            let is_known = |whole: &&Arc<Base>| whole.columns().iter().all(|(id, seq)| *seq <= context.get(*id));
+            let is_known =
+                |whole: &&Arc<Base>| whole.columns().iter().all(|(id, seq)| *seq <= context.get(*id));
             let whole = link.stated.whole.as_ref();
             whole.filter(|whole| is_known(whole) || mutant::is(Mutant::StatedNotCovered)).cloned()
         };

@@ -43,7 +43,8 @@ impl Node {
         let holds = |peer: &Peer| {
             peer.links.get(&goal.namespace).is_some_and(|link| {
                 // A cursor begins with a session, so who holds the log up to a point knows all that was known then.
-                let acked = goal.head.is_some_and(|head| link.cursor.acked().is_some_and(|acked| acked >= head));
+                let acked =
+                    goal.head.is_some_and(|head| link.cursor.acked().is_some_and(|acked| acked >= head));
                 acked || link.known.covers(&goal.context)
             })
         };

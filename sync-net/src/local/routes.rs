@@ -303,7 +303,8 @@ async fn converge(State(node): State<Node>, Body(body): Body<TimeoutBody>) -> An
 }
 
 async fn visible(State(node): State<Node>, Body(body): Body<VisibleBody>) -> Answer<Visible> {
-    let wanted = body.to.parse().map_err(|error: VisibilityError| ApiError::bad_request("bad_visibility", error))?;
+    let wanted =
+        body.to.parse().map_err(|error: VisibilityError| ApiError::bad_request("bad_visibility", error))?;
     let timeout = TimeoutBody { timeout_ms: body.timeout_ms }.timeout()?;
     Ok(Json(node.visible(&token(&body.token)?, wanted, timeout).await?))
 }
