@@ -49,9 +49,9 @@ fn memory_is_back_where_it_was_once_all_members_have_acknowledged() {
         assert_eq!((store.bytes(), store.item_count()), before[usize::from(node)], "node {node}");
         assert_eq!(store.crdt_count(), 0);
     }
-    let ended = |(_, event): &(u8, Event)| match event {
-        Event::MarksEnded { marks, .. } => *marks,
-        _ => 0,
+    let ended = |(_, event): &(u8, Event)| {
+        let Event::MarksEnded { marks, .. } = event else { return 0 };
+        *marks
     };
     assert!(cluster.events().iter().map(ended).sum::<u64>() >= 3_001);
     let heads: Vec<u64> = (0..3).map(|node| cluster.store(node).log_head()).collect();

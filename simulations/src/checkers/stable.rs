@@ -22,10 +22,8 @@ pub(super) struct Stable {
 }
 
 fn deed(op: &Op) -> Option<&Deed> {
-    match &op.act {
-        Act::Typed(deed) if deed.on == Typed::RemoveWinsSet => Some(deed),
-        _ => None,
-    }
+    let Act::Typed(deed) = &op.act else { return None };
+    (deed.on == Typed::RemoveWinsSet).then_some(deed)
 }
 
 fn is_write(op: &Op, place: &Place, word: &[u8]) -> bool {

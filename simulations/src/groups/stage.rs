@@ -175,23 +175,17 @@ impl Stage {
     }
 
     fn on_event(&mut self, at: usize, event: &Event, large: &mut bool) -> Result<(), String> {
-        match event {
-            Event::Changed { cause, cells, .. } => {
-                let told =
-                    cells.iter().filter(|(object, _)| object.key.as_str().starts_with("group/")).count();
-                if told != 0 && told != WRITES {
-                    return Err(format!(
-                        "a watcher at node {at} is told of {told} of {WRITES} fields at once"
-                    ));
-                }
-                self.tally.batches += u64::from(told > 0 && *cause != Cause::Local);
+        if let Event::Changed { cause, cells, .. } = event {
+            let told = cells.iter().filter(|(object, _)| object.key.as_str().starts_with("group/")).count();
+            if told != 0 && told != WRITES {
+                return Err(format!("a watcher at node {at} is told of {told} of {WRITES} fields at once"));
             }
-            Event::Bootstrap { .. } => *large = true,
-            Event::SessionDone { .. } => {
-                self.tally.sessions += 1;
-                self.tally.large += u64::from(std::mem::take(large));
-            }
-            _ => {}
+            self.tally.batches += u64::from(told > 0 && *cause != Cause::Local);
+        }
+        *large |= matches!(event, Event::Bootstrap { .. });
+        if matches!(event, Event::SessionDone { .. }) {
+            self.tally.sessions += 1;
+            self.tally.large += u64::from(std::mem::take(large));
         }
         Ok(())
     }

@@ -155,7 +155,8 @@ impl Node {
         let whole = |link: &Link| {
             if mutant::is(Mutant::ToldTakenForHeld) {
                 return Some(Arc::new(Base::of(&link.told)));
-            } else if mutant::is(Mutant::KnownTakenForWhole) {
+            }
+            if mutant::is(Mutant::KnownTakenForWhole) {
                 return Some(Arc::new(Base::of(&link.known)));
             }
             let is_known =
