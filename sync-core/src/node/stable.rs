@@ -29,8 +29,8 @@ use crate::mutant::{self, Mutant};
 use crate::time::Now;
 use crate::types::{counter, rw_set};
 
-/// Most cells whose marks are ended by one event. Bounds its record to what a group may hold many times over; of
-/// long elements fewer are taken.
+/// Most cells whose marks are ended by one event, so that its record stays small. Of long elements fewer fit into a
+/// group: then fewer are taken.
 const CELLS_PER_EVENT: usize = 1_024;
 
 /// Who the other members are, as far as whoever set the node up knows.
