@@ -131,6 +131,8 @@ pub enum What {
     },
     /// Ends what is seen at every place that begins with this one.
     End,
+    /// Of a remove-wins set: a node ended the marks at these places, and the adds beside them, by itself.
+    Collect(Vec<Place>),
 }
 
 /// One operation.
@@ -156,6 +158,7 @@ impl std::fmt::Debug for Deed {
             What::Count(by) => write!(f, "count {by}"),
             What::Send { to, count } => write!(f, "send {count} to {to:?}"),
             What::End => write!(f, "end"),
+            What::Collect(places) => write!(f, "collect marks at {} places", places.len()),
         }
     }
 }
@@ -194,6 +197,8 @@ pub fn run(group: &mut Group<'_>, deed: &Deed) -> Result<(), WriteError> {
         (Typed::MinRegister, _) => min_register::clear(group, key).map(drop),
         (Typed::RemoveWinsSet, What::Write(value)) if value == b"add" => rw_set::add(group, key, first),
         (Typed::RemoveWinsSet, What::Write(_)) => rw_set::remove(group, key, first).map(drop),
+        // Nobody asks for it: nodes do it by themselves.
+        (_, What::Collect(_)) => Ok(()),
         (Typed::RemoveWinsSet, _) => rw_set::clear(group, key).map(drop),
         (Typed::Multimap, What::Write(_)) => multimap::add(group, key, first, &place[1]),
         (Typed::Multimap, _) => match place.as_slice() {

@@ -16,6 +16,7 @@
 //! - [`faults`]: what goes wrong; [`workload`]: what the application does;
 //! - [`history`], [`oracle`], [`checkers`]: who wrote what, what follows, and what must hold;
 //! - [`mod@run`]: one run in two phases; [`timeline`], [`svg`]: what it looked like, and its picture;
+//! - [`groups`]: groups of writes in many interleavings, read after every step;
 //! - [`exhaust`]: everything that two or three nodes can do, in a small scope.
 
 #![forbid(unsafe_code)]
@@ -24,6 +25,7 @@ pub mod checkers;
 pub mod deed;
 pub mod exhaust;
 pub mod faults;
+pub mod groups;
 pub mod history;
 pub mod library;
 #[cfg(feature = "mutants")]

@@ -24,6 +24,8 @@ enum Command {
     Replay(simulations::replay::ReplayArgs),
     /// Plant every known protocol bug in the core and show what kills it.
     Mutants(simulations::plant::Args),
+    /// Interleave groups of writes with everything else, and read after every step.
+    Groups(simulations::groups::Args),
     /// Search everything that two or three nodes can do in a small scope.
     Exhaust(simulations::exhaust::cli::Args),
     /// Reduce a failing seed to a small scenario.
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         Command::Swarm(args) => simulations::swarm::command(&args),
         Command::Replay(args) => simulations::replay::replay_command(&args),
         Command::Mutants(args) => simulations::plant::command(&args),
+        Command::Groups(args) => simulations::groups::command(&args),
         Command::Exhaust(args) => simulations::exhaust::cli::command(&args),
         Command::Shrink(args) => simulations::shrink::command(&args),
     }

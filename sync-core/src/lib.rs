@@ -44,4 +44,5 @@ pub mod session;
 mod small;
 pub mod store;
 pub mod time;
+pub mod token;
 pub mod types;

@@ -169,6 +169,10 @@ pub struct Timing {
     /// While there is news, a root goes to a random peer that is no neighbour once in this time. Default
     /// 1 s (DESIGN section 5).
     pub random_session: Span,
+    /// Once in this time, and up to a quarter more, a node looks for what nothing can meet any more: own counter
+    /// floors, and marks of remove-wins sets that every member knows of. Costs a walk over these types, if anything
+    /// changed. Default 60 s, the product's cleanup figure.
+    pub cleanup_interval: Span,
     /// How long after a quote with figures the next one to that peer waits: counting is work that a small
     /// frame asks for. Default 100 ms: a guess.
     pub survey_pause: Span,
@@ -187,6 +191,7 @@ impl Default for Timing {
             scrub_period: Span::from_secs(600),
             tell_delay: Span::from_millis(25),
             random_session: Span::from_secs(1),
+            cleanup_interval: Span::from_secs(60),
             survey_pause: Span::from_millis(100),
             drift_max: Span::from_secs(60),
         }

@@ -255,6 +255,16 @@ mutants! {
     DisableLoses = "types: a disable-wins flag is on iff all live writes say on",
     /// A remove-wins set shows an element that is added and removed concurrently.
     RemoveLoses = "types: a remove-wins element is present iff no live write is a remove",
+    /// A mark is ended once one member holds it.
+    OneMemberIsEnough = "remove-wins: for each member a context that holds the mark",
+    /// A mark is ended once it was sent to every member, or they were told of it.
+    ToldTakenForHeld = "remove-wins: a context that the member holds, not what it was sent",
+    /// A mark is ended once every member is known to hold it, whatever else that member holds.
+    KnownTakenForWhole = "remove-wins: a whole context of one moment, not a lower bound",
+    /// A mark is ended although a member's context holds what is not known here.
+    StatedNotCovered = "remove-wins: all of that context is known here",
+    /// A mark is ended once every member that is connected holds it.
+    AwayIsNoMember = "remove-wins: a member that is away blocks",
     /// A bounded counter is counted down without the rights to.
     RightsUnchecked = "types: an owner spends and sends only rights that it holds",
     /// Rights that were sent are still counted as held.

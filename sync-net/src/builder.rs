@@ -22,6 +22,7 @@ use crate::handles::CustomType;
 use crate::identity::Identity;
 use crate::node::{Node, Phase, Shared};
 use crate::transport::{PeerAddr, Transport, TransportConfig};
+use crate::visible::Prompt;
 use crate::watch::Watchers;
 use crate::watchdog::Watchdog;
 
@@ -146,6 +147,7 @@ impl NodeBuilder {
             watchers: Arc::new(Watchers::default()),
             types,
             bootstrap: Progress::default(),
+            prompted: Prompt::default(),
         });
         driver::spawn(shared.clone(), inbox, watchdog);
         Ok(Node::new(shared))

@@ -86,7 +86,7 @@ impl std::fmt::Display for PendingPeer {
     }
 }
 
-fn list(pending: &[PendingPeer]) -> String {
+pub(crate) fn list(pending: &[PendingPeer]) -> String {
     pending.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 

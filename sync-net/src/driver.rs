@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use sync_core::id::NodeId;
 use sync_core::message::Frame;
-use sync_core::node::{ConvergeGoal, Convergence, Event, Healed, Input, Output};
+use sync_core::node::{ConvergeGoal, Convergence, Event, Healed, Input, Members, Output};
 use tokio::sync::mpsc;
 
 use crate::converge::AskAgain;
@@ -39,6 +39,7 @@ const LINES_PER_SECOND: u32 = 10;
 /// Starts the driver, and a supervisor that closes the links if the driver breaks.
 pub(crate) fn spawn(shared: Arc<Shared>, inbox: mpsc::Receiver<TransportEvent>, watchdog: Watchdog) {
     let transport = shared.transport().expect("a node starts with its links");
+    tell_members(&shared, &transport);
     let driver = Driver {
         links: BTreeMap::new(),
         refusals: LogGate::default(),
@@ -59,6 +60,14 @@ pub(crate) fn spawn(shared: Arc<Shared>, inbox: mpsc::Receiver<TransportEvent>, 
         drop(transport);
         drop(end);
     });
+}
+
+/// Tells the core who is configured: peers that have not been met yet are members all the same.
+fn tell_members(shared: &Shared, transport: &Transport) {
+    let (named, unnamed): (Vec<_>, Vec<_>) =
+        transport.links().into_iter().filter(|link| link.configured).partition(|link| link.id.is_some());
+    let nodes = named.into_iter().filter_map(|link| link.id).collect();
+    shared.core().set_members(Members { nodes, unnamed: unnamed.len() });
 }
 
 /// The end of a node, also when its runtime is dropped under it: nobody must wait for ever.
@@ -178,6 +187,7 @@ impl Driver {
                 tracing::info!(node, ?peer, name, %addr, "link up");
                 self.links.insert(peer, link);
                 self.handle(Input::Connected { peer });
+                tell_members(&self.shared, &self.transport);
             }
             TransportEvent::Frame { peer, bytes } => {
                 let dictionary = self.shared.core().reads(peer);
@@ -194,8 +204,9 @@ impl Driver {
                 self.links.remove(&peer);
                 self.handle(Input::Disconnected { peer });
             }
-            // The transport has logged both, and `peers` shows them.
-            TransportEvent::Refused { .. } | TransportEvent::DialFailed { .. } => {}
+            // The transport has logged both, and `peers` shows them. An address may have turned out to be ours.
+            TransportEvent::DialFailed { .. } => tell_members(&self.shared, &self.transport),
+            TransportEvent::Refused { .. } => {}
         }
     }
 
@@ -281,6 +292,14 @@ impl Driver {
                 let Healed { mended, buried, restored, rewritten } = healed;
                 let text = "damaged state was healed; what was written again may have been removed before";
                 tracing::warn!(node, ?peer, mended, buried, restored, rewritten, ?names, "{text}");
+            }
+            Event::MarksEnded { object, marks, .. } => {
+                tracing::debug!(
+                    node,
+                    key = object.key.as_str(),
+                    marks,
+                    "marks that all members know were ended"
+                );
             }
             Event::EventsLost { count } => {
                 tracing::warn!(node, count, "events were dropped before they were read");

@@ -26,7 +26,7 @@
 //! Where things are: `builder` starts a node, [`Node`] is what the application holds, `driver` is the
 //! one task that moves frames, `handles` are the types, [`Tx`] and [`View`] open
 //! them for groups and for reads, [`Watch`] tells of
-//! changes, `converge` waits for peers, `survey` tells what
+//! changes, `converge` waits for peers, `visible` for one write to reach them, `survey` tells what
 //! they would exchange, `inspect` shows the state to people, [`local`] serves it over
 //! a Unix socket; `transport` is QUIC, [`certs`] and [`identity`] are who we are.
 
@@ -50,6 +50,7 @@ mod transport;
 mod tx;
 mod value;
 mod view;
+mod visible;
 mod watch;
 mod watchdog;
 
@@ -59,6 +60,7 @@ pub use sync_core::id::{Dot, NodeId, OwnerId, ReplicaId};
 pub use sync_core::limits::{Limits, Timing};
 pub use sync_core::node::{Cause, Written};
 pub use sync_core::time::Span;
+pub use sync_core::token::{TOKEN_REPLICAS_MAX, Token, TokenError};
 pub use sync_core::types::log::Bound;
 
 pub use crate::access::{InTx, Reads, Writes};
@@ -85,4 +87,5 @@ pub use crate::survey::{Amount, Movement, PeerSurvey, SurveyReport};
 pub use crate::transport::{PeerAddr, PeerAddrError, TransportError};
 pub use crate::tx::Tx;
 pub use crate::view::View;
+pub use crate::visible::{Visibility, VisibilityError, Visible, VisibleError, WaitError};
 pub use crate::watch::{Change, Watch, WatchEvent};

@@ -48,9 +48,11 @@ impl Endpoint {
         body
     }
 
+    /// The answer without its token, which is never twice the same.
     async fn done(&self, uri: &str, body: Value) -> Value {
-        let (status, body) = self.post(uri, body).await;
+        let (status, mut body) = self.post(uri, body).await;
         assert_eq!(status, StatusCode::OK, "{uri}: {body}");
+        body.as_object_mut().map(|fields| fields.remove("token"));
         body
     }
 }
@@ -114,6 +116,34 @@ async fn a_register_is_set_read_and_cleared() {
     assert_eq!(api.ok("/v1/register?key=title").await["value"], "tea");
     assert_eq!(api.done("/v1/register/clear", json!({"key": "title"})).await, json!({"changed": true}));
     assert_eq!(api.ok("/v1/register?key=title").await["value"], json!(null));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_is_waited_for_where_it_is_carried_to() {
+    let nodes = cluster(2).await;
+    let (here, there) = (endpoint(nodes[0].clone()).await, endpoint(nodes[1].clone()).await);
+    let (_, written) = here.post("/v1/set/add", json!({"key": "cart", "element": "tea"})).await;
+    let token = written["token"].as_str().expect("a write gives a token");
+    let read = there.ok(&format!("/v1/set?key=cart&after={token}")).await;
+    assert_eq!(read["elements"], json!(["tea"]));
+    let visible = json!({"token": token, "to": "all", "timeout_ms": 10_000});
+    let (status, body) = here.post("/v1/visible", visible).await;
+    assert_eq!((status, body["holders"][0]["name"].as_str()), (StatusCode::OK, Some("node-2")), "{body}");
+
+    let two = json!({"token": token, "to": "2", "timeout_ms": 50});
+    let (status, body) = here.post("/v1/visible", two).await;
+    assert_eq!((status, body["kind"].as_str()), (StatusCode::GATEWAY_TIMEOUT, Some("not_visible")), "{body}");
+    let text = body["error"].as_str().expect("a line");
+    assert!(text.starts_with("visible at 1 of the 2 peers needed (2) after "), "{text}");
+    let refused = here.post("/v1/visible", json!({"token": token, "to": "most", "timeout_ms": 50})).await;
+    assert_refused(refused, StatusCode::BAD_REQUEST, "bad_visibility");
+    for after in ["xyz", &token[..8], &"0".repeat(9_999)] {
+        assert_refused(
+            there.get(&format!("/v1/counter?key=k&after={after}")).await,
+            StatusCode::BAD_REQUEST,
+            "bad_token",
+        );
+    }
 }
 
 #[tokio::test]

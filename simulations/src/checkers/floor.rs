@@ -50,7 +50,7 @@ impl Checker for Floor {
             let needed = match what {
                 What::Count(by) if *by < 0 => -i128::from(*by),
                 What::Send { count, .. } => i128::from(*count),
-                What::Count(_) | What::Write(_) | What::End => 0,
+                What::Count(_) | What::Write(_) | What::End | What::Collect(_) => 0,
             };
             let held = Objects::rights_before(step.history, op, key);
             if needed > held.max(0) && !is_doubled(step, key) {

@@ -41,6 +41,7 @@ fn must_mint(history: &History, op: &Op) -> bool {
                 What::Count(by) => *by != 0,
                 What::Send { to, count } => *count > 0 && *to != op.owner,
                 What::End => stands(place),
+                What::Collect(_) => true,
             }
         }
     }

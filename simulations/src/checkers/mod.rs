@@ -24,6 +24,7 @@ mod proof;
 mod rest;
 mod revival;
 mod roots;
+mod stable;
 mod values;
 
 #[cfg(test)]
@@ -180,6 +181,7 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::new(proof::Proof),
         Box::new(effects::Effects),
         Box::new(revival::Revival::default()),
+        Box::new(stable::Stable::default()),
         Box::new(values::Values),
         Box::new(floor::Floor),
         Box::new(roots::Roots::default()),

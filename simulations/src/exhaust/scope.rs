@@ -208,6 +208,8 @@ pub(super) fn config(scope: &Scope, node: usize, life: usize) -> Config {
         tell_delay: Span::from_micros(1),
         // Nothing is damaged here, and looking for damage would be one more clock.
         scrub_period: Span::from_secs(1 << 30),
+        // No operation of a scope leaves anything to clean up.
+        cleanup_interval: Span::from_secs(1 << 30),
         random_session: Span::from_micros(2),
         survey_pause: Span::from_micros(1),
         drift_max: Span::from_secs(60),

@@ -41,6 +41,7 @@ pub fn draw(seed: u64) -> Scenario {
     };
     draw_large(&mut fork(seed, "large answers"), &mut scenario);
     draw_typed(&mut fork(seed, "types"), &mut scenario.workload);
+    draw_cleanup(&mut fork(seed, "cleanup"), &mut scenario);
     if random.random_bool(0.2) {
         scenario.rest_ms = rest_ms(&scenario.periods);
     }
@@ -185,6 +186,27 @@ fn draw_typed(random: &mut Random, load: &mut Load) {
     load.typed = all[..random.random_range(1..=4)].to_vec();
 }
 
+/// Cleanups that come often, and in some seeds an application that does little but fill and empty remove-wins
+/// sets, at all nodes at once. Has a random stream of its own, as above.
+fn draw_cleanup(random: &mut Random, scenario: &mut Scenario) {
+    if !random.random_bool(0.3) {
+        return;
+    }
+    let Scenario { workload, periods, topology, .. } = scenario;
+    periods.cleanup_interval_ms = Some(random.random_range(20..=1_500));
+    if random.random_bool(0.5) {
+        return;
+    }
+    // Members that have no link with each other state nothing to each other: only the middle of a star could end
+    // a mark then.
+    *topology = Topology::Mesh;
+    workload.typed = vec![Typed::RemoveWinsSet];
+    workload.types = (0, u32::from(random.random_bool(0.3)), 0);
+    workload.remove = random.random_range(0.2..=0.6);
+    periods.sync_interval_ms = Some(random.random_range(100..=1_000));
+    periods.sync_timeout_ms = periods.sync_timeout_ms.or(Some(random.random_range(200..=1_000)));
+}
+
 /// Datagrams are lost without notice, so their periods must be short for healed nodes to agree in time;
 /// streams do with the product's own.
 fn draw_periods(random: &mut Random, mode: Mode) -> Periods {
@@ -201,6 +223,7 @@ fn draw_periods(random: &mut Random, mode: Mode) -> Periods {
         tell_delay_ms: Some(relay / 2),
         random_session_ms: None,
         scrub_period_ms: None,
+        cleanup_interval_ms: None,
     }
 }
 

@@ -42,14 +42,14 @@ fn count_of(op: &Op) -> i128 {
     match deed(op).map(|deed| (deed.on, &deed.what)) {
         Some((Typed::GrowCounter, What::Count(by))) => i128::from(by.unsigned_abs()),
         Some((_, What::Count(by))) => i128::from(*by),
-        Some((_, What::Write(_) | What::Send { .. } | What::End)) | None => 0,
+        Some((_, What::Write(_) | What::Send { .. } | What::End | What::Collect(_))) | None => 0,
     }
 }
 
 fn written(op: &Op) -> &[u8] {
     match deed(op).map(|deed| &deed.what) {
         Some(What::Write(value)) => value,
-        Some(What::Count(_) | What::Send { .. } | What::End) | None => &[],
+        Some(What::Count(_) | What::Send { .. } | What::End | What::Collect(_)) | None => &[],
     }
 }
 
@@ -102,6 +102,11 @@ impl Objects {
             What::Count(_) | What::Send { .. } => places.entry(place.clone()).or_default().push(op.id),
             What::End => {
                 for (_, writes) in places.iter_mut().filter(|(at, _)| at.starts_with(place)) {
+                    end_seen(history, writes, op);
+                }
+            }
+            What::Collect(at) => {
+                for (_, writes) in places.iter_mut().filter(|(place, _)| at.contains(place)) {
                     end_seen(history, writes, op);
                 }
             }
@@ -200,7 +205,8 @@ impl Objects {
             Some(What::Count(by)) if seen.owner == op.owner => i128::from(*by),
             Some(What::Send { count, .. }) if seen.owner == op.owner => -i128::from(*count),
             Some(What::Send { to, count }) if *to == op.owner => i128::from(*count),
-            Some(What::Write(_) | What::Count(_) | What::Send { .. } | What::End) | None => 0,
+            Some(What::Write(_) | What::Count(_) | What::Send { .. } | What::End | What::Collect(_))
+            | None => 0,
         };
         known.iter().filter(|seen| !ended(seen)).map(|seen| right(seen)).sum()
     }

@@ -187,6 +187,9 @@ pub struct Periods {
     /// See [`Timing::random_session`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub random_session_ms: Option<u64>,
+    /// See [`Timing::cleanup_interval`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cleanup_interval_ms: Option<u64>,
     /// See [`Timing::scrub_period`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scrub_period_ms: Option<u64>,
@@ -205,6 +208,7 @@ impl Periods {
             tell_delay: or(self.tell_delay_ms, defaults.tell_delay),
             random_session: or(self.random_session_ms, defaults.random_session),
             scrub_period: or(self.scrub_period_ms, defaults.scrub_period),
+            cleanup_interval: or(self.cleanup_interval_ms, defaults.cleanup_interval),
             survey_pause: defaults.survey_pause,
             drift_max: defaults.drift_max,
         }

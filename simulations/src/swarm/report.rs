@@ -90,6 +90,7 @@ const RARE: &[Rare] = &[
     ("damage-found-by-roots", |outcome| outcome.counts.alarms),
     ("damage-healed", |outcome| outcome.counts.healed),
     ("damage-healed-by-a-rewrite", |outcome| outcome.counts.rewritten),
+    ("marks-ended", |outcome| outcome.counts.marks_ended),
 ];
 
 /// How often each value was seen.

@@ -1,6 +1,7 @@
 //! The application's side of a node: reading, and writing with a record of what was asked.
 
 use rand::RngExt;
+use sync_core::cell::{ObjectId, Path, TypeTag};
 use sync_core::error::WriteError;
 use sync_core::id::{Dot, NamespaceId};
 use sync_core::store::{Group, Store};
@@ -8,9 +9,38 @@ use sync_core::types::{lww_map, or_set, pn_counter};
 
 use super::trace::Mark;
 use super::{Event, World};
-use crate::deed::{self, Deed};
+use crate::deed::{self, Deed, Typed, What};
 use crate::history::{Act, Kind, Op, OpId, Seen};
 use crate::random::Random;
+
+impl World {
+    /// Records that a node has ended marks by itself, by the event `dot`: it had seen all that it knows otherwise.
+    pub(super) fn note_collection(&mut self, at: usize, dot: Dot, object: &ObjectId, paths: &[Path]) {
+        let Some(node) = &self.machines[at].node else { return };
+        let Some(store) = node.store(self.namespace).filter(|_| object.ty == TypeTag::RW_SET) else { return };
+        let mut seen = Seen::default();
+        let others = store.context().columns().filter(|(replica, _)| *replica != dot.replica);
+        others.for_each(|(replica, seq)| seen.raise(Dot::new(replica, seq)));
+        seen.raise(Dot::new(dot.replica, dot.seq - 1));
+        let places = paths.iter().map(|path| vec![path.as_bytes().to_vec()]).collect();
+        let (on, key) = (Typed::RemoveWinsSet, object.key.as_str().to_owned());
+        self.groups += 1;
+        self.history.record(Op {
+            id: OpId(0),
+            node: at,
+            life: dot.replica,
+            owner: node.owner(),
+            act: Act::Typed(Deed { on, key, place: Vec::new(), what: What::Collect(places) }),
+            dots: Some((dot, dot)),
+            seen,
+            hlc: 0,
+            group: self.groups,
+            step: 0,
+            at: self.at,
+            blind: Vec::new(),
+        });
+    }
+}
 
 /// A turn of the application at one node that is up.
 #[derive(Debug)]

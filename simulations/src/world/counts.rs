@@ -49,6 +49,8 @@ pub struct Counts {
     pub healed: u64,
     /// Items that a node wrote again to heal.
     pub rewritten: u64,
+    /// Marks of remove-wins sets that nodes ended.
+    pub marks_ended: u64,
     /// Inputs that nodes handled.
     pub steps: u64,
     /// Frames sent.

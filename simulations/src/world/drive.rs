@@ -138,6 +138,10 @@ impl World {
                 self.alarmed(accounted, at, || format!("says that {cells:?} are healed: {healed:?}"));
             }
             NodeEvent::FrameRefused { peer, error } => self.on_refused(at, peer, &error),
+            NodeEvent::MarksEnded { dot, object, paths, marks, .. } => {
+                self.counts.marks_ended += marks;
+                self.note_collection(at, dot, &object, &paths);
+            }
             NodeEvent::Changed { .. }
             | NodeEvent::Bootstrap { .. }
             | NodeEvent::TypesMet { .. }

@@ -4,7 +4,7 @@ use rand::RngExt;
 use sync_core::id::{NodeId, OwnerId, ReplicaId};
 use sync_core::limits::Repair;
 use sync_core::mutant::{self, Mutant};
-use sync_core::node::{Config, Image, Input, Node, Persistence};
+use sync_core::node::{Config, Image, Input, Members, Node, Persistence};
 
 use super::World;
 use super::machine::{Comeback, Snapshot};
@@ -24,8 +24,7 @@ impl World {
             Comeback::Empty { replaced } => {
                 machine.disk.set(None);
                 if replaced {
-                    machine.id = NodeId(self.ids_random.random());
-                    self.places.insert(machine.id, at);
+                    self.replace(at);
                 }
                 (None, false, Origin::Fresh)
             }
@@ -49,6 +48,7 @@ impl World {
             Some(image) => Node::restart(config, image, now),
             None => Node::new(config, now),
         };
+        node.set_members(self.members());
         self.trace.note(self.at, Mark::Started, at, &replica.0, || {
             format!("starts: incarnation {replica:?}, owner {owner:?}, {origin:?}")
         });
@@ -62,6 +62,22 @@ impl World {
                 self.net.redial(self.at, at, peer);
             }
         }
+    }
+
+    /// A new node takes the place of the one at `at`; operators tell the others, unless they are cut off.
+    fn replace(&mut self, at: usize) {
+        let old = std::mem::replace(&mut self.machines[at].id, NodeId(self.ids_random.random()));
+        self.places.insert(self.machines[at].id, at);
+        let members = self.members();
+        for node in self.machines.iter_mut().filter_map(|machine| machine.node.as_mut()) {
+            node.set_members(members.clone());
+            node.forget(old);
+        }
+    }
+
+    /// All nodes there are, as each is told at its start.
+    fn members(&self) -> Members {
+        Members { nodes: self.machines.iter().map(|machine| machine.id).collect(), unnamed: 0 }
     }
 
     /// A configuration for the next life on machine `at`, with the owner of `owner_of` if there is one.

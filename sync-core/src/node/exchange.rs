@@ -42,7 +42,8 @@ impl Node {
 
     /// Forgets the peer that has been away longest, if all places are taken; false if all are up.
     ///
-    /// What is forgotten is a cursor: that peer comes back by a session.
+    /// What is forgotten is a cursor: that peer comes back by a session. And what it may hold: nothing that waits for
+    /// all members ends any more in this life.
     fn make_room_for_peer(&mut self) -> bool {
         if self.peers.len() < self.config.limits.peers_max {
             return true;
@@ -53,6 +54,7 @@ impl Node {
             return false;
         };
         let gone = self.peers.remove(&oldest).expect("it was just found");
+        self.forgotten |= gone.incarnation.is_some();
         self.stats_gone += gone.stats;
         for space in self.spaces.values_mut() {
             space.inbound.remove(&oldest);
@@ -349,6 +351,9 @@ impl Node {
         if let Some(all) = all {
             link.known.join(&all);
         }
+        if let Some(hi) = ack.hi {
+            self.note_acked(peer, route.namespace, hi);
+        }
         Ok(())
     }
 
@@ -373,12 +378,13 @@ impl Node {
         route: Route,
         theirs: &CausalContext,
     ) -> Result<(), FrameError> {
-        let context = self.spaces[&route.namespace].store.context();
-        let (claimed, minted) = (theirs.get(self.replica), context.get(self.replica));
+        let store = &self.spaces[&route.namespace].store;
+        let (claimed, minted) = (theirs.get(self.replica), store.context().get(self.replica));
         if claimed > minted && !mutant::is(Mutant::NeverFenced) {
             return Err(FrameError::OwnDots { claimed, minted });
         }
-        let stated = Arc::new(Base::of(theirs));
+        let (stated, head) = (Arc::new(Base::of(theirs)), store.log_head());
+        self.link_mut(peer, route.namespace).stated.pulled(stated.clone(), head);
         self.with_bases(peer, route.namespace, |bases, _| bases.pulled(stated));
         self.link_mut(peer, route.namespace).known.join(theirs);
         Ok(())
@@ -422,6 +428,7 @@ impl Node {
         }
         let joined = joined?;
         self.hold_up_to(peer, route, give.head);
+        self.note_whole(peer, route.namespace, Arc::new(Base::of(theirs)));
         let link = self.link_mut(peer, route.namespace);
         link.known.join(theirs);
         // The giver knows what whoever acknowledges its answer knows.

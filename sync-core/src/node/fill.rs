@@ -14,7 +14,6 @@ use crate::mutant::{self, Mutant};
 use crate::push;
 use crate::session::{Given, Giving, Sketched};
 use crate::time::Now;
-use crate::types::counter;
 
 /// Whether a frame waits for durability.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -375,28 +374,6 @@ impl Node {
             self.outputs.push_back(Output::Send { to: peer, bytes });
         } else {
             self.held.push(ready, peer, bytes);
-        }
-    }
-
-    pub(super) fn needs_cleanup(&self) -> bool {
-        self.spaces.iter().any(|(namespace, space)| {
-            self.cleaned.get(namespace).copied().unwrap_or(0) != space.store.log_head()
-        })
-    }
-
-    /// Once in a while, ends own counter floors that nothing can meet any more.
-    pub(super) fn cleanup(&mut self, now: Now) {
-        if self.cleanup_at > now.mono || !self.needs_cleanup() {
-            return;
-        }
-        self.cleanup_at = now.mono + super::CLEANUP_INTERVAL;
-        let namespaces: Vec<NamespaceId> = self.spaces.keys().copied().collect();
-        for namespace in namespaces {
-            for stale in counter::stale_floors(&self.spaces[&namespace].store, self.owner) {
-                // A limit met here costs nothing: the floors stay, and are tried again.
-                drop(self.write(now, namespace, |group| counter::collect_floors(group, &stale)));
-            }
-            self.cleaned.insert(namespace, self.spaces[&namespace].store.log_head());
         }
     }
 }

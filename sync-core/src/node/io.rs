@@ -6,7 +6,7 @@
 use crate::cell::{Key, ObjectId, Path, TypeTag};
 use crate::dictionary::Versions;
 use crate::error::FrameError;
-use crate::id::{NamespaceId, NodeId, OwnerId, ReplicaId};
+use crate::id::{Dot, NamespaceId, NodeId, OwnerId, ReplicaId};
 use crate::message::Frame;
 use crate::node::Healed;
 
@@ -273,6 +273,19 @@ pub enum Event {
         healed: Healed,
         /// The cells, ascending.
         cells: Vec<(ObjectId, Path)>,
+    },
+    /// Marks of a remove-wins set, and the adds beside them, were ended by this node: they were stable.
+    MarksEnded {
+        /// The namespace.
+        namespace: NamespaceId,
+        /// The event that ended them.
+        dot: Dot,
+        /// The set, or the map around it.
+        object: ObjectId,
+        /// The cells, ascending.
+        paths: Vec<Path>,
+        /// How many marks.
+        marks: u64,
     },
     /// The application did not read its events; this many were dropped, oldest first.
     EventsLost {

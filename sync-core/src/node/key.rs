@@ -210,6 +210,8 @@ fn link_key(link: &Link, answers: u64, sink: &mut Sink<'_>) {
         tell_at,
         told_at: _,
         bases,
+        // Decides only what the cleanup ends, and when that is due is not in the key either.
+        stated: _,
         nodes_due,
         inspect_due,
         surveying,

@@ -26,8 +26,10 @@ mod peer;
 mod round;
 mod sketch;
 mod space;
+mod stable;
 mod status;
 mod survey;
+mod visible;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -43,6 +45,7 @@ use crate::queue::Held;
 use crate::session::Staging;
 use crate::store::{Group, Store};
 use crate::time::{Now, Span, Timestamp};
+use crate::token::Token;
 use crate::types::conflict::{self, Opened};
 
 pub use config::{Config, Persistence};
@@ -50,13 +53,16 @@ pub use converge::ConvergeGoal;
 pub use heal::Healed;
 pub use image::Image;
 pub use io::{Cause, DisconnectReason, Event, Input, Output, PersistStep, RepairedBy};
+pub use stable::Members;
 pub use status::{Convergence, PeerStatus, Stats};
 pub use survey::{Prospect, SurveyGoal, Surveyed};
+pub use visible::{Holders, VisibleGoal};
 
 use fill::Touched;
 use overlay::Overlay;
 use peer::{Link, Peer};
 use space::Space;
+use stable::Cleaned;
 
 /// The name of the namespace that every node opens.
 pub const DEFAULT_NAMESPACE: &str = "default";
@@ -102,26 +108,39 @@ pub struct Node {
     /// When the next part of the stores is scrubbed.
     scrub_at: Timestamp,
     overlay: Overlay,
-    /// When own stale counter floors are looked for.
+    /// When stale counter floors and stable marks are looked for.
     cleanup_at: Timestamp,
-    /// Log head of each namespace at the last look.
-    cleaned: BTreeMap<NamespaceId, u64>,
+    /// Of each namespace, how things stood at the last look.
+    cleaned: BTreeMap<NamespaceId, Cleaned>,
+    /// Who has to know of a mark before it is ended.
+    members: Members,
+    /// A peer that was met has been forgotten for lack of room: members are missing.
+    forgotten: bool,
+    /// Counts changes of what makes a mark stable.
+    stated: u64,
     /// Counts of peers that are no longer kept.
     stats_gone: Stats,
 }
 
-/// How often stale counter floors are looked for, if anything changed. The product's cleanup figure.
-const CLEANUP_INTERVAL: Span = Span::from_secs(60);
-
 /// What a write minted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
+    /// Where.
+    pub namespace: NamespaceId,
     /// The first dot; `None` if nothing needed minting (removing what is absent).
     pub first: Option<Dot>,
     /// The last dot of the group.
     pub last: Option<Dot>,
     /// Durable once [`Input::Persisted`] reaches it.
     pub step: PersistStep,
+}
+
+impl Written {
+    /// What a client carries to another node to read its own write there. Empty if nothing needed minting: that
+    /// something was absent already does not say that it is absent elsewhere.
+    pub fn token(&self) -> Token {
+        Token::of(self.namespace, self.last)
+    }
 }
 
 impl Node {
@@ -135,6 +154,7 @@ impl Node {
     }
 
     fn with_spaces(config: Config, now: Now, spaces: BTreeMap<NamespaceId, Space>) -> Self {
+        let cleanup_interval = config.timing.cleanup_interval;
         Self {
             replica: config.replica,
             owner: config.owner,
@@ -160,8 +180,11 @@ impl Node {
             heal_at: Timestamp::ZERO,
             scrub_at: now.mono,
             overlay: Overlay::default(),
-            cleanup_at: now.mono + CLEANUP_INTERVAL,
+            cleanup_at: now.mono + cleanup_interval,
             cleaned: BTreeMap::new(),
+            members: Members::default(),
+            forgotten: false,
+            stated: 0,
             stats_gone: Stats::default(),
         }
     }
@@ -284,7 +307,7 @@ impl Node {
             self.changed(namespace, Cause::Local, minted.cells);
         }
         let (first, last) = minted.dots.unzip();
-        Ok((value, Written { first, last, step: self.step }))
+        Ok((value, Written { namespace, first, last, step: self.step }))
     }
 
     // Reading.

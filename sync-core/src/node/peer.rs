@@ -10,6 +10,7 @@ use crate::message::Inspect;
 use crate::mutant::{self, Mutant};
 use crate::node::Stats;
 use crate::node::bases::Bases;
+use crate::node::stable::Stated;
 use crate::node::survey::Surveying;
 use crate::push::Cursor;
 use crate::queue::Outbox;
@@ -84,6 +85,8 @@ pub(crate) struct Link {
     pub(crate) told_at: Option<u64>,
     /// Contexts that both ends hold.
     pub(crate) bases: Bases,
+    /// The whole of what the peer knew at a moment past, for stability.
+    pub(crate) stated: Stated,
     /// A question about our trie, not answered yet; the latest.
     pub(crate) nodes_due: Option<Question>,
     /// A question about our cells, not answered yet; the latest.

@@ -168,7 +168,8 @@ impl Node {
         let next = now.mono + self.jittered(self.config.timing.sync_interval);
         let space = self.spaces.get_mut(&route.namespace).expect("routed frames are of open namespaces");
         let moved = space.raise_inbound(peer, route.from, head);
-        let context = space.store.context().clone();
+        let (context, base) = (space.store.context().clone(), space.base());
+        self.note_whole(peer, route.namespace, base);
         let link = self.link_mut(peer, route.namespace);
         link.known.join(&context);
         link.told.join(&context);

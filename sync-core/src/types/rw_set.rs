@@ -5,8 +5,8 @@
 //! once (Baquero et al. 2017, remove-wins set; Bieniusa et al. 2012).
 //!
 //! A mark is a tombstone and stays until it is *stable*: until every member is known to know it, and all that
-//! each of them knew then is known here. After that no add concurrent with it is on its way, and
-//! [`collect`] ends it with the adds beside it. An element that is only marked counts as a cell of the set.
+//! each of them knew then is known here. After that no add concurrent with it is on its way, and the node ends
+//! it with the adds beside it (docs/crdt.md). An element that is only marked counts as a cell of the set.
 //!
 //! ```
 //! use sync_core::types::rw_set;
@@ -22,11 +22,12 @@
 //! # Ok::<(), sync_core::error::WriteError>(())
 //! ```
 
-use super::{At, dots_of};
-use crate::cell::{Item, TypeTag};
+use super::{At, Spot, dots_of};
+use crate::cell::{Item, ObjectId, Path, TypeTag};
 use crate::error::WriteError;
 use crate::id::Dot;
 use crate::mutant::{self, Mutant};
+use crate::nested;
 use crate::store::{Group, Store};
 
 const TYPE: TypeTag = TypeTag::RW_SET;
@@ -76,8 +77,9 @@ pub fn clear<'k>(group: &mut Group<'_>, at: impl Into<At<'k>>) -> Result<u64, Wr
 
 /// Ends the marks for which `is_stable` says so, with every add beside them, by one event; returns how many.
 ///
-/// `is_stable(dot)` must hold only if for each member a context of that member is known which holds `dot`, and
-/// all of that context is known here. If it says so too early, an add that had not seen the remove comes back.
+/// A node does this by itself, once in a while (`node::stable`). `is_stable(dot)` must hold only if for each member
+/// a context of that member is known which holds `dot`, and all of that context is known here. If it says so too
+/// early, an add that had not seen the remove comes back.
 ///
 /// # Errors
 /// A limit was reached; nothing changed then.
@@ -86,21 +88,94 @@ pub fn collect<'k>(
     at: impl Into<At<'k>>,
     is_stable: impl Fn(Dot) -> bool,
 ) -> Result<u64, WriteError> {
-    let cells = at.into().cells_of(TYPE);
-    let mut ended = Vec::new();
-    let mut marks = 0;
-    for (_, items) in cells.cells(group.store()) {
-        let stable = |item: &Item| is_stable(item.dot);
+    collect_in(group, &at.into().cells_of(TYPE), usize::MAX, is_stable).map(|ended| ended.marks)
+}
+
+/// What [`MarkedSet::collect`] ended, all by one event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// How many marks.
+    pub marks: u64,
+    /// The cells in which they were, ascending.
+    pub paths: Vec<Path>,
+}
+
+/// A set that holds marks, wherever it lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MarkedSet {
+    object: ObjectId,
+    /// Where the set's own paths begin.
+    prefix: Vec<u8>,
+}
+
+impl MarkedSet {
+    /// The key and type below which it lies: its own, or those of the map around it.
+    pub fn object(&self) -> &ObjectId {
+        &self.object
+    }
+
+    /// [`collect`], in at most `cells_max` cells, so that one event stays small.
+    ///
+    /// # Errors
+    /// A limit was reached; nothing changed then.
+    pub fn collect(
+        &self,
+        group: &mut Group<'_>,
+        cells_max: usize,
+        is_stable: impl Fn(Dot) -> bool,
+    ) -> Result<Collected, WriteError> {
+        let cells = Spot::under(self.object.key.as_str(), self.object.ty, self.prefix.clone());
+        collect_in(group, &cells, cells_max, is_stable)
+    }
+}
+
+/// Every set that holds marks, ascending. Costs a walk over all remove-wins sets and nested maps.
+pub fn marked_sets(store: &Store) -> Vec<MarkedSet> {
+    let mut found: Vec<MarkedSet> = Vec::new();
+    for object in store.objects("").map(|info| info.object) {
+        if object.ty != TYPE && object.ty != TypeTag::OR_MAP {
+            continue;
+        }
+        for (path, items) in store.cells(object.key.as_str(), object.ty) {
+            let prefix = if object.ty == TYPE { Some(&[][..]) } else { leaf_prefix(path.as_bytes()) };
+            let Some(prefix) = prefix.filter(|_| items.iter().any(is_mark)) else { continue };
+            let known = found.last().is_some_and(|last| last.object == object && last.prefix == prefix);
+            if !known {
+                found.push(MarkedSet { object: object.clone(), prefix: prefix.to_vec() });
+            }
+        }
+    }
+    found
+}
+
+/// The part of a nested map's path that leads to a set of this type; `None` if it leads elsewhere.
+fn leaf_prefix(path: &[u8]) -> Option<&[u8]> {
+    let parts = nested::parse(path).filter(|parts| parts.ty == TYPE)?;
+    Some(&path[..path.len() - parts.rest.len()])
+}
+
+fn collect_in(
+    group: &mut Group<'_>,
+    cells: &Spot<'_>,
+    cells_max: usize,
+    is_stable: impl Fn(Dot) -> bool,
+) -> Result<Collected, WriteError> {
+    let (mut ended, mut collected) = (Vec::new(), Collected::default());
+    for (path, items) in cells.cells(group.store()) {
+        if collected.paths.len() == cells_max {
+            break;
+        }
         let marked = items.iter().filter(|item| is_mark(item)).count();
-        if marked > 0 && items.iter().filter(|item| is_mark(item)).all(stable) {
+        if marked > 0 && items.iter().filter(|item| is_mark(item)).all(|item| is_stable(item.dot)) {
             ended.extend(dots_of(items));
-            marks += marked as u64;
+            collected.marks += marked as u64;
+            collected.paths.push(cells.cell(path).path);
         }
     }
     if !ended.is_empty() {
         group.remove(&ended)?;
     }
-    Ok(marks)
+    Ok(collected)
 }
 
 /// True if `element` is present.

@@ -17,6 +17,7 @@ use sync_core::error::WriteError;
 
 use crate::converge::{ConvergeError, PendingPeer};
 use crate::error::{Error, ReadError};
+use crate::visible::{VisibleError, WaitError};
 
 /// Most bytes of a request's body: one message of 1 MiB and some JSON around it.
 pub(super) const BODY_BYTES_MAX: usize = (1 << 20) + (64 << 10);
@@ -102,6 +103,30 @@ impl From<ConvergeError> for ApiError {
             }
             ConvergeError::Closed => Self::new(StatusCode::SERVICE_UNAVAILABLE, "closed", text),
         }
+    }
+}
+
+impl From<VisibleError> for ApiError {
+    fn from(error: VisibleError) -> Self {
+        let text = error.to_string();
+        match error {
+            VisibleError::TimedOut { lacking: pending, .. } => {
+                Self { pending, ..Self::new(StatusCode::GATEWAY_TIMEOUT, "not_visible", text) }
+            }
+            VisibleError::NoNamespace { .. } => Self::new(StatusCode::NOT_FOUND, "no_namespace", text),
+            VisibleError::Closed => Self::new(StatusCode::SERVICE_UNAVAILABLE, "closed", text),
+        }
+    }
+}
+
+impl From<WaitError> for ApiError {
+    fn from(error: WaitError) -> Self {
+        let (status, kind) = match &error {
+            WaitError::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "not_here_yet"),
+            WaitError::NoNamespace { .. } => (StatusCode::NOT_FOUND, "no_namespace"),
+            WaitError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "closed"),
+        };
+        Self::new(status, kind, error)
     }
 }
 

@@ -12,18 +12,21 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
+use sync_core::node::Written;
+use sync_core::token::{Token, TokenError};
 
 use super::reply::{ApiError, BODY_BYTES_MAX, Body, Params};
 use crate::converge::ConvergeReport;
 use crate::inspect::{Inspection, KeyInfo, NodeStatus, PeerInfo};
 use crate::node::Node;
+use crate::visible::{VisibilityError, Visible};
 
 /// The longest that one request may wait for convergence, in milliseconds: ten minutes.
 pub(super) const CONVERGE_MS_MAX: u64 = 600_000;
 
 /// For who asks in vain.
 const ROUTES: &str = "status, peers, keys, inspect, set, set/add, set/remove, map, map/put, map/remove, \
-                      counter, counter/add, counter/reset, register, register/set, register/clear, converge, converge/cluster, survey, knowledge, \
+                      counter, counter/add, counter/reset, register, register/set, register/clear, converge, visible, converge/cluster, survey, knowledge, \
                       compare/objects, compare/range, compare/cells";
 
 pub(super) type Answer<T> = Result<Json<T>, ApiError>;
@@ -47,6 +50,7 @@ pub(super) fn router(node: Node) -> Router {
         .route("/v1/register/set", post(register_set))
         .route("/v1/register/clear", post(register_clear))
         .route("/v1/converge", post(converge))
+        .route("/v1/visible", post(visible))
         .merge(super::operator::routes())
         .fallback(no_such_route)
         .method_not_allowed_fallback(wrong_method)
@@ -69,6 +73,8 @@ struct PrefixParam {
 #[serde(deny_unknown_fields)]
 struct KeyParam {
     key: String,
+    /// Read a state that has the writes of this token.
+    after: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -82,6 +88,7 @@ struct OptionalKeyParam {
 struct MapParams {
     key: String,
     field: Option<String>,
+    after: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -128,6 +135,15 @@ struct KeyBody {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct VisibleBody {
+    token: String,
+    /// `local`, `majority`, `all`, or a number of peers.
+    to: String,
+    timeout_ms: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct TimeoutBody {
     timeout_ms: u64,
 }
@@ -146,10 +162,36 @@ impl TimeoutBody {
     }
 }
 
-/// Whether a write minted anything.
+/// Whether a write minted anything, and what to carry to another node to read it there.
 #[derive(Serialize)]
 struct Changed {
     changed: bool,
+    token: String,
+}
+
+impl Changed {
+    fn by(written: &Written) -> Json<Self> {
+        Json(Self { changed: written.last.is_some(), token: written.token().to_string() })
+    }
+
+    /// A remove: it changed something if there was something.
+    fn found((found, written): (bool, Written)) -> Json<Self> {
+        Json(Self { changed: found, token: written.token().to_string() })
+    }
+}
+
+/// How long a read waits for the writes of its token.
+const AFTER_MAX: Duration = Duration::from_secs(10);
+
+/// Waits until this node has the writes of the token that the request names, if it names one. What it has stays, so
+/// the read that follows sees them.
+async fn wait_for(node: &Node, after: Option<&str>) -> Result<(), ApiError> {
+    let Some(after) = after else { return Ok(()) };
+    Ok(node.wait_for(&token(after)?, AFTER_MAX).await?)
+}
+
+fn token(text: &str) -> Result<Token, ApiError> {
+    text.parse().map_err(|error: TokenError| ApiError::bad_request("bad_token", error))
 }
 
 #[derive(Serialize)]
@@ -194,21 +236,22 @@ async fn inspect(State(node): State<Node>, Params(query): Params<OptionalKeyPara
 }
 
 async fn set_read(State(node): State<Node>, Params(query): Params<KeyParam>) -> Answer<SetReply> {
+    wait_for(&node, query.after.as_deref()).await?;
     let elements = node.or_set::<String>(&query.key).elements()?;
     Ok(Json(SetReply { key: query.key, elements }))
 }
 
 async fn set_add(State(node): State<Node>, Body(body): Body<ElementBody>) -> Answer<Changed> {
     let written = node.or_set(&body.key).add(&body.element)?;
-    Ok(Json(Changed { changed: written.last.is_some() }))
+    Ok(Changed::by(&written))
 }
 
 async fn set_remove(State(node): State<Node>, Body(body): Body<ElementBody>) -> Answer<Changed> {
-    let (changed, _) = node.or_set(&body.key).remove(&body.element)?;
-    Ok(Json(Changed { changed }))
+    Ok(Changed::found(node.or_set(&body.key).remove(&body.element)?))
 }
 
 async fn map_read(State(node): State<Node>, Params(query): Params<MapParams>) -> Answer<MapReply> {
+    wait_for(&node, query.after.as_deref()).await?;
     let map = node.lww_map::<String, String>(&query.key);
     Ok(Json(match query.field {
         None => MapReply::Entries { entries: map.entries()?.into_iter().collect(), key: query.key },
@@ -218,46 +261,52 @@ async fn map_read(State(node): State<Node>, Params(query): Params<MapParams>) ->
 
 async fn map_put(State(node): State<Node>, Body(body): Body<EntryBody>) -> Answer<Changed> {
     let written = node.lww_map(&body.key).put(&body.field, &body.value)?;
-    Ok(Json(Changed { changed: written.last.is_some() }))
+    Ok(Changed::by(&written))
 }
 
 async fn map_remove(State(node): State<Node>, Body(body): Body<FieldBody>) -> Answer<Changed> {
-    let (changed, _) = node.lww_map::<String, String>(&body.key).remove(&body.field)?;
-    Ok(Json(Changed { changed }))
+    Ok(Changed::found(node.lww_map::<String, String>(&body.key).remove(&body.field)?))
 }
 
-async fn counter_read(State(node): State<Node>, Params(query): Params<KeyParam>) -> Json<CounterReply> {
+async fn counter_read(State(node): State<Node>, Params(query): Params<KeyParam>) -> Answer<CounterReply> {
+    wait_for(&node, query.after.as_deref()).await?;
     let value = node.pn_counter(&query.key).value();
-    Json(CounterReply { key: query.key, value })
+    Ok(Json(CounterReply { key: query.key, value }))
 }
 
 async fn counter_add(State(node): State<Node>, Body(body): Body<CountBody>) -> Answer<Changed> {
     let written = node.pn_counter(&body.key).add(body.by)?;
-    Ok(Json(Changed { changed: written.last.is_some() }))
+    Ok(Changed::by(&written))
 }
 
 async fn counter_reset(State(node): State<Node>, Body(body): Body<KeyBody>) -> Answer<Changed> {
-    let (changed, _) = node.pn_counter(&body.key).reset()?;
-    Ok(Json(Changed { changed }))
+    Ok(Changed::found(node.pn_counter(&body.key).reset()?))
 }
 
 async fn register_read(State(node): State<Node>, Params(query): Params<KeyParam>) -> Answer<RegisterReply> {
+    wait_for(&node, query.after.as_deref()).await?;
     let value = node.lww_register::<String>(&query.key).get()?;
     Ok(Json(RegisterReply { key: query.key, value }))
 }
 
 async fn register_set(State(node): State<Node>, Body(body): Body<ValueBody>) -> Answer<Changed> {
     let written = node.lww_register(&body.key).set(&body.value)?;
-    Ok(Json(Changed { changed: written.last.is_some() }))
+    Ok(Changed::by(&written))
 }
 
 async fn register_clear(State(node): State<Node>, Body(body): Body<KeyBody>) -> Answer<Changed> {
-    let (changed, _) = node.lww_register::<String>(&body.key).clear()?;
-    Ok(Json(Changed { changed }))
+    Ok(Changed::found(node.lww_register::<String>(&body.key).clear()?))
 }
 
 async fn converge(State(node): State<Node>, Body(body): Body<TimeoutBody>) -> Answer<ConvergeReport> {
     Ok(Json(node.converge(body.timeout()?).await?))
+}
+
+async fn visible(State(node): State<Node>, Body(body): Body<VisibleBody>) -> Answer<Visible> {
+    let wanted =
+        body.to.parse().map_err(|error: VisibilityError| ApiError::bad_request("bad_visibility", error))?;
+    let timeout = TimeoutBody { timeout_ms: body.timeout_ms }.timeout()?;
+    Ok(Json(node.visible(&token(&body.token)?, wanted, timeout).await?))
 }
 
 async fn no_such_route(uri: Uri) -> ApiError {
