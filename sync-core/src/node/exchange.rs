@@ -583,7 +583,7 @@ impl Node {
         }
         let learned = self.learned(route.namespace, Some(route.from));
         let space = self.spaces.get_mut(&route.namespace).expect("routed frames are of open namespaces");
-        let mut joined = match join(&mut space.store, learned) {
+        let joined = match join(&mut space.store, learned) {
             Ok(joined) => joined,
             Err(FrameError::Ceiling { bytes, after, max }) => {
                 let namespace = route.namespace;
@@ -603,11 +603,11 @@ impl Node {
             // What it lost, or we hold for no reason, is the next roots' to judge.
             self.link_mut(peer, route.namespace).session.want_root(true);
         }
+        stats.conflicts += joined.conflicts;
         if joined.state_changed {
             self.step_on();
         }
-        let cells = std::mem::take(&mut joined.cells);
-        self.changed(route.namespace, Cause::Remote { peer }, cells);
+        self.changed(route.namespace, Cause::Remote { peer }, joined.changed.tops());
         Ok(joined)
     }
 
