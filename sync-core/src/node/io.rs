@@ -140,6 +140,8 @@ pub enum Cause {
     Local,
     /// The repair of damage to this node's own memory.
     Repair,
+    /// The horizon reached the time at which writes expire, whether this node raised it or a peer.
+    Expired,
     /// A join of what `peer` sent.
     Remote {
         /// Who sent it.

@@ -37,7 +37,12 @@ pub struct PlaceChange {
 impl PlaceChange {
     /// About what keeping it costs, in bytes.
     pub fn bytes(&self) -> usize {
-        names(&self.place) + self.old.bytes() + self.new.bytes()
+        Self::bytes_for(&self.place, &self.old, &self.new)
+    }
+
+    /// As [`Self::bytes`], of a change in the making.
+    pub fn bytes_for(place: &Place, old: &Reading, new: &Reading) -> usize {
+        names(place) + old.bytes() + new.bytes()
     }
 }
 
