@@ -113,6 +113,10 @@ impl World {
     }
 
     fn on_event(&mut self, at: usize, event: NodeEvent) {
+        if let NodeEvent::Changed(changed) = event {
+            let checked = self.suite.told(at, &changed);
+            return self.judge(checked);
+        }
         self.trace.note(self.at, Mark::Event, at, &[], || format!("reports {event:?}"));
         match event {
             NodeEvent::SessionDone { by, .. } => {
@@ -138,7 +142,8 @@ impl World {
                 self.alarmed(accounted, at, || format!("says that {cells:?} are healed: {healed:?}"));
             }
             NodeEvent::FrameRefused { peer, error } => self.on_refused(at, peer, &error),
-            NodeEvent::Changed { .. }
+            NodeEvent::Changed(_)
+            | NodeEvent::Conflicts { .. }
             | NodeEvent::Bootstrap { .. }
             | NodeEvent::TypesMet { .. }
             | NodeEvent::PeerUp { .. }
