@@ -598,12 +598,12 @@ impl Node {
         let stats = &mut self.peer_mut(peer).stats;
         stats.items_new += joined.items_new;
         stats.items_known += joined.items_known;
+        stats.conflicts += joined.conflicts;
         stats.ends_spared += joined.spared;
         if joined.spared > 0 {
             // What it lost, or we hold for no reason, is the next roots' to judge.
             self.link_mut(peer, route.namespace).session.want_root(true);
         }
-        stats.conflicts += joined.conflicts;
         if joined.state_changed {
             self.step_on();
         }
