@@ -150,7 +150,9 @@ impl TypeTag {
     /// alternatives: registers and fields, and elements and flags that a remove or an off wins.
     pub fn has_conflicts(self, path: &[u8]) -> bool {
         match self {
-            Self::LWW_MAP | Self::LWW_REGISTER | Self::MV_REGISTER | Self::RW_SET | Self::DISABLE_FLAG => true,
+            Self::LWW_MAP | Self::LWW_REGISTER | Self::MV_REGISTER | Self::RW_SET | Self::DISABLE_FLAG => {
+                true
+            }
             Self::OR_MAP => nested::parse(path).is_some_and(|leaf| leaf.ty.has_conflicts(leaf.rest)),
             Self(_) => false,
         }

@@ -84,7 +84,9 @@ fn main() {
     let of = |mode: usize, figure: fn(&Round) -> f64| median(seen[mode].iter().map(figure).collect());
     // Pairs of one round ran next to each other.
     let ratio = |mode: usize, figure: fn(&Round) -> f64| {
-        median(seen[mode].iter().zip(&seen[0]).map(|(with, without)| figure(with) / figure(without)).collect())
+        median(
+            seen[mode].iter().zip(&seen[0]).map(|(with, without)| figure(with) / figure(without)).collect(),
+        )
     };
     let shown: Vec<_> = modes
         .iter()

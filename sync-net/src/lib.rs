@@ -58,8 +58,8 @@ pub use sync_core::error::WriteError;
 pub use sync_core::id::{Dot, NodeId, OwnerId, ReplicaId};
 pub use sync_core::limits::{Limits, Timing};
 pub use sync_core::node::{Cause, Written};
-pub use sync_core::time::Span;
 pub use sync_core::store::{Conflict, Side, TouchedSince};
+pub use sync_core::time::Span;
 pub use sync_core::types::log::Bound;
 pub use sync_core::types::reading::{Place, Reading};
 

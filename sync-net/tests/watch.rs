@@ -5,10 +5,13 @@ mod common;
 use std::time::Duration;
 
 use common::{PATIENCE, alone, cluster, converge, cut, eventually, heal, text};
+use serde_json::{Value, json};
+use sync_net::local::{LocalServer, serve};
 use sync_net::{
     Cause, ConflictEvent, CountChange, Cursor, ElementChange, EntryChange, Mirror, Node, Policy, Reading,
     Scope, Start, TypedEvent, ValueChange, Watch, WatchEvent,
 };
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};
 
 async fn next(watch: &mut Watch) -> WatchEvent {
     tokio::time::timeout(PATIENCE, watch.next()).await.expect("in time").expect("the node runs")
@@ -48,7 +51,11 @@ async fn a_snapshot_and_the_changes_behind_it_lose_and_double_nothing_while_othe
         while let Some(event) = watch.next().await {
             if let WatchEvent::Batch { changes } = &event {
                 for change in changes {
-                    assert_eq!(*mirror.get(&change.place), change.old, "each change begins where the last ended");
+                    assert_eq!(
+                        *mirror.get(&change.place),
+                        change.old,
+                        "each change begins where the last ended"
+                    );
                 }
             }
             mirror.apply(&event);
@@ -75,7 +82,9 @@ async fn a_watcher_that_sleeps_lags_once_and_reads_only_what_changed_meanwhile()
         mirror.apply(&event);
         events.push(event);
     }
-    let [WatchEvent::Lagged, WatchEvent::Snapshot { scope: Scope::Parts(parts), entries }] = events.as_slice() else {
+    let [WatchEvent::Lagged, WatchEvent::Snapshot { scope: Scope::Parts(parts), entries }] =
+        events.as_slice()
+    else {
         panic!("{events:?}")
     };
     assert!(parts.places.len() <= 50 && entries.len() <= 50, "the map is not read again");
@@ -97,7 +106,11 @@ async fn a_watcher_that_coalesces_reads_the_latest_of_each_place_with_the_oldest
     node.shutdown().await;
     let Some(WatchEvent::Batch { changes }) = watch.next().await else { panic!("it does not lag") };
     let seen: Vec<_> = changes.iter().map(|change| (change.key(), &change.old)).collect();
-    assert_eq!(seen, [("count", &Reading::Count(5)), ("last", &Reading::Absent)], "what came and went is no change");
+    assert_eq!(
+        seen,
+        [("count", &Reading::Count(5)), ("last", &Reading::Absent)],
+        "what came and went is no change"
+    );
     assert_eq!(changes[0].new, Reading::Count(2_005));
     assert_eq!(watch.next().await, None);
 }
@@ -108,7 +121,8 @@ async fn a_cursor_goes_on_at_another_node_also_past_removes() {
     for n in 0..200_u32 {
         nodes[0].lww_map::<u32, u32>(&format!("map/{}", n % 20)).put(&n, &n).expect("there is room");
     }
-    let (mut watch, mut mirror) = (nodes[0].watch_from("map/", Start::Snapshot, Policy::Steps), Mirror::default());
+    let (mut watch, mut mirror) =
+        (nodes[0].watch_from("map/", Start::Snapshot, Policy::Steps), Mirror::default());
     mirror.apply(&next(&mut watch).await);
     let text = watch.cursor().expect("a snapshot was read").to_string();
     drop(watch);
@@ -123,7 +137,11 @@ async fn a_cursor_goes_on_at_another_node_also_past_removes() {
     let event = next(&mut watch).await;
     mirror.apply(&event);
     let WatchEvent::Snapshot { scope: Scope::Parts(parts), entries } = event else { panic!("{event:?}") };
-    assert_eq!((parts.places.len(), parts.ranges.len(), entries.len()), (1, 1, 1), "what changed, and no more");
+    assert_eq!(
+        (parts.places.len(), parts.ranges.len(), entries.len()),
+        (1, 1, 1),
+        "what changed, and no more"
+    );
     assert_eq!(mirror, fresh(&nodes[1], "map/"));
     assert_eq!(watch.try_next(), None);
 
@@ -199,4 +217,79 @@ async fn who_loses_a_conflict_is_told_and_the_winner_is_not() {
     assert!(conflict.lost && conflict.theirs.dot.replica == nodes[1].replica());
     converge(&nodes).await;
     assert_eq!(streams[1].try_next(), None);
+}
+
+/// The lines of an answer of the local endpoint, as they come. The chunks between them are left out.
+struct Follower(tokio::io::Lines<tokio::io::BufReader<tokio::net::UnixStream>>);
+
+impl Follower {
+    async fn open(server: &LocalServer, query: &str) -> Self {
+        let mut stream = tokio::net::UnixStream::connect(server.path()).await.expect("the endpoint listens");
+        let request = format!("GET /v1/watch?{query} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("it is read");
+        Self(tokio::io::BufReader::new(stream).lines())
+    }
+
+    /// The next line of JSON; `None` at the end.
+    async fn next(&mut self) -> Option<Value> {
+        loop {
+            let line = tokio::time::timeout(PATIENCE, self.0.next_line()).await.expect("in time");
+            let line = line.ok().flatten()?;
+            if line.starts_with('{') {
+                return Some(serde_json::from_str(&line).expect("a line of JSON"));
+            }
+        }
+    }
+
+    async fn next_of(&mut self, event: &str) -> Value {
+        loop {
+            let line = self.next().await.expect("the stream goes on");
+            if line["event"] == event {
+                return line;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_local_endpoint_streams_a_watch_and_goes_on_from_its_cursor() {
+    let node = alone().await;
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let server = serve(node.clone(), &dir.path().join("s")).await.expect("nothing is in the way");
+    node.or_set::<String>("cart/7").add(&text("tea")).expect("there is room");
+    node.pn_counter("stock").add(1).expect("there is room");
+
+    let mut follower = Follower::open(&server, "prefix=cart/&snapshot=true").await;
+    let snapshot = follower.next_of("snapshot").await;
+    assert_eq!((&snapshot["scope"], &snapshot["more"]), (&json!("all"), &json!(false)));
+    assert_eq!(snapshot["entries"][0]["path"], json!({ "text": "tea" }));
+    node.or_set::<String>("cart/7").remove(&text("tea")).expect("a remove passes");
+    let batch = follower.next_of("batch").await;
+    let change = &batch["changes"][0];
+    assert_eq!(
+        (&change["old"], &change["new"], &change["cause"]),
+        (&json!(true), &Value::Null, &json!("local"))
+    );
+    let cursor = follower.next_of("cursor").await;
+    let cursor = cursor["cursor"].as_str().expect("text").to_owned();
+    drop(follower);
+
+    node.or_set::<String>("cart/8").add(&text("milk")).expect("there is room");
+    let mut follower = Follower::open(&server, &format!("prefix=cart/&cursor={cursor}")).await;
+    let snapshot = follower.next_of("snapshot").await;
+    assert_eq!((&snapshot["scope"], &snapshot["places"][0]["key"]), (&json!("parts"), &json!("cart/8")));
+
+    let refused = Follower::open(&server, "cursor=zz").await.next().await.expect("an answer");
+    assert_eq!(refused["kind"], "bad_cursor");
+    let mut followers = Vec::new();
+    for _ in 1..16 {
+        let mut follower = Follower::open(&server, "snapshot=true").await;
+        follower.next_of("snapshot").await;
+        followers.push(follower);
+    }
+    let refused = Follower::open(&server, "").await.next().await.expect("an answer");
+    assert_eq!(refused["kind"], "too_many_watches");
+    let begun = std::time::Instant::now();
+    server.shutdown().await;
+    assert!(begun.elapsed() < Duration::from_secs(4), "followers do not hold up the end");
 }

@@ -209,7 +209,8 @@ fn changes_that_take_more_bytes_than_allowed_are_left_out_and_counted() {
     cluster.settle();
     cluster.write(0, |group| or_set::add(group, "set", b"one more"));
     cluster.settle();
-    let events: Vec<Event> = cluster.events().into_iter().filter(|(at, _)| *at == 1).map(|(_, e)| e).collect();
+    let events: Vec<Event> =
+        cluster.events().into_iter().filter(|(at, _)| *at == 1).map(|(_, e)| e).collect();
     let told = events.iter().filter_map(|event| match event {
         Event::Changed(changed) => Some((changed.number, changed.changes.len())),
         _ => None,
@@ -257,7 +258,10 @@ fn a_write_that_loses_to_a_concurrent_one_is_told_with_both_sides() {
     let [conflict] = told.as_slice() else { panic!("one write lost: {told:?}") };
     assert!(conflict.lost);
     assert_eq!(conflict.place.path.as_bytes(), b"field");
-    assert_eq!((conflict.ours.value.as_bytes(), conflict.theirs.value.as_bytes()), (&b"ours"[..], &b"theirs"[..]));
+    assert_eq!(
+        (conflict.ours.value.as_bytes(), conflict.theirs.value.as_bytes()),
+        (&b"ours"[..], &b"theirs"[..])
+    );
     assert_eq!(conflict.theirs.dot.replica, sync_tests::replica(1, 0));
     assert!(conflict.ours.hlc <= conflict.theirs.hlc);
     assert_eq!(met, 1);

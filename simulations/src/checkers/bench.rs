@@ -27,7 +27,13 @@ impl Bench {
 
     pub(super) fn with_limits(checker: impl Checker + 'static, set: impl FnOnce(&mut Limits)) -> Self {
         let node = Node::new(Self::config(1, set), Now::default());
-        Self { node, suite: Suite::of(vec![Box::new(checker)], 1), history: History::default(), group: 0, last_told: None }
+        Self {
+            node,
+            suite: Suite::of(vec![Box::new(checker)], 1),
+            history: History::default(),
+            group: 0,
+            last_told: None,
+        }
     }
 
     fn config(life: u8, set: impl FnOnce(&mut Limits)) -> Config {

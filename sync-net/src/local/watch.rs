@@ -71,9 +71,11 @@ async fn follow(
         let text = format!("{STREAMS_MAX} watches are followed already, as many as may; end one first");
         return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_watches", text));
     };
-    let cursor: Option<Cursor> = query.cursor.map(|text| text.parse()).transpose().map_err(|error| {
-        ApiError::bad_request("bad_cursor", error)
-    })?;
+    let cursor: Option<Cursor> = query
+        .cursor
+        .map(|text| text.parse())
+        .transpose()
+        .map_err(|error| ApiError::bad_request("bad_cursor", error))?;
     let start = match cursor {
         Some(cursor) => Start::Cursor(cursor),
         None if query.snapshot => Start::Snapshot,
@@ -148,8 +150,12 @@ impl Told {
                 self.cursor_at = None;
                 let chunks: Vec<&[Entry]> = entries.chunks(ENTRIES_PER_LINE).collect();
                 for at in 0..chunks.len().max(1) {
-                    let shown: Vec<EntryLine> =
-                        chunks.get(at).into_iter().flat_map(|chunk| chunk.iter()).map(EntryLine::of).collect();
+                    let shown: Vec<EntryLine> = chunks
+                        .get(at)
+                        .into_iter()
+                        .flat_map(|chunk| chunk.iter())
+                        .map(EntryLine::of)
+                        .collect();
                     head["entries"] = json!(shown);
                     head["more"] = json!(at + 1 < chunks.len());
                     if !self.line(&head).await {
@@ -268,7 +274,9 @@ fn reading_value(reading: &Reading) -> Value {
         Reading::Flag(on) => Value::Bool(*on),
         Reading::Number(number) => json!(number),
         // Wider than JSON's general numbers: beyond them as text.
-        Reading::Count(count) => i64::try_from(*count).map_or_else(|_| json!(count.to_string()), |count| json!(count)),
+        Reading::Count(count) => {
+            i64::try_from(*count).map_or_else(|_| json!(count.to_string()), |count| json!(count))
+        }
         Reading::Value(value) => json!(Shown::of(value.as_bytes())),
         Reading::Values(values) => values.iter().map(|value| json!(Shown::of(value.as_bytes()))).collect(),
     }

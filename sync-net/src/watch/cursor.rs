@@ -94,7 +94,9 @@ impl Cursor {
         let mut input = Reader::new(bytes);
         let version = input.byte("version")?;
         if version != VERSION {
-            return Err(CursorError { reason: format!("it has version {version}, this node reads {VERSION}") });
+            return Err(CursorError {
+                reason: format!("it has version {version}, this node reads {VERSION}"),
+            });
         }
         let namespace = NamespaceId(input.fixed("namespace")?);
         let prefix = std::str::from_utf8(input.bytes("prefix", PREFIX_BYTES_MAX)?)

@@ -69,7 +69,12 @@ impl<C: FromReading> TypedWatch<C> {
             WatchEvent::Lagged => TypedEvent::Lagged,
             WatchEvent::Snapshot { entries, .. } => {
                 let there = |Entry { place, reading }| self.change(&place, &Reading::Absent, &reading);
-                TypedEvent::Reset(entries.into_iter().filter_map(|entry| there(entry).transpose()).collect::<Result<_, _>>()?)
+                TypedEvent::Reset(
+                    entries
+                        .into_iter()
+                        .filter_map(|entry| there(entry).transpose())
+                        .collect::<Result<_, _>>()?,
+                )
             }
             WatchEvent::Batch { changes } => {
                 let change = |Change { place, old, new, cause }| {
@@ -89,12 +94,7 @@ impl<C: FromReading> TypedWatch<C> {
 /// A change that can be made of what is read; `None` if the types' own reading shows none.
 pub trait FromReading: Sized {
     #[doc(hidden)]
-    fn from_reading(
-        key: &str,
-        path: &[u8],
-        old: &Reading,
-        new: &Reading,
-    ) -> Result<Option<Self>, ReadError>;
+    fn from_reading(key: &str, path: &[u8], old: &Reading, new: &Reading) -> Result<Option<Self>, ReadError>;
 }
 
 /// An element came to a set or left it.
@@ -216,7 +216,8 @@ pub struct NumberChange {
 
 impl FromReading for NumberChange {
     fn from_reading(_: &str, _: &[u8], old: &Reading, new: &Reading) -> Result<Option<Self>, ReadError> {
-        let number = |reading: &Reading| if let Reading::Number(number) = reading { Some(*number) } else { None };
+        let number =
+            |reading: &Reading| if let Reading::Number(number) = reading { Some(*number) } else { None };
         Ok(Some(Self { old: number(old), new: number(new) }))
     }
 }
