@@ -53,8 +53,8 @@ impl Seen {
 #[test]
 fn a_context_tells_on_any_replica_what_may_read_otherwise_since_it() {
     let (mut resumed, mut behind, mut dropped) = (0, 0, 0);
-    for seed in 0..600 {
-        let mix = if seed % 3 == 0 { Mix::All } else { Mix::Only(TYPES[seed as usize % TYPES.len()]) };
+    for (seed, ty) in (0..600).zip(TYPES.into_iter().cycle()) {
+        let mix = if seed % 3 == 0 { Mix::All } else { Mix::Only(ty) };
         let mut lab = Lab::with_history(seed, mix, 20);
         let mut seen = Seen::of(&lab.replicas[0].store);
         for step in 0..25 {
@@ -189,10 +189,8 @@ fn a_group_and_a_join_are_one_batch_each() {
     for (at, cause) in [(0, Cause::Local), (1, Cause::Remote { peer: node_id(0) })] {
         let batches: Vec<&Changed> = events
             .iter()
-            .filter_map(|(node, event)| match event {
-                Event::Changed(changed) if *node == at => Some(changed),
-                _ => None,
-            })
+            .filter(|(node, _)| *node == at)
+            .filter_map(|(_, event)| if let Event::Changed(changed) = event { Some(changed) } else { None })
             .collect();
         assert_eq!(batches.len(), 1);
         assert_eq!((batches[0].cause, batches[0].changes.len()), (cause, 21));
@@ -211,9 +209,9 @@ fn changes_that_take_more_bytes_than_allowed_are_left_out_and_counted() {
     cluster.settle();
     let events: Vec<Event> =
         cluster.events().into_iter().filter(|(at, _)| *at == 1).map(|(_, e)| e).collect();
-    let told = events.iter().filter_map(|event| match event {
-        Event::Changed(changed) => Some((changed.number, changed.changes.len())),
-        _ => None,
+    let told = events.iter().filter_map(|event| {
+        let Event::Changed(changed) = event else { return None };
+        Some((changed.number, changed.changes.len()))
     });
     assert_eq!(told.collect::<Vec<_>>(), [(2, 1)], "the first step has a number and is not told");
     assert!(events.contains(&Event::EventsLost { count: 1 }));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::signal::ctrl_c;
 
-use crate::client::{Client, Lines};
+use crate::client::Client;
 use crate::failure::Failure;
 use crate::output::shown;
 

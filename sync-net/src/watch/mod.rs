@@ -206,7 +206,7 @@ impl Watch {
     fn take(&mut self) -> Taken {
         match self.feed.take() {
             Taken::Due(due) => Taken::Event(self.read_up(due)),
-            other => other,
+            other @ (Taken::Event(_) | Taken::Nothing | Taken::Ended) => other,
         }
     }
 
