@@ -23,7 +23,7 @@ Exit codes:
 #[derive(Debug, Parser)]
 #[command(name = "sync-cli", version, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
-    /// Print one JSON value instead of text; `diff` prints one a line.
+    /// Print one JSON value instead of text; `diff` and `watch` print one a line.
     #[arg(long, global = true)]
     pub(crate) json: bool,
     #[command(subcommand)]
@@ -65,6 +65,21 @@ pub(crate) enum Command {
     Inspect {
         /// The key to show.
         key: Option<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Follow what changes below the keys that start with PREFIX, or below all, until interrupted.
+    Watch {
+        /// The start of the keys to follow.
+        #[arg(default_value = "")]
+        prefix: String,
+        /// Go on behind what an earlier watch of the same PREFIX had told, here or at another node: the text of
+        /// its last `cursor` line (see --json).
+        #[arg(long, value_name = "C", conflicts_with = "snapshot")]
+        cursor: Option<String>,
+        /// Begin with what is there now.
+        #[arg(long)]
+        snapshot: bool,
         #[command(flatten)]
         target: Target,
     },

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Bytes;
-use hyper::{Method, Request, StatusCode};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
@@ -138,6 +138,25 @@ impl Client {
         }
     }
 
+    /// `GET path` whose answer is lines without an end.
+    pub(crate) async fn follow(&self, path: &str, query: &[(&str, &str)]) -> Result<Lines, Failure> {
+        let stream = self.connect().await?;
+        let uri = with_query(path, query);
+        match timeout(ANSWER_TIMEOUT, begin(stream, Method::GET, &uri, None)).await {
+            Ok(Ok((answer, connection))) if answer.status().is_success() => {
+                Ok(Lines { body: answer.into_body(), kept: Vec::new(), _connection: connection })
+            }
+            Ok(Ok((answer, _connection))) => {
+                let status = answer.status();
+                let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
+                let body = body.ok().and_then(|body| Answer::new(&body.to_bytes()));
+                Err(Refusal { status, body }.into())
+            }
+            Ok(Err(error)) => Err(Failure::Failed(format!("the node broke off its answer ({error})"))),
+            Err(_) => Err(Failure::Failed("the node did not answer; look at its log".to_owned())),
+        }
+    }
+
     async fn connect(&self) -> Result<UnixStream, Failure> {
         check_owner(&self.socket)?;
         let why = match timeout(CONNECT_TIMEOUT, UnixStream::connect(&self.socket)).await {
@@ -174,15 +193,71 @@ fn check_owner(socket: &Path) -> Result<(), Failure> {
 
 type ExchangeError = Box<dyn std::error::Error + Send + Sync>;
 
+/// The lines of an answer as they come.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    body: Incoming,
+    /// What came behind the last line given.
+    kept: Vec<u8>,
+    _connection: Connection,
+}
+
+impl Lines {
+    /// The next line, without its end; `None` when the node has ended the answer. Cancel safe.
+    pub(crate) async fn next(&mut self) -> Result<Option<String>, Failure> {
+        loop {
+            if let Some(end) = self.kept.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.kept.drain(..=end).take(end).collect();
+                return String::from_utf8(line).map(Some).map_err(Failure::failed);
+            }
+            if self.kept.len() > ANSWER_BYTES_MAX {
+                return Err(Failure::Failed(format!("a line of the node exceeds {ANSWER_BYTES_MAX} bytes")));
+            }
+            match self.body.frame().await {
+                Some(Ok(frame)) => self.kept.extend(frame.into_data().unwrap_or_default()),
+                // The node closes old connections in the middle of an answer that has no end.
+                Some(Err(_)) | None => return Ok(None),
+            }
+        }
+    }
+}
+
+/// The task of a connection; it ends with this.
+#[derive(Debug)]
+struct Connection(tokio::task::JoinHandle<hyper::Result<()>>);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 async fn exchange(
     stream: UnixStream,
     method: Method,
     uri: &str,
     body: Option<&Value>,
 ) -> Result<Result<Answer, Refusal>, ExchangeError> {
+    let (answer, _connection) = begin(stream, method, uri, body).await?;
+    let status = answer.status();
+    let bytes = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await?.to_bytes();
+    match (status.is_success(), Answer::new(&bytes)) {
+        (true, Some(answer)) => Ok(Ok(answer)),
+        (true, None) => Err("it is not JSON".into()),
+        (false, body) => Ok(Err(Refusal { status, body })),
+    }
+}
+
+/// Sends a request and takes the head of its answer.
+async fn begin(
+    stream: UnixStream,
+    method: Method,
+    uri: &str,
+    body: Option<&Value>,
+) -> Result<(Response<Incoming>, Connection), ExchangeError> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     // Ends with the answer: the request asks the node to close, and `sender` is dropped here.
-    let connection = tokio::spawn(connection);
+    let connection = Connection(tokio::spawn(connection));
     let mut request = Request::builder().method(method).uri(uri).header("host", "localhost");
     request = request.header("connection", "close");
     let bytes = match body {
@@ -192,15 +267,7 @@ async fn exchange(
         }
         None => Bytes::new(),
     };
-    let answer = sender.send_request(request.body(Full::new(bytes))?).await?;
-    let status = answer.status();
-    let bytes = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await?.to_bytes();
-    connection.abort();
-    match (status.is_success(), Answer::new(&bytes)) {
-        (true, Some(answer)) => Ok(Ok(answer)),
-        (true, None) => Err("it is not JSON".into()),
-        (false, body) => Ok(Err(Refusal { status, body })),
-    }
+    Ok((sender.send_request(request.body(Full::new(bytes))?).await?, connection))
 }
 
 /// `path?name=value&..`, each value percent-encoded but for the unreserved characters of RFC 3986.

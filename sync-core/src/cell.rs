@@ -146,6 +146,18 @@ impl TypeTag {
         matches!(self, Self::PN_COUNTER | Self::G_COUNTER)
     }
 
+    /// True if concurrent writes to one cell contradict each other, so that a reader sees one of them, or all as
+    /// alternatives: registers and fields, and elements and flags that a remove or an off wins.
+    pub fn has_conflicts(self, path: &[u8]) -> bool {
+        match self {
+            Self::LWW_MAP | Self::LWW_REGISTER | Self::MV_REGISTER | Self::RW_SET | Self::DISABLE_FLAG => {
+                true
+            }
+            Self::OR_MAP => nested::parse(path).is_some_and(|leaf| leaf.ty.has_conflicts(leaf.rest)),
+            Self(_) => false,
+        }
+    }
+
     /// True if a live item at `path` makes an object of this type present.
     ///
     /// Counter floors are not presence: what is left of a reset counter is no counter (DESIGN section

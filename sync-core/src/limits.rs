@@ -92,6 +92,9 @@ pub struct Limits {
     /// Events kept for the application. When full the oldest goes and `EventsLost` counts it: an
     /// application that does not read must not stop the node. Default 65,536.
     pub events_max: usize,
+    /// Most bytes of changes that one step may bring to a watch, and that may wait for the driver in all. What is
+    /// beyond is not told: watches read again what they watch. Default 8 MiB: a guess.
+    pub changes_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -121,6 +124,7 @@ impl Default for Limits {
             skipped_entries_max: 1_024,
             survey_items_max: 1 << 20,
             events_max: 65_536,
+            changes_bytes_max: 8 << 20,
         }
     }
 }

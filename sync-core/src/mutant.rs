@@ -273,6 +273,12 @@ mutants! {
     MapRemoveKillsCounters = "table: a key or prefix remove kills counters and floors like other cells",
     /// No append ends the oldest entries.
     LogNeverTrimmed = "types: an append that sees too many ends the oldest",
+    /// A step's changes are told to watches without the last one.
+    ChangeLeftOut = "watches: the changes give the state at every step",
+    /// What a group or a join changed is told to watches in two parts.
+    BatchSplit = "watches: a step is one batch",
+    /// A watch that catches up is not told what was only removed since.
+    CatchUpWithoutRecords = "watches: a context tells what has changed since",
 }
 
 /// True if the simulator has planted `mutant` on this thread.

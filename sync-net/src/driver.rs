@@ -234,8 +234,16 @@ impl Driver {
     fn on_event(&mut self, event: Event) {
         let node = self.shared.name.as_str();
         match event {
-            Event::Changed { .. } if self.shared.watchers.is_empty() => self.shared.unwatch_if_unwatched(),
-            Event::Changed { cause, cells, .. } => self.shared.watchers.changed(cause, &cells),
+            Event::Changed(changed) => {
+                self.shared.watchers.changed(&changed);
+                if self.shared.watchers.is_idle() {
+                    self.shared.unwatch_if_unwatched();
+                }
+            }
+            Event::Conflicts { .. } if self.shared.watchers.is_without_conflicts() => {
+                self.shared.unwatch_if_unwatched();
+            }
+            Event::Conflicts { conflicts, .. } => self.shared.watchers.conflicts(&conflicts),
             Event::TypesMet { key, ty, others, .. } => {
                 if let Some(silenced) = self.alarms.pass(Instant::now()) {
                     let text = "a key holds several types; opened without a type it reads as the first";
@@ -303,7 +311,7 @@ impl Driver {
             }
             Event::EventsLost { count } => {
                 tracing::warn!(node, count, "events were dropped before they were read");
-                self.shared.watchers.lost(count);
+                self.shared.watchers.lost();
             }
         }
     }

@@ -22,7 +22,8 @@ pub use self::report::{
     CellInspection, Column, Inspection, ItemInspection, KeyInfo, NodeStatus, ObjectInspection, PeerInfo,
     Shown, Totals,
 };
-use self::shown::{shown_path, shown_payload};
+pub(crate) use self::shown::shown_path;
+use self::shown::shown_payload;
 use crate::node::Shared;
 use crate::transport::LinkStatus;
 

@@ -59,9 +59,11 @@ pub use sync_core::error::WriteError;
 pub use sync_core::id::{Dot, NodeId, OwnerId, ReplicaId};
 pub use sync_core::limits::{Limits, Timing};
 pub use sync_core::node::{Cause, Written};
+pub use sync_core::store::{Conflict, Side, TouchedSince};
 pub use sync_core::time::Span;
 pub use sync_core::token::{TOKEN_REPLICAS_MAX, Token, TokenError};
 pub use sync_core::types::log::Bound;
+pub use sync_core::types::reading::{Place, Reading};
 
 pub use crate::access::{InTx, Reads, Writes};
 pub use crate::bootstrap::{Bootstrap, Bootstraps};
@@ -88,4 +90,8 @@ pub use crate::transport::{PeerAddr, PeerAddrError, TransportError};
 pub use crate::tx::Tx;
 pub use crate::view::View;
 pub use crate::visible::{Visibility, VisibilityError, Visible, VisibleError, WaitError};
-pub use crate::watch::{Change, Watch, WatchEvent};
+pub use crate::watch::{
+    Change, ConflictEvent, Conflicts, CountChange, Cursor, CursorError, ElementChange, Entry, EntryChange,
+    FlagChange, FromReading, LogChange, Mirror, NumberChange, PairChange, Policy, Scope, Start, TypedEvent,
+    TypedWatch, ValueChange, ValuesChange, Watch, WatchEvent,
+};

@@ -36,7 +36,7 @@ use crate::transport::{LinkStatus, Transport};
 use crate::tx::Tx;
 use crate::view::View;
 use crate::visible::{self, Prompt, Visibility, Visible, VisibleError, WaitError};
-use crate::watch::{Watch, Watchers};
+use crate::watch::{Conflicts, Covers, Policy, Start, Watch, Watchers};
 
 /// A running node. Cloning is cheap and gives another name for the same node.
 ///
@@ -137,9 +137,12 @@ impl Shared {
 
     /// Spares writers the report of changes that nobody reads.
     pub(crate) fn unwatch_if_unwatched(&self) {
-        // Under the lock: `Node::watch` adds its watch before it takes the lock to turn reports on.
+        // Under the lock, like whoever begins to follow and turns reports on.
         let mut core = self.core();
-        if self.watchers.is_empty() {
+        if self.watchers.is_without_conflicts() {
+            core.set_conflicts(false);
+        }
+        if self.watchers.is_idle() {
             core.set_changes(false);
         }
     }
@@ -186,6 +189,10 @@ impl Node {
 
     pub(crate) fn shared(&self) -> &Shared {
         &self.owned.shared
+    }
+
+    pub(crate) fn shared_arc(&self) -> Arc<Shared> {
+        self.owned.shared.clone()
     }
 
     /// Who this node is, over all its starts: the hash of its certificate's public key.
@@ -374,11 +381,33 @@ impl Node {
 
     /// Changes from now on below the keys that start with `prefix`; `""` watches all. The node never
     /// waits for a watcher, see [`crate::WatchEvent::Lagged`].
+    ///
+    /// ```
+    /// # use sync_net::{ClusterCa, Node, WatchEvent};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let identity = ClusterCa::create("example")?.issue("node-1")?;
+    /// # let node = Node::builder().identity(identity).start().await?;
+    /// let mut watch = node.watch("cart/");
+    /// node.or_set::<String>("cart/7").add(&"tea".to_owned())?;
+    /// if let Some(WatchEvent::Batch { changes }) = watch.next().await {
+    ///     assert_eq!((changes[0].key(), changes[0].decode_path::<String>()?), ("cart/7", "tea".to_owned()));
+    /// }
+    /// # Ok(()) })
+    /// # }
+    /// ```
     pub fn watch(&self, prefix: &str) -> Watch {
-        let shared = self.shared();
-        let watch = shared.watchers.watch(prefix);
-        shared.core().set_changes(true);
-        watch
+        self.watch_from(prefix, Start::Now, Policy::Steps)
+    }
+
+    /// As [`Self::watch`], from `start` on, keeping what is not read by `policy`.
+    pub fn watch_from(&self, prefix: &str, start: Start, policy: Policy) -> Watch {
+        Watch::new(self.shared_arc(), Covers::Prefix(prefix.into()), start, policy)
+    }
+
+    /// Tells from now on of writes of this node that lose to concurrent ones.
+    pub fn conflicts(&self) -> Conflicts {
+        Conflicts::new(self.shared_arc())
     }
 
     /// Waits until every configured and every connected peer holds what this node holds now, and a

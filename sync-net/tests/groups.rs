@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::{PATIENCE, cluster, cut, eventually, heal};
-use sync_net::{Node, Visibility, WatchEvent, Written};
+use sync_net::{Mirror, Node, Visibility, WatchEvent, Written};
 
 const KEYS: u32 = 20;
 const FIELDS: u32 = 5;
@@ -63,18 +63,15 @@ async fn a_group_is_visible_on_other_nodes_whole_or_not_at_all() {
     let stop = Arc::new(AtomicBool::new(false));
     let readers: Vec<_> = nodes[1..].iter().map(|node| reader(node.clone(), stop.clone())).collect();
     let mut watch = nodes[1].watch("group/");
-    let watching = nodes[1].clone();
     let batches = tokio::spawn(async move {
-        let mut batches = 0u32;
+        let (mut mirror, mut batches) = (Mirror::default(), 0u32);
         while let Some(event) = watch.next().await {
-            match event {
-                WatchEvent::Batch { changes, .. } => {
-                    assert_eq!(changes.len(), (KEYS * FIELDS) as usize, "a batch holds whole groups");
-                    batches += 1;
-                }
-                // Told as such: the reader reads again, and sees whole groups there too.
-                WatchEvent::Lagged { .. } => drop(read(&watching)),
-            }
+            batches += u32::from(matches!(event, WatchEvent::Batch { .. }));
+            mirror.apply(&event);
+            let mut shown = mirror.iter().map(|(_, reading)| reading);
+            let first = shown.next();
+            assert!(shown.all(|reading| Some(reading) == first), "a part of a group was told");
+            assert!([0, (KEYS * FIELDS) as usize].contains(&mirror.len()), "a batch holds whole groups");
         }
         batches
     });
@@ -89,8 +86,9 @@ async fn a_group_is_visible_on_other_nodes_whole_or_not_at_all() {
         }
         let written = write(&nodes[0], number);
         if number % 10 == 0 {
-            let wait = nodes[0].visible(&written.token(), Visibility::Peers(1), PATIENCE);
-            wait.await.expect("one of the two is always linked");
+            let token = written.token();
+            let visible = nodes[0].visible(&token, Visibility::Peers(1), PATIENCE).await;
+            visible.expect("one of the two is always linked");
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

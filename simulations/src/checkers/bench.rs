@@ -3,7 +3,7 @@
 use sync_core::error::WriteError;
 use sync_core::id::{Dot, NamespaceId, NodeId, OwnerId, ReplicaId};
 use sync_core::limits::Limits;
-use sync_core::node::{Config, DEFAULT_NAMESPACE, Node};
+use sync_core::node::{Changed, Config, DEFAULT_NAMESPACE, Event, Node, Output};
 use sync_core::store::{Damage, Group, Store};
 use sync_core::time::Now;
 use sync_core::types::or_set;
@@ -17,6 +17,7 @@ pub(super) struct Bench {
     pub(super) suite: Suite,
     history: History,
     group: u64,
+    last_told: Option<Changed>,
 }
 
 impl Bench {
@@ -26,7 +27,13 @@ impl Bench {
 
     pub(super) fn with_limits(checker: impl Checker + 'static, set: impl FnOnce(&mut Limits)) -> Self {
         let node = Node::new(Self::config(1, set), Now::default());
-        Self { node, suite: Suite::of(vec![Box::new(checker)], 1), history: History::default(), group: 0 }
+        Self {
+            node,
+            suite: Suite::of(vec![Box::new(checker)], 1),
+            history: History::default(),
+            group: 0,
+            last_told: None,
+        }
     }
 
     fn config(life: u8, set: impl FnOnce(&mut Limits)) -> Config {
@@ -169,6 +176,25 @@ impl Bench {
 
     pub(super) fn started(&mut self, origin: Origin) -> Result<(), Violation> {
         self.suite.started(&self.history, 0, origin, &mut self.node)
+    }
+
+    /// Tells the suite of all changes that wait, each as `lie` makes it.
+    pub(super) fn tell_changes(&mut self, lie: impl Fn(&mut Changed)) -> Result<(), Violation> {
+        while let Some(output) = self.node.poll_output() {
+            if let Output::Event(Event::Changed(mut changed)) = output {
+                lie(&mut changed);
+                self.suite.told(0, &changed)?;
+                self.last_told = Some(changed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the last change again, as `lie` makes it.
+    pub(super) fn tell_again(&mut self, lie: impl Fn(&mut Changed)) -> Result<(), Violation> {
+        let mut changed = self.last_told.clone().expect("a change was told");
+        lie(&mut changed);
+        self.suite.told(0, &changed)
     }
 
     /// Walks the whole state.

@@ -26,6 +26,7 @@ mod revival;
 mod roots;
 mod stable;
 mod values;
+mod watches;
 
 #[cfg(test)]
 mod bench;
@@ -35,7 +36,7 @@ use std::fmt;
 
 use sync_core::dictionary::Dictionary;
 use sync_core::id::{NamespaceId, ReplicaId};
-use sync_core::node::{DEFAULT_NAMESPACE, Node};
+use sync_core::node::{Changed, DEFAULT_NAMESPACE, Node};
 use sync_core::store::Store;
 
 use crate::history::{History, OpId, Seen};
@@ -143,6 +144,11 @@ pub trait Checker {
         Ok(())
     }
 
+    /// A node told of a change, before [`Self::changed`] of the step in which it was told.
+    fn told(&mut self, _node: usize, _changed: &Changed) -> Result<(), Violation> {
+        Ok(())
+    }
+
     /// A node gave out a frame.
     fn sent(&mut self, _sent: &Sent<'_>) -> Result<(), Violation> {
         Ok(())
@@ -190,6 +196,7 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::new(durability::Durability::default()),
         Box::new(held::Held::default()),
         Box::new(rest::Rest::default()),
+        Box::new(watches::Watches::default()),
     ]
 }
 
@@ -307,6 +314,14 @@ impl Suite {
         let (model, fresh, namespace) = (&watch.model, &watch.fresh, *namespace);
         let mut step = Step { history, node, state, model, fresh, look, namespace };
         checkers.iter_mut().try_for_each(|checker| tell(checker.as_mut(), &mut step))
+    }
+
+    /// A node told of a change.
+    ///
+    /// # Errors
+    /// The first property that does not hold.
+    pub fn told(&mut self, node: usize, changed: &Changed) -> Result<(), Violation> {
+        self.checkers.iter_mut().try_for_each(|checker| checker.told(node, changed))
     }
 
     /// A node gave out a frame.

@@ -314,7 +314,8 @@ impl Letter {
 /// Among honest replicas without clones nothing may be refused and no alarm may sound.
 fn alarm(node: usize, event: &Event) -> Result<(), String> {
     match event {
-        Event::Changed { .. }
+        Event::Changed(_)
+        | Event::Conflicts { .. }
         | Event::TypesMet { .. }
         | Event::PeerUp { .. }
         | Event::PeerDown { .. }

@@ -8,9 +8,9 @@ use sync_core::id::{NamespaceId, NodeId, OwnerId, ReplicaId};
 use sync_core::limits::Limits;
 use sync_core::message::Frame;
 use sync_core::node::{
-    Cause, Config, DEFAULT_NAMESPACE, Event, Input, Node, Output, PersistStep, Persistence,
+    Cause, Changed, Config, DEFAULT_NAMESPACE, Event, Input, Node, Output, PersistStep, Persistence,
 };
-use sync_core::store::Store;
+use sync_core::store::{PlaceChange, Store};
 use sync_core::time::{Now, Span, Timestamp, WallMillis};
 use sync_core::types::lww_map;
 
@@ -175,8 +175,9 @@ impl Stage {
     }
 
     fn on_event(&mut self, at: usize, event: &Event, large: &mut bool) -> Result<(), String> {
-        if let Event::Changed { cause, cells, .. } = event {
-            let told = cells.iter().filter(|(object, _)| object.key.as_str().starts_with("group/")).count();
+        if let Event::Changed(Changed { cause, changes, .. }) = event {
+            let is_of_group = |change: &&PlaceChange| change.place.object.key.as_str().starts_with("group/");
+            let told = changes.iter().filter(is_of_group).count();
             if told != 0 && told != WRITES {
                 return Err(format!("a watcher at node {at} is told of {told} of {WRITES} fields at once"));
             }

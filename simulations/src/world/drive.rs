@@ -113,6 +113,10 @@ impl World {
     }
 
     fn on_event(&mut self, at: usize, event: NodeEvent) {
+        if let NodeEvent::Changed(changed) = event {
+            let checked = self.suite.told(at, &changed);
+            return self.judge(checked);
+        }
         self.trace.note(self.at, Mark::Event, at, &[], || format!("reports {event:?}"));
         match event {
             NodeEvent::SessionDone { by, .. } => {
@@ -142,7 +146,8 @@ impl World {
                 self.counts.marks_ended += marks;
                 self.note_collection(at, dot, &object, &paths);
             }
-            NodeEvent::Changed { .. }
+            NodeEvent::Changed(_)
+            | NodeEvent::Conflicts { .. }
             | NodeEvent::Bootstrap { .. }
             | NodeEvent::TypesMet { .. }
             | NodeEvent::PeerUp { .. }

@@ -10,6 +10,7 @@ mod diff;
 mod look;
 mod progress;
 mod run;
+mod watch;
 
 use std::future::Future;
 
@@ -33,6 +34,9 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Inspect { key, target } => {
             on_this_thread(look::inspect(&client(&target), key.as_deref(), json))
         }
+        Command::Watch { prefix, cursor, snapshot, target } => on_this_thread(async move {
+            watch::watch(&client(&target), watch::Watched { prefix, cursor, snapshot }, json).await
+        }),
         Command::Peers { target } => on_this_thread(look::peers(&client(&target), json)),
         Command::Converge { dry_run, all, timeout, target } => on_this_thread(async move {
             let node = client(&target);

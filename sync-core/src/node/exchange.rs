@@ -573,7 +573,7 @@ impl Node {
         }
         let learned = self.learned(route.namespace, Some(route.from));
         let space = self.spaces.get_mut(&route.namespace).expect("routed frames are of open namespaces");
-        let mut joined = match join(&mut space.store, learned) {
+        let joined = match join(&mut space.store, learned) {
             Ok(joined) => joined,
             Err(FrameError::Ceiling { bytes, after, max }) => {
                 let namespace = route.namespace;
@@ -588,6 +588,7 @@ impl Node {
         let stats = &mut self.peer_mut(peer).stats;
         stats.items_new += joined.items_new;
         stats.items_known += joined.items_known;
+        stats.conflicts += joined.conflicts;
         stats.ends_spared += joined.spared;
         if joined.spared > 0 {
             // What it lost, or we hold for no reason, is the next roots' to judge.
@@ -596,8 +597,7 @@ impl Node {
         if joined.state_changed {
             self.step_on();
         }
-        let cells = std::mem::take(&mut joined.cells);
-        self.changed(route.namespace, Cause::Remote { peer }, cells);
+        self.changed(route.namespace, Cause::Remote { peer }, joined.changed.tops());
         Ok(joined)
     }
 

@@ -356,7 +356,9 @@ impl Node {
                 }
             }
         }
-        self.changed(namespace, Cause::Repair, cells.iter().cloned().collect());
+        if !cells.is_empty() {
+            self.changed(namespace, Cause::Repair, std::iter::empty());
+        }
         for (cell, item) in rewrites {
             // Only the end of all sequence numbers refuses it; then the next round tries again.
             let written = self.write(now, namespace, |group| group.rewrite(cell, &item));

@@ -8,7 +8,8 @@ use crate::dictionary::Versions;
 use crate::error::FrameError;
 use crate::id::{Dot, NamespaceId, NodeId, OwnerId, ReplicaId};
 use crate::message::Frame;
-use crate::node::Healed;
+use crate::node::{Changed, Healed};
+use crate::store::Conflict;
 
 /// Numbers the states that the driver is asked to make durable, from 1.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
@@ -139,6 +140,8 @@ pub enum Cause {
     Local,
     /// The repair of damage to this node's own memory.
     Repair,
+    /// The horizon reached the time at which writes expire, whether this node raised it or a peer.
+    Expired,
     /// A join of what `peer` sent.
     Remote {
         /// Who sent it.
@@ -160,14 +163,17 @@ pub enum RepairedBy {
 /// What the application or an operator may want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Cells changed, all in one step: the writes of a group are in one of these.
-    Changed {
+    /// One step of a store while somebody watches: the writes of a group, or what one join brought, are in one of
+    /// these. See [`super::Node::set_changes`].
+    Changed(Changed),
+    /// Writes of this life of the node met concurrent ones. See [`super::Node::set_conflicts`].
+    Conflicts {
         /// The namespace.
         namespace: NamespaceId,
-        /// Who changed them.
+        /// The step in which they came to stand beside each other.
         cause: Cause,
-        /// Every cell whose live items are others than before, in order.
-        cells: Vec<(ObjectId, Path)>,
+        /// The conflicts, ascending by place.
+        conflicts: Vec<Conflict>,
     },
     /// A type appeared on a key that holds another: both live on, see [`crate::types::conflict`].
     TypesMet {

@@ -108,10 +108,10 @@ impl Node {
     fn join_inbound(&mut self, now: Now, peer: NodeId, route: Route) -> Result<(), FrameError> {
         let inbound = self.inbound.take().expect("an answer is inbound, the callers have just looked at it");
         self.pull_over(peer, route.namespace);
-        let (newest, tell) = (inbound.newest(), self.config.changes);
+        let newest = inbound.newest();
         let (Skeleton { head, root, live, fragment, .. }, runs) = inbound.into_parts();
         let joined = self.joining(now, peer, route, fragment.horizon, newest, |store, learned| {
-            store.join_staged(&fragment, &live, runs, learned, tell)
+            store.join_staged(&fragment, &live, runs, learned)
         });
         self.answered(now, peer, route, &Give { head, root, fragment }, joined)
     }

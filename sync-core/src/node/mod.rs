@@ -12,6 +12,7 @@
 //! the driver follows it with [`Input::Wake`], so the writer pays for no frame.
 
 mod bases;
+mod changes;
 mod config;
 mod converge;
 mod exchange;
@@ -46,8 +47,8 @@ use crate::session::Staging;
 use crate::store::{Group, Store};
 use crate::time::{Now, Span, Timestamp};
 use crate::token::Token;
-use crate::types::conflict::{self, Opened};
 
+pub use changes::Changed;
 pub use config::{Config, Persistence};
 pub use converge::ConvergeGoal;
 pub use heal::Healed;
@@ -120,6 +121,8 @@ pub struct Node {
     stated: u64,
     /// Counts of peers that are no longer kept.
     stats_gone: Stats,
+    /// Changes on their way to who watches.
+    telling: changes::Telling,
 }
 
 /// What a write minted.
@@ -155,7 +158,7 @@ impl Node {
 
     fn with_spaces(config: Config, now: Now, spaces: BTreeMap<NamespaceId, Space>) -> Self {
         let cleanup_interval = config.timing.cleanup_interval;
-        Self {
+        let mut node = Self {
             replica: config.replica,
             owner: config.owner,
             rng: Xoshiro256PlusPlus::from_seed(config.seed),
@@ -186,7 +189,10 @@ impl Node {
             forgotten: false,
             stated: 0,
             stats_gone: Stats::default(),
-        }
+            telling: changes::Telling::default(),
+        };
+        node.capture();
+        node
     }
 
     // What the world did.
@@ -240,7 +246,9 @@ impl Node {
     /// The next thing to do; `None` when there is nothing until the next input.
     pub fn poll_output(&mut self) -> Option<Output> {
         if let Some(output) = self.outputs.pop_front() {
-            self.events -= usize::from(matches!(output, Output::Event(_)));
+            if let Output::Event(event) = &output {
+                self.event_gone(event);
+            }
             return Some(output);
         }
         if self.events_lost > 0 {
@@ -300,13 +308,13 @@ impl Node {
             }
         };
         let minted = group.commit();
-        if minted.dots.is_some() {
+        if let Some((_, last)) = minted {
             space.hlc = hlc;
             self.step_on();
             self.fill_due = true;
-            self.changed(namespace, Cause::Local, minted.cells);
+            self.changed(namespace, Cause::Local, [(last.replica, last.seq)].into_iter());
         }
-        let (first, last) = minted.dots.unzip();
+        let (first, last) = minted.unzip();
         Ok((value, Written { namespace, first, last, step: self.step }))
     }
 
@@ -383,11 +391,6 @@ impl Node {
         sum
     }
 
-    /// Turns [`Event::Changed`] on or off.
-    pub fn set_changes(&mut self, on: bool) {
-        self.config.changes = on;
-    }
-
     // Shared by the parts.
 
     fn step_on(&mut self) {
@@ -400,30 +403,14 @@ impl Node {
     fn event(&mut self, event: Event) {
         if self.events >= self.config.limits.events_max {
             let oldest = self.outputs.iter().position(|output| matches!(output, Output::Event(_)));
-            self.outputs.remove(oldest.expect("events are counted as they are queued"));
-            self.events -= 1;
+            let oldest = self.outputs.remove(oldest.expect("events are counted as they are queued"));
+            if let Some(Output::Event(oldest)) = oldest {
+                self.event_gone(&oldest);
+            }
             self.events_lost += 1;
         }
         self.events += 1;
         self.outputs.push_back(Output::Event(event));
-    }
-
-    fn changed(
-        &mut self,
-        namespace: NamespaceId,
-        cause: Cause,
-        cells: Vec<(crate::cell::ObjectId, crate::cell::Path)>,
-    ) {
-        if self.config.changes && !cells.is_empty() {
-            self.event(Event::Changed { namespace, cause, cells });
-        }
-        let Some(space) = self.spaces.get_mut(&namespace) else { return };
-        for key in space.store.take_types_met() {
-            let opened = conflict::open(&self.spaces[&namespace].store, key.as_str());
-            if let Some(Opened { ty, others }) = opened.filter(|opened| !opened.others.is_empty()) {
-                self.event(Event::TypesMet { namespace, key, ty, others });
-            }
-        }
     }
 
     fn refuse(&mut self, peer: NodeId, error: FrameError) {
@@ -452,6 +439,7 @@ impl Node {
             peer.hello_due = peer.connected.then_some(true);
         }
         (self.staging, self.inbound) = (None, None);
+        self.capture();
         self.fill_due = true;
         self.step_on();
         let (new, owner) = (self.replica, self.owner);

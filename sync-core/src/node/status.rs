@@ -40,6 +40,9 @@ pub struct Stats {
     pub items_known: u64,
     /// Live items that it said are dead, with nothing that could have ended them: they stayed live here.
     pub ends_spared: u64,
+    /// Of the new ones, how many came to stand beside a concurrent write that they contradict, whoever wrote that:
+    /// see [`crate::cell::TypeTag::has_conflicts`].
+    pub conflicts: u64,
     /// Frames dropped because they were for another incarnation, or from one not known.
     pub frames_stale: u64,
     /// Frames refused whole.
@@ -65,6 +68,7 @@ impl AddAssign for Stats {
             items_new,
             items_known,
             ends_spared,
+            conflicts,
             frames_stale,
             frames_refused,
         } = other;
@@ -84,6 +88,7 @@ impl AddAssign for Stats {
         self.items_new += items_new;
         self.items_known += items_known;
         self.ends_spared += ends_spared;
+        self.conflicts += conflicts;
         self.frames_stale += frames_stale;
         self.frames_refused += frames_refused;
     }

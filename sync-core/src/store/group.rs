@@ -6,7 +6,7 @@
 
 use super::{CellIx, Store};
 use crate::causal::DotSet;
-use crate::cell::{CellId, Hlc, Item, ObjectId, Path, PathRange, Payload, TypeTag};
+use crate::cell::{CellId, Hlc, Item, PathRange, Payload, TypeTag};
 use crate::error::WriteError;
 use crate::fragment::Record;
 use crate::id::{Dot, OwnerId, ReplicaId};
@@ -30,8 +30,6 @@ pub struct Group<'a> {
     /// Where the last event ended something.
     ended: Vec<CellIx>,
     changed: DotSet,
-    /// Cells written or killed in, in the order of events.
-    cells: Vec<(ObjectId, Path)>,
 }
 
 /// What takes one step of an event back.
@@ -72,15 +70,6 @@ impl Scratch {
     }
 }
 
-/// What a committed group minted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Minted {
-    /// Its first and last dot; `None` if nothing needed minting.
-    pub dots: Option<(Dot, Dot)>,
-    /// Cells whose live items are others than before, ascending.
-    pub cells: Vec<(ObjectId, Path)>,
-}
-
 impl Store {
     /// Opens a group that mints from `next` on for `replica`, at clock `hlc`.
     ///
@@ -99,7 +88,6 @@ impl Store {
             undo,
             ended,
             changed: DotSet::default(),
-            cells: Vec::new(),
         }
     }
 }
@@ -155,13 +143,6 @@ impl Group<'_> {
         self.undo.push(Undo::Wrote(item.dot));
         self.store.put(&cell, item);
         self.store.drop_hollow();
-        self.touched(&cell);
-    }
-
-    fn touched(&mut self, CellId { object, path }: &CellId) {
-        if self.cells.last().is_none_or(|last| last.1 != *path || last.0 != *object) {
-            self.cells.push((object.clone(), path.clone()));
-        }
     }
 
     /// Mints a remove that ends `kills`, all of them live here; its record names their cells.
@@ -222,7 +203,6 @@ impl Group<'_> {
                 self.changed.insert(*dot);
             }
             let cell = self.store.cell_id(ix);
-            self.touched(&cell);
             self.undo.push(Undo::Killed(cell, item));
             self.ended.push(ix);
         }
@@ -302,18 +282,17 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Makes the group's events known and logs them as one step.
-    pub fn commit(self) -> Minted {
-        let Self { store, replica, first, next, changed, mut cells, undo, ended, .. } = self;
+    /// Makes the group's events known and logs them as one step. Its first and last dot; `None` if nothing needed
+    /// minting.
+    pub fn commit(self) -> Option<(Dot, Dot)> {
+        let Self { store, replica, first, next, changed, undo, ended, .. } = self;
         store.scratch.give(undo, ended);
         if next == first {
-            return Minted::default();
+            return None;
         }
         store.context.advance(replica, next - 1);
         store.log.append(changed, None, &store.limits);
-        cells.sort_unstable();
-        cells.dedup();
-        Minted { dots: Some((Dot::new(replica, first), Dot::new(replica, next - 1))), cells }
+        Some((Dot::new(replica, first), Dot::new(replica, next - 1)))
     }
 
     /// Takes every event of the group back.
@@ -329,9 +308,12 @@ impl Group<'_> {
                 Undo::Wrote(dot) => {
                     store.kill(dot).expect("what the group wrote and did not kill is live");
                 }
-                Undo::Killed(cell, item) => store.put(&cell, item),
+                Undo::Killed(cell, item) => {
+                    store.put(&cell, item);
+                }
                 Undo::Recorded(dot) => store.records.take_back(dot),
             }
         }
+        store.forget_changes();
     }
 }

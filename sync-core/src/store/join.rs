@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use super::Store;
 use crate::causal::{CausalContext, DotSet};
-use crate::cell::{CellId, Item, ObjectId, Path};
+use crate::cell::{CellId, Item};
 use crate::error::FrameError;
 use crate::fragment::{CellPart, Claims, Fragment};
 use crate::id::{Dot, ReplicaId};
@@ -20,9 +20,6 @@ use crate::time::WallMillis;
 pub struct Joined {
     /// Dots learned or killed: the log's entry.
     pub changed: DotSet,
-    /// Cells whose live items are others than before, ascending. Of a large answer only those that lost
-    /// one, unless all were asked for.
-    pub cells: Vec<(ObjectId, Path)>,
     /// Items that became live.
     pub items_new: u64,
     /// Items whose dot was known already.
@@ -30,6 +27,9 @@ pub struct Joined {
     /// Live items that the fragment says are dead and shows nothing that could have ended: they stay
     /// live, for its sender may be damaged.
     pub spared: u64,
+    /// Items that came to stand beside concurrent ones in a cell of which a reader sees one side, or both as
+    /// alternatives: see [`crate::cell::TypeTag::has_conflicts`].
+    pub conflicts: u64,
     /// True if the state changed in any way, the horizon included.
     pub state_changed: bool,
 }
@@ -116,7 +116,7 @@ impl Store {
             checked => checked?,
         }
         let fresh = fresh.into_iter().map(|(cell, item)| (cell.clone(), item.clone()));
-        Ok(self.apply(fragment, plan, fresh, learned.from, true))
+        Ok(self.apply(fragment, plan, fresh, learned.from))
     }
 
     /// Refuses own dots never minted here, and a fragment that would leave a gap in a column.
@@ -227,39 +227,35 @@ impl Store {
         Ok(())
     }
 
-    /// Does what was planned; `fresh` are the items that will live. Says which cells changed if `tell` is set.
+    /// Does what was planned; `fresh` are the items that will live.
     pub(super) fn apply(
         &mut self,
         fragment: &Fragment,
         plan: Plan,
         fresh: impl Iterator<Item = (CellId, Item)>,
         from: Option<ReplicaId>,
-        tell: bool,
     ) -> Joined {
         let Plan { dead, grows: _, items_new, items_known, new, horizon, spared } = plan;
         let mut joined = Joined { items_known, items_new, spared, ..Joined::default() };
-        let mut cells: Vec<(ObjectId, Path)> = Vec::new();
         joined.state_changed = !new.is_empty() || !dead.is_empty() || horizon > self.horizon;
         let mut changed = new;
         let expired_before = self.horizon;
         for dot in dead {
             let (ix, item) = self.end(dot).expect("the plan names live dots only");
-            let cell = self.cell_id(ix);
             // What the horizon kills needs no log entry: every fragment carries the horizon.
             let by_horizon = item.is_expired(horizon) && !item.is_expired(expired_before);
-            if !by_horizon && !mutant::is(Mutant::JoinedKillsNotLogged) {
+            if by_horizon {
+                self.note_expired(ix);
+            } else if !mutant::is(Mutant::JoinedKillsNotLogged) {
                 changed.insert(dot);
             }
-            cells.push((cell.object, cell.path));
         }
         let whole = !mutant::is(Mutant::ContextBeforeCells) || matches!(fragment.claims, Claims::None);
         let apply = if whole { items_new } else { items_new / 2 };
         let apply = usize::try_from(apply).expect("it counts items in memory");
         for (cell, item) in fresh.take(apply) {
-            self.put(&cell, item);
-            if tell {
-                cells.push((cell.object, cell.path));
-            }
+            let beside = self.put(&cell, item);
+            joined.conflicts += u64::from(beside && cell.object.ty.has_conflicts(cell.path.as_bytes()));
         }
         self.drop_hollow();
         self.horizon = horizon;
@@ -280,9 +276,6 @@ impl Store {
         }
         self.log.append(changed.clone(), from, &self.limits);
         joined.changed = changed;
-        cells.sort_unstable();
-        cells.dedup();
-        joined.cells = cells;
         joined
     }
 

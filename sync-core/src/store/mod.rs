@@ -9,11 +9,13 @@
 //! - [`Store::push_fragment`], [`Store::answer`] build fragments (`offer.rs`);
 //! - [`Store::open_answer`], [`Store::next_items`] give an answer too long for a frame (`large.rs`);
 //! - [`Store::load_for`] counts what one would carry (`load.rs`);
+//! - [`Store::touched_since`], [`Store::readings`] are for watches (`changes.rs`);
 //! - [`Store::items`], [`Store::cells`] read (`read.rs`), from what `slab.rs` keeps: `live.rs` finds a cell by a dot,
 //!   `lookup.rs` by its name, `order.rs` in the order of paths;
 //! - [`Store::root`], [`Store::state_id`] settle the trie (`root.rs`);
 //! - [`Store::range_fingerprint`] is for comparing two nodes part by part (`fingerprint.rs`).
 
+mod changes;
 mod compare;
 mod fingerprint;
 mod group;
@@ -54,9 +56,11 @@ use crate::merkle::{Address, Fingerprint, Trie};
 use crate::mutant::{self, Mutant};
 use crate::time::WallMillis;
 
+pub(crate) use changes::Captured;
+pub use changes::{Conflict, PlaceChange, Side, TouchedSince, Untold};
 pub(crate) use compare::Compared;
 pub use fingerprint::RangeFingerprint;
-pub use group::{Group, Minted};
+pub use group::Group;
 pub use join::{Joined, Learned};
 pub use large::NextItems;
 pub use lattice::NotMergeable;
@@ -134,6 +138,8 @@ pub struct Store {
     /// Keys on which a type appeared beside another since it was last asked for. At most one entry a creation
     /// of the step under way.
     types_met: Vec<Key>,
+    /// What was read before the step under way, while somebody watches.
+    capture: Option<Box<changes::Capture>>,
 }
 
 impl Store {
@@ -166,6 +172,7 @@ impl Store {
             bytes: 0,
             scratch: group::Scratch::default(),
             types_met: Vec::new(),
+            capture: None,
         }
     }
 
@@ -226,6 +233,7 @@ impl Store {
     pub(crate) fn forget_log(&mut self) {
         self.log = StatusLog::default();
         self.answers = large::Answers::default();
+        self.capture = None;
         self.planted_image();
     }
 

@@ -128,6 +128,13 @@ pub enum Damage {
 impl Store {
     /// Damages the state; false if there is nothing to damage in that way.
     pub fn damage(&mut self, damage: Damage) -> bool {
+        let done = self.strike(damage);
+        // Damage is no step: nobody is told of it.
+        self.forget_changes();
+        done
+    }
+
+    fn strike(&mut self, damage: Damage) -> bool {
         match damage {
             Damage::FlipBit(dot) => {
                 self.settle();

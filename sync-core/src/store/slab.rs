@@ -126,8 +126,9 @@ impl Paths for Slots<'_> {
 }
 
 impl Store {
-    /// Makes `item` live in `cell`. Its dot must not be live.
-    pub(super) fn put(&mut self, cell: &CellId, item: Item) {
+    /// Makes `item` live in `cell`; true if it stands beside others there. Its dot must not be live.
+    pub(super) fn put(&mut self, cell: &CellId, item: Item) -> bool {
+        self.note_cell(cell);
         let bytes = Self::item_bytes(cell, &item);
         let ix = self.find_ended(cell).or_else(|| self.find(cell)).unwrap_or_else(|| self.new_cell(cell));
         let was_live = self.live.insert(item.dot, ix);
@@ -139,8 +140,10 @@ impl Store {
         let slot = &mut self.slots[ix.0 as usize];
         slot.items.insert(item);
         self.objects[slot.object.0 as usize].bytes += bytes;
+        let beside = matches!(slot.items, Items::Many(_));
         self.bytes += bytes;
         self.mark_dirty(ix);
+        beside
     }
 
     /// The cell that ended last, if it is `cell`.
@@ -241,6 +244,7 @@ impl Store {
 
     /// Makes `dot` dead and leaves its cell hollow if that was the last item there: [`Self::drop_hollow`] must follow.
     pub(super) fn end(&mut self, dot: Dot) -> Option<(CellIx, Item)> {
+        self.note_dot(dot);
         let ix = self.live.remove(dot)?;
         self.sketch.toggle(dot);
         let slot = &mut self.slots[ix.0 as usize];

@@ -19,8 +19,7 @@ pub(crate) type Runs = Vec<Vec<(CellId, Item)>>;
 
 impl Store {
     /// Joins a large answer: `fragment` without items, `live` of its dots, and in `runs` the item of every live
-    /// dot that is not known here. Items of dots that are not in `live` are not used. `tell` asks for
-    /// [`Joined::cells`] in full.
+    /// dot that is not known here. Items of dots that are not in `live` are not used.
     ///
     /// # Errors
     /// As [`Store::join`]; the state is unchanged, the items are lost.
@@ -30,7 +29,6 @@ impl Store {
         live: &DotSet,
         runs: Runs,
         learned: Learned,
-        tell: bool,
     ) -> Result<Joined, FrameError> {
         self.guard(fragment, learned)?;
         let mut plan = Plan {
@@ -67,9 +65,9 @@ impl Store {
             let mut fresh: Vec<(CellId, Item)> = fresh.collect();
             fresh.sort_by(|(one, _), (other, _)| one.cmp(other));
             self.reserve(fresh.len());
-            return Ok(self.apply(fragment, plan, fresh.into_iter(), learned.from, tell));
+            return Ok(self.apply(fragment, plan, fresh.into_iter(), learned.from));
         }
-        Ok(self.apply(fragment, plan, fresh, learned.from, tell))
+        Ok(self.apply(fragment, plan, fresh, learned.from))
     }
 
     /// Of the dots named: what is not live is dead. Of each cell that a part, an item or a known live dot of the

@@ -24,6 +24,7 @@ pub mod mv_register;
 pub mod or_map;
 pub mod or_set;
 pub mod pn_counter;
+pub mod reading;
 pub mod rw_set;
 pub mod user;
 

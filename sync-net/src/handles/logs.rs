@@ -14,8 +14,8 @@ use crate::value::{decode, encode};
 
 /// A log that keeps its newest entries, in one order on all nodes.
 pub struct Log<T, A = Node> {
-    access: A,
-    place: Place,
+    pub(super) access: A,
+    pub(super) place: Place,
     bound: Bound,
     entry: PhantomData<fn() -> T>,
 }

@@ -13,6 +13,7 @@ mod maps;
 mod nested;
 mod registers;
 mod sets;
+mod watched;
 
 pub use counters::{BoundedCounter, GCounter, PnCounter};
 pub use custom::{Custom, CustomType};
@@ -28,8 +29,8 @@ macro_rules! handle {
     ($(#[$doc:meta])* $name:ident $(<$($param:ident),+>)?) => {
         $(#[$doc])*
         pub struct $name<$($($param,)+)? A = crate::node::Node> {
-            access: A,
-            place: crate::access::Place,
+            pub(super) access: A,
+            pub(super) place: crate::access::Place,
             types: std::marker::PhantomData<fn() -> ($($($param,)+)?)>,
         }
 

@@ -13,7 +13,7 @@ use super::{Shown, hex};
 
 /// A counter's cells lie at their owners, a log's at its appends, a nested map's at names and types; every other
 /// path is an encoded value, and a register's is empty.
-pub(super) fn shown_path(ty: TypeTag, path: &[u8]) -> Shown {
+pub(crate) fn shown_path(ty: TypeTag, path: &[u8]) -> Shown {
     let or_hex = |text: Option<String>| text.map_or_else(|| Shown::Hex(hex(path)), Shown::Text);
     match ty {
         TypeTag::PN_COUNTER | TypeTag::G_COUNTER | TypeTag::BOUNDED_COUNTER => {

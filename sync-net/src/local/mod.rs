@@ -2,23 +2,24 @@
 //!
 //! Who may open the socket may do everything, so it is its owner's alone (mode 0600, see `socket`);
 //! there is no other authentication and no TCP. `routes` lists the calls, `operator` those that look
-//! at several nodes, `reply` is how they answer;
+//! at several nodes, `watch` the one that streams, `reply` is how they answer;
 //! this file accepts connections and bounds them in number, size and time.
 
 mod operator;
 mod reply;
 mod routes;
 mod socket;
+mod watch;
 
 use std::path::Path;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::watch::{Receiver, Sender, channel};
 use tokio::task::{JoinHandle, JoinSet};
 
 use self::socket::SocketFile;
@@ -49,7 +50,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 #[must_use = "dropping it ends the endpoint"]
 pub struct LocalServer {
     socket: SocketFile,
-    stop: watch::Sender<bool>,
+    stop: Sender<bool>,
     task: JoinHandle<()>,
 }
 
@@ -62,8 +63,9 @@ pub struct LocalServer {
 /// lies there, [`StartError::Socket`] if the socket cannot be made.
 pub async fn serve(node: Node, socket_path: &Path) -> Result<LocalServer, StartError> {
     let (listener, socket) = socket::bind(socket_path).await?;
-    let (stop, stopped) = watch::channel(false);
-    let task = tokio::spawn(accept(listener, routes::router(node), stopped));
+    let (stop, stopped) = channel(false);
+    let router = routes::router(node).layer(Extension(stopped.clone()));
+    let task = tokio::spawn(accept(listener, router, stopped));
     Ok(LocalServer { socket, stop, task })
 }
 
@@ -88,7 +90,7 @@ impl Drop for LocalServer {
     }
 }
 
-async fn accept(listener: UnixListener, router: Router, mut stopped: watch::Receiver<bool>) {
+async fn accept(listener: UnixListener, router: Router, mut stopped: Receiver<bool>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -111,7 +113,7 @@ async fn accept(listener: UnixListener, router: Router, mut stopped: watch::Rece
 }
 
 /// Serves one connection until the client ends it, or its time or the endpoint's is over.
-async fn connection(stream: UnixStream, router: Router, mut stopped: watch::Receiver<bool>) {
+async fn connection(stream: UnixStream, router: Router, mut stopped: Receiver<bool>) {
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)

@@ -20,6 +20,11 @@ pub(crate) fn builder(ca: &ClusterCa, name: &str) -> NodeBuilder {
     Node::builder().identity(ca.issue(name).expect("a certificate can be issued")).cluster("test")
 }
 
+/// A node without peers.
+pub(crate) async fn alone() -> Node {
+    builder(&ca(), "alone").start().await.expect("starts")
+}
+
 /// How to dial `node`, and nobody else.
 pub(crate) fn peer(node: &Node) -> PeerAddr {
     PeerAddr { addr: node.listen_addr().to_string(), id: Some(node.id()) }

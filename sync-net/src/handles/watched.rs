@@ -1,0 +1,50 @@
+//! `watch` on the handles of a node: the changes of one CRDT, typed.
+
+use serde::de::DeserializeOwned;
+use sync_core::cell::TypeTag;
+
+use super::{
+    BoundedCounter, DisableFlag, EnableFlag, GCounter, GrowSet, Log, LwwMap, LwwRegister, MaxRegister,
+    MinRegister, Multimap, MvRegister, OrSet, PnCounter, RwSet,
+};
+use crate::node::Node;
+use crate::watch::{
+    CountChange, ElementChange, EntryChange, FlagChange, LogChange, NumberChange, PairChange, Policy,
+    TypedWatch, ValueChange, ValuesChange,
+};
+
+/// The watches of a handle: its type parameters, the handle, its tag, and what a change of it is.
+macro_rules! watched {
+    ($([$($param:ident),*] $handle:ty, $tag:ident, $change:ty;)+) => {
+        $(impl<$($param: DeserializeOwned),*> $handle {
+            /// What is there now, then every change, of this CRDT alone. The node never waits for a watcher.
+            pub fn watch(&self) -> TypedWatch<$change> {
+                self.watch_by(Policy::default())
+            }
+
+            /// As [`Self::watch`], keeping what is not read by `policy`.
+            pub fn watch_by(&self, policy: Policy) -> TypedWatch<$change> {
+                let range = self.place.at(|at| at.cells_of(TypeTag::$tag).range(&[]));
+                TypedWatch::new(self.access.shared_arc(), range, policy)
+            }
+        })+
+    };
+}
+
+watched! {
+    [T] OrSet<T, Node>, OR_SET, ElementChange<T>;
+    [T] GrowSet<T, Node>, GROW_SET, ElementChange<T>;
+    [T] RwSet<T, Node>, RW_SET, ElementChange<T>;
+    [K, V] LwwMap<K, V, Node>, LWW_MAP, EntryChange<K, V>;
+    [K, V] Multimap<K, V, Node>, MULTIMAP, PairChange<K, V>;
+    [T] LwwRegister<T, Node>, LWW_REGISTER, ValueChange<T>;
+    [T] MvRegister<T, Node>, MV_REGISTER, ValuesChange<T>;
+    [] MaxRegister<Node>, MAX_REGISTER, NumberChange;
+    [] MinRegister<Node>, MIN_REGISTER, NumberChange;
+    [] EnableFlag<Node>, ENABLE_FLAG, FlagChange;
+    [] DisableFlag<Node>, DISABLE_FLAG, FlagChange;
+    [] PnCounter<Node>, PN_COUNTER, CountChange;
+    [] GCounter<Node>, G_COUNTER, CountChange;
+    [] BoundedCounter<Node>, BOUNDED_COUNTER, CountChange;
+    [T] Log<T, Node>, LOG, LogChange<T>;
+}
