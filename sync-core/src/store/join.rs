@@ -4,9 +4,11 @@
 //! fragment instead of a full state. First every check, then the change: an error leaves the store as it
 //! was. Inside the join nothing is refused, cut or reordered.
 
+use std::borrow::Borrow;
 use std::collections::BTreeSet;
 
-use super::Store;
+use super::read::Seek;
+use super::{CellIx, Store};
 use crate::causal::{CausalContext, DotSet};
 use crate::cell::{CellId, Item, ObjectId, Path};
 use crate::error::FrameError;
@@ -60,6 +62,9 @@ pub(super) struct Plan {
     pub(super) spared: u64,
 }
 
+/// An item that will live, its cell, and what looking for that gave.
+type Fresh<'a> = (&'a CellId, &'a Item, Seek);
+
 impl Plan {
     /// Puts what is to die in order.
     pub(super) fn settle(&mut self) {
@@ -93,7 +98,7 @@ impl Store {
     ) -> Result<Joined, FrameError> {
         self.guard(fragment, learned)?;
         let (mut plan, mut fresh) = self.plan(fragment);
-        if mutant::is(Mutant::CapRefusesJoins) && fresh.iter().any(|(cell, _)| self.is_beyond_cap(cell)) {
+        if mutant::is(Mutant::CapRefusesJoins) && fresh.iter().any(|(cell, ..)| self.is_beyond_cap(cell)) {
             let bytes = self.bytes;
             return Err(FrameError::Ceiling { bytes, after: bytes, max: bytes });
         }
@@ -115,7 +120,7 @@ impl Store {
             }
             checked => checked?,
         }
-        let fresh = fresh.into_iter().map(|(cell, item)| (cell.clone(), item.clone()));
+        let fresh = fresh.into_iter().map(|(cell, item, seek)| (cell, item.clone(), Some(seek)));
         Ok(self.apply(fragment, plan, fresh, learned.from, true))
     }
 
@@ -138,17 +143,42 @@ impl Store {
         Ok(())
     }
 
-    fn plan<'a>(&self, fragment: &'a Fragment) -> (Plan, Vec<(&'a CellId, &'a Item)>) {
+    fn plan<'a>(&self, fragment: &'a Fragment) -> (Plan, Vec<Fresh<'a>>) {
         let horizon = self.horizon.max(fragment.horizon);
         let mut dead: Vec<Dot> = self.expired(horizon).collect();
         let items = || fragment.cells.iter().flat_map(|part| part.items.iter().map(move |item| (part, item)));
-        let mut named: Vec<Dot> = items().map(|(_, item)| item.dot).collect();
-        named.sort_unstable();
+        // Of the dots named by items only known ones can be live here, and mostly there are none.
+        let mut known: Vec<Dot> = Vec::new();
+        let mut fresh: Vec<Fresh<'a>> = Vec::with_capacity(fragment.cells.len());
+        let (mut items_known, mut grows) = (0, 0);
+        for (part, item) in items() {
+            let is_known = self.context.contains(item.dot);
+            if is_known {
+                known.push(item.dot);
+            }
+            let revived = mutant::is(Mutant::DeadRevived) && !self.is_live(item.dot);
+            if is_known && !revived {
+                items_known += 1;
+            } else if self.planted_drop(&part.cell, item) {
+                // A planted bug refuses single items inside the join.
+            } else if !item.is_expired(horizon) {
+                grows += Self::item_bytes(&part.cell, item);
+                let CellId { object, path } = &part.cell;
+                let seek = match fresh.last() {
+                    Some((cell, _, seek)) if std::ptr::eq(*cell, &raw const part.cell) => *seek,
+                    Some(_) | None => self.seek(object.key.as_str(), object.ty, path.as_bytes()),
+                };
+                fresh.push((&part.cell, item, seek));
+            }
+        }
+        known.sort_unstable();
         if !mutant::is(Mutant::NamedDeadStayLive) {
             let live = self.live_in(&fragment.dots).map(|(dot, _)| dot);
-            dead.extend(live.filter(|dot| named.binary_search(dot).is_err()));
+            dead.extend(live.filter(|dot| known.binary_search(dot).is_err()));
         }
         if mutant::is(Mutant::RemovesKillConcurrent) {
+            let mut named: Vec<Dot> = items().map(|(_, item)| item.dot).collect();
+            named.sort_unstable();
             dead.extend(self.planted_kills(fragment, &named));
         }
         if let Claims::Cells { context, .. } = &fragment.claims
@@ -159,18 +189,6 @@ impl Store {
             }
         }
         self.judge_claims(&fragment.claims, &mut dead);
-        let (mut fresh, mut items_known, mut grows) = (Vec::new(), 0, 0);
-        for (part, item) in items() {
-            let revived = mutant::is(Mutant::DeadRevived) && !self.is_live(item.dot);
-            if self.context.contains(item.dot) && !revived {
-                items_known += 1;
-            } else if self.planted_drop(&part.cell, item) {
-                // A planted bug refuses single items inside the join.
-            } else if !item.is_expired(horizon) {
-                grows += Self::item_bytes(&part.cell, item);
-                fresh.push((&part.cell, item));
-            }
-        }
         let (items_new, new) = (fresh.len() as u64, fragment.dots.minus_context(&self.context));
         let mut plan = Plan { dead, grows, items_new, items_known, new, horizon, spared: 0 };
         plan.settle();
@@ -218,21 +236,25 @@ impl Store {
 
     /// Above the ceiling and larger than now is refused; a fragment that shrinks the store passes.
     pub(super) fn check_ceiling(&self, plan: &Plan) -> Result<(), FrameError> {
+        let max = self.limits.store_bytes_ceiling;
+        if self.bytes.saturating_add(plan.grows) <= max {
+            return Ok(());
+        }
         let shrinks: u64 = plan.dead.iter().filter_map(|dot| self.bytes_of(*dot)).sum();
         let after = self.bytes + plan.grows - shrinks;
-        let max = self.limits.store_bytes_ceiling;
         if after > max && after > self.bytes && !mutant::is(Mutant::CeilingUnchecked) {
             return Err(FrameError::Ceiling { bytes: self.bytes, after, max });
         }
         Ok(())
     }
 
-    /// Does what was planned; `fresh` are the items that will live. Says which cells changed if `tell` is set.
+    /// Does what was planned; `fresh` are the items that will live, with what looking for their cells gave where that
+    /// was done. Says which cells changed if `tell` is set.
     pub(super) fn apply(
         &mut self,
         fragment: &Fragment,
         plan: Plan,
-        fresh: impl Iterator<Item = (CellId, Item)>,
+        fresh: impl Iterator<Item = (impl Borrow<CellId>, Item, Option<Seek>)>,
         from: Option<ReplicaId>,
         tell: bool,
     ) -> Joined {
@@ -242,25 +264,35 @@ impl Store {
         joined.state_changed = !new.is_empty() || !dead.is_empty() || horizon > self.horizon;
         let mut changed = new;
         let expired_before = self.horizon;
+        let mut ended: Vec<CellIx> = Vec::with_capacity(dead.len());
         for dot in dead {
             let (ix, item) = self.end(dot).expect("the plan names live dots only");
-            let cell = self.cell_id(ix);
             // What the horizon kills needs no log entry: every fragment carries the horizon.
             let by_horizon = item.is_expired(horizon) && !item.is_expired(expired_before);
             if !by_horizon && !mutant::is(Mutant::JoinedKillsNotLogged) {
                 changed.insert(dot);
             }
-            cells.push((cell.object, cell.path));
+            ended.push(ix);
         }
         let whole = !mutant::is(Mutant::ContextBeforeCells) || matches!(fragment.claims, Claims::None);
         let apply = if whole { items_new } else { items_new / 2 };
         let apply = usize::try_from(apply).expect("it counts items in memory");
-        for (cell, item) in fresh.take(apply) {
-            self.put(&cell, item);
-            if tell {
-                cells.push((cell.object, cell.path));
+        let (mut written, mut last): (Vec<CellIx>, _) = (Vec::new(), None);
+        for (cell, item, seek) in fresh.take(apply) {
+            let ix = self.put_found(cell.borrow(), item, seek, last);
+            if tell && last != Some(ix) {
+                let CellId { object, path } = cell.borrow();
+                cells.push((object.clone(), path.clone()));
+                written.push(ix);
             }
+            last = Some(ix);
         }
+        // Mostly what ended was written again, and what was written came in order: little is left to sort.
+        written.sort_unstable();
+        ended.sort_unstable();
+        ended.dedup();
+        ended.retain(|ix| written.binary_search(ix).is_err());
+        cells.extend(ended.into_iter().map(|ix| self.cell_id(ix)).map(|cell| (cell.object, cell.path)));
         self.drop_hollow();
         self.horizon = horizon;
         self.inherit(fragment);
@@ -284,6 +316,25 @@ impl Store {
         cells.dedup();
         joined.cells = cells;
         joined
+    }
+
+    /// Makes `item` live in `cell`, for which `seek` looked before anything changed; `last` is the cell written last.
+    fn put_found(
+        &mut self,
+        cell: &CellId,
+        item: Item,
+        seek: Option<Seek>,
+        last: Option<CellIx>,
+    ) -> CellIx {
+        let last = || last.filter(|ix| !self.cell_id_is_not(*ix, cell));
+        let ix = match seek {
+            Some(Seek { ix: Some(ix), .. }) => ix,
+            // The item before it may have made the cell.
+            Some(Seek { ix: None, hash }) => last().unwrap_or_else(|| self.new_cell(cell, hash)),
+            None => self.place_of(cell),
+        };
+        self.put_at(ix, item);
+        ix
     }
 
     /// Takes over the records of what is new here, and what the sender may lack of it.

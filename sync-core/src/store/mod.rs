@@ -105,6 +105,8 @@ pub struct Store {
     keys: BTreeMap<Key, Vec<(TypeTag, ObjectIx)>>,
     objects: Vec<Object>,
     objects_free: Vec<ObjectIx>,
+    /// The object written to last, which mostly is the next one too; [`ObjectIx::NONE`] if it went.
+    recent: ObjectIx,
     slots: Vec<CellSlot>,
     /// The fingerprint of each cell in `slots` as it was when the trie was last settled.
     prints: Vec<Fingerprint>,
@@ -147,6 +149,7 @@ impl Store {
             keys: BTreeMap::new(),
             objects: Vec::new(),
             objects_free: Vec::new(),
+            recent: ObjectIx::NONE,
             slots: Vec::new(),
             prints: Vec::new(),
             free: Vec::new(),

@@ -8,6 +8,15 @@ use crate::causal::{DotSet, Interval};
 use crate::cell::{CellId, Item, ObjectId, Path, PathRange, TypeTag};
 use crate::id::Dot;
 
+/// What looking for a cell gave.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seek {
+    /// Where it is; `None` if it is not there.
+    pub(super) ix: Option<CellIx>,
+    /// The hash of its name, if there is a table.
+    pub(super) hash: Option<u32>,
+}
+
 impl Store {
     /// The live item of `dot` and its cell; `None` if it is dead or unknown.
     pub fn item(&self, dot: Dot) -> Option<(CellId, &Item)> {
@@ -25,7 +34,7 @@ impl Store {
             .map(|object| ObjectInfo {
                 object: object.id.clone(),
                 cells: object.cells,
-                items: object.order.iter().map(|ix| self.slot(ix).items.as_slice().len() as u64).sum(),
+                items: object.order.unordered().map(|ix| self.slot(ix).items.as_slice().len() as u64).sum(),
                 bytes: object.bytes,
             })
     }
@@ -46,7 +55,7 @@ impl Store {
 
     /// The cells of one object in path order, each with its live items by dot.
     pub fn cells<'a>(&'a self, key: &str, ty: TypeTag) -> impl Iterator<Item = (&'a Path, &'a [Item])> + 'a {
-        let cells = self.object(key, ty).map(|object| object.order.iter());
+        let cells = self.object(key, ty).map(|object| object.order.iter(Slots(&self.slots)));
         cells.into_iter().flatten().map(|ix| self.slot(ix)).map(|slot| (&slot.path, slot.items.as_slice()))
     }
 
@@ -84,7 +93,7 @@ impl Store {
     ) -> impl Iterator<Item = (&'a CellSlot, &'a ObjectId)> + 'a {
         let object = self.object(object.key.as_str(), object.ty);
         let from = after.unwrap_or_default();
-        let cells = object.map(|object| object.order.range(from, &Slots(&self.slots)));
+        let cells = object.map(|object| object.order.range(from, Slots(&self.slots)));
         cells
             .into_iter()
             .flatten()
@@ -100,7 +109,7 @@ impl Store {
         range: &'a PathRange,
     ) -> impl Iterator<Item = (&'a Path, &'a [Item])> + 'a {
         let object = self.object(range.object.key.as_str(), range.object.ty);
-        let cells = object.map(|object| object.order.range(range.from.as_bytes(), &Slots(&self.slots)));
+        let cells = object.map(|object| object.order.range(range.from.as_bytes(), Slots(&self.slots)));
         cells
             .into_iter()
             .flatten()
@@ -117,7 +126,7 @@ impl Store {
         prefix: &[u8],
     ) -> impl Iterator<Item = (&'a Path, &'a [Item])> + use<'a> {
         let object = self.object(key, ty);
-        let cells = object.map(|object| object.order.range(prefix, &Slots(&self.slots)));
+        let cells = object.map(|object| object.order.range(prefix, Slots(&self.slots)));
         let cells = cells.into_iter().flatten().map(|ix| self.slot(ix));
         let prefix = prefix.to_vec();
         let below = cells.take_while(move |slot| slot.path.as_bytes().starts_with(&prefix));
@@ -130,6 +139,10 @@ impl Store {
     }
 
     pub(super) fn find_object(&self, key: &str, ty: TypeTag) -> Option<ObjectIx> {
+        let recent = self.objects.get(self.recent.0 as usize);
+        if recent.is_some_and(|object| object.id.ty == ty && object.id.key.as_str() == key) {
+            return Some(self.recent);
+        }
         let types = self.keys.get(key)?;
         types.iter().find(|(tag, _)| *tag == ty).map(|(_, ix)| *ix)
     }
@@ -143,11 +156,18 @@ impl Store {
     }
 
     fn find_at(&self, key: &str, ty: TypeTag, path: &[u8]) -> Option<CellIx> {
+        self.seek(key, ty, path).ix
+    }
+
+    /// Looks for a cell by its name.
+    #[inline]
+    pub(super) fn seek(&self, key: &str, ty: TypeTag, path: &[u8]) -> Seek {
         if self.lookup.is_kept() {
             let hash = lookup::hash(self.lookup_key, key.as_bytes(), ty.0, path);
-            return self.lookup.find(hash, |ix| self.is_at(ix, key, ty, path));
+            return Seek { ix: self.lookup.find(hash, |ix| self.is_at(ix, key, ty, path)), hash: Some(hash) };
         }
-        self.object(key, ty)?.order.find(path, &Slots(&self.slots))
+        let order = self.object(key, ty).map(|object| &object.order);
+        Seek { ix: order.and_then(|order| order.find(path, &Slots(&self.slots))), hash: None }
     }
 
     /// True if `ix` is the cell of this name.

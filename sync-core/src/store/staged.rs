@@ -67,8 +67,10 @@ impl Store {
             let mut fresh: Vec<(CellId, Item)> = fresh.collect();
             fresh.sort_by(|(one, _), (other, _)| one.cmp(other));
             self.reserve(fresh.len());
-            return Ok(self.apply(fragment, plan, fresh.into_iter(), learned.from, tell));
+            let fresh = fresh.into_iter().map(|(cell, item)| (cell, item, None));
+            return Ok(self.apply(fragment, plan, fresh, learned.from, tell));
         }
+        let fresh = fresh.map(|(cell, item)| (cell, item, None));
         Ok(self.apply(fragment, plan, fresh, learned.from, tell))
     }
 
