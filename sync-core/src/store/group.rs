@@ -38,8 +38,18 @@ pub struct Group<'a> {
 #[derive(Debug)]
 enum Undo {
     Wrote(Dot),
-    Killed(CellId, Item),
+    /// The number of its cell in the list of cells, and what was there.
+    Killed(usize, Item),
     Recorded(Dot),
+}
+
+/// The cell that a write goes to.
+#[derive(Debug)]
+enum Target {
+    /// It is there.
+    Held(CellIx),
+    /// It is not; the hash of its name, if there is a table.
+    New(CellId, Option<u32>),
 }
 
 /// The lists of a group, kept for the next one where they are short.
@@ -132,35 +142,90 @@ impl Group<'_> {
     /// # Errors
     /// A limit or the sequence range; nothing of this event has happened then.
     pub fn write(&mut self, cell: CellId, payload: Payload, kills: &[Dot]) -> Result<Dot, WriteError> {
-        self.check_lengths(&cell, &payload)?;
+        let seek = self.store.seek(cell.object.key.as_str(), cell.object.ty, cell.path.as_bytes());
+        let target = seek.ix.map_or_else(|| Target::New(cell, seek.hash), Target::Held);
+        self.write_to(target, payload, kills)
+    }
+
+    /// As [`Self::write`] to the cell at `path`, and ends what is seen there and `kills`, which are in other cells. The
+    /// name is looked for once, and nothing is allocated for it if the cell is there.
+    pub(crate) fn put(
+        &mut self,
+        key: &str,
+        ty: TypeTag,
+        path: &[u8],
+        payload: Payload,
+        kills: &[Dot],
+    ) -> Result<Dot, WriteError> {
+        let seek = self.store.seek(key, ty, path);
+        let Some(ix) = seek.ix else {
+            let object = self.store.object(key, ty).map_or_else(|| ObjectId::new(key, ty), |held| held.id.clone());
+            let cell = CellId { object, path: Path::from(path) };
+            return self.write_to(Target::New(cell, seek.hash), payload, kills);
+        };
+        match (self.store.slot(ix).items.as_slice(), kills) {
+            ([item], []) => {
+                let seen = item.dot;
+                self.write_to(Target::Held(ix), payload, &[seen])
+            }
+            (items, kills) => {
+                let seen: Vec<Dot> = items.iter().map(|item| item.dot).chain(kills.iter().copied()).collect();
+                self.write_to(Target::Held(ix), payload, &seen)
+            }
+        }
+    }
+
+    fn write_to(&mut self, target: Target, payload: Payload, kills: &[Dot]) -> Result<Dot, WriteError> {
+        let (object, path) = match &target {
+            Target::Held(ix) => {
+                let slot = self.store.slot(*ix);
+                (self.store.object_id(slot), &slot.path)
+            }
+            Target::New(cell, _) => (&cell.object, &cell.path),
+        };
+        self.check_lengths(object, path, &payload)?;
+        self.admit(object, path, &payload, kills)?;
+        let bytes = object.key.as_str().len() + path.as_bytes().len() + payload.len();
+        self.count_bytes(bytes)?;
         if mutant::is(Mutant::OneDotTwoCells) && self.next > self.first {
             self.next -= 1;
         }
         let dot = self.next_dot();
         let item = Item { dot, hlc: self.hlc, expires: WallMillis::default(), payload };
-        self.admit(&cell, &item, kills)?;
-        self.count_bytes(cell.object.key.as_str().len() + cell.path.as_bytes().len() + item.payload.len())?;
         self.mint(kills)?;
-        let is_other = |ix: &CellIx| self.store.cell_id_is_not(*ix, &cell);
+        let is_other = |ended: &CellIx| !matches!(target, Target::Held(ix) if ix == *ended);
         if self.ended.iter().any(is_other) && !mutant::is(Mutant::CrossCellUnrecorded) {
             let cells = self.ended_cells();
             self.record(dot, Record::Cells(cells));
         }
-        self.wrote(cell, item);
+        let ix = match target {
+            Target::Held(ix) => ix,
+            Target::New(cell, hash) => self.store.new_cell(&cell, hash),
+        };
+        self.wrote(ix, item);
         Ok(dot)
     }
 
-    /// The event just minted writes `item`.
-    pub(super) fn wrote(&mut self, cell: CellId, item: Item) {
+    /// The event just minted writes `item` to the cell at `ix`.
+    fn wrote(&mut self, ix: CellIx, item: Item) {
         self.undo.push(Undo::Wrote(item.dot));
-        self.store.put(&cell, item);
+        self.store.put_at(ix, item);
+        self.touched(ix);
         self.store.drop_hollow();
-        self.touched(&cell);
     }
 
-    fn touched(&mut self, CellId { object, path }: &CellId) {
-        if self.cells.last().is_none_or(|last| last.1 != *path || last.0 != *object) {
-            self.cells.push((object.clone(), path.clone()));
+    /// The event just minted writes `item` to `cell`.
+    pub(super) fn rewrote(&mut self, cell: &CellId, item: Item) {
+        let ix = self.store.place_of(cell);
+        self.wrote(ix, item);
+    }
+
+    /// Notes that the live items of a cell are others.
+    fn touched(&mut self, ix: CellIx) {
+        let slot = self.store.slot(ix);
+        let object = self.store.object_id(slot);
+        if self.cells.last().is_none_or(|(last, path)| *path != slot.path || last != object) {
+            self.cells.push((object.clone(), slot.path.clone()));
         }
     }
 
@@ -221,9 +286,8 @@ impl Group<'_> {
             if !mutant::is(Mutant::KillsNotLogged) {
                 self.changed.insert(*dot);
             }
-            let cell = self.store.cell_id(ix);
-            self.touched(&cell);
-            self.undo.push(Undo::Killed(cell, item));
+            self.touched(ix);
+            self.undo.push(Undo::Killed(self.cells.len() - 1, item));
             self.ended.push(ix);
         }
         Ok(())
@@ -243,17 +307,17 @@ impl Group<'_> {
         records.insert(dot, record, limits);
     }
 
-    fn check_lengths(&self, cell: &CellId, payload: &Payload) -> Result<(), WriteError> {
+    fn check_lengths(&self, object: &ObjectId, path: &Path, payload: &Payload) -> Result<(), WriteError> {
         let Limits { key_bytes_max, path_bytes_max, value_bytes_max, .. } = self.store.limits;
-        let (key, path) = (cell.object.key.as_str().len(), cell.path.as_bytes().len());
+        let (key, len) = (object.key.as_str().len(), path.as_bytes().len());
         if key > key_bytes_max {
             return Err(WriteError::KeyTooLong { len: key, max: key_bytes_max });
         }
-        if path > path_bytes_max {
-            return Err(WriteError::PathTooLong { len: path, max: path_bytes_max });
+        if len > path_bytes_max {
+            return Err(WriteError::PathTooLong { len, max: path_bytes_max });
         }
-        if cell.object.ty == TypeTag::OR_MAP {
-            self.check_place(cell.path.as_bytes())?;
+        if object.ty == TypeTag::OR_MAP {
+            self.check_place(path.as_bytes())?;
         }
         if payload.len() > value_bytes_max {
             return Err(WriteError::ValueTooLong { len: payload.len(), max: value_bytes_max });
@@ -275,19 +339,27 @@ impl Group<'_> {
     }
 
     /// The soft limits: they refuse local creation, and local writes that grow a full store.
-    fn admit(&self, cell: &CellId, item: &Item, kills: &[Dot]) -> Result<(), WriteError> {
+    fn admit(
+        &self,
+        object: &ObjectId,
+        path: &Path,
+        payload: &Payload,
+        kills: &[Dot],
+    ) -> Result<(), WriteError> {
         let (store, max) = (&*self.store, self.store.limits.crdts_max);
-        let presence = cell.object.ty.is_presence(cell.path.as_bytes());
-        let key = cell.object.key.as_str();
+        let presence = object.ty.is_presence(path.as_bytes());
         let full = store.crdts >= max && !mutant::is(Mutant::SoftLimitUnchecked);
-        if presence && full && !store.is_present(key, cell.object.ty) {
+        if presence && full && !store.is_present(object.key.as_str(), object.ty) {
             return Err(WriteError::Full { count: store.crdts, max });
         }
-        let freed: u64 = kills.iter().filter_map(|dot| store.bytes_of(*dot)).sum();
-        let more = Store::item_bytes(cell, item).saturating_sub(freed);
-        let max = store.limits.store_bytes_max;
+        let (more, max) = (Store::accounted(object, path, payload), store.limits.store_bytes_max);
         // What is no presence (a counter's floor) is part of a remove, and removes always pass.
-        if presence && more > 0 && store.bytes + more > max {
+        if !presence || store.bytes.saturating_add(more) <= max {
+            return Ok(());
+        }
+        let freed: u64 = kills.iter().filter_map(|dot| store.bytes_of(*dot)).sum();
+        let more = more.saturating_sub(freed);
+        if more > 0 && store.bytes + more > max {
             return Err(WriteError::StoreBytes { bytes: store.bytes, more, max });
         }
         Ok(())
@@ -311,8 +383,10 @@ impl Group<'_> {
         }
         store.context.advance(replica, next - 1);
         store.log.append(changed, None, &store.limits);
-        cells.sort_unstable();
-        cells.dedup();
+        if cells.len() > 1 {
+            cells.sort_unstable();
+            cells.dedup();
+        }
         Minted { dots: Some((Dot::new(replica, first), Dot::new(replica, next - 1))), cells }
     }
 
@@ -321,7 +395,7 @@ impl Group<'_> {
     /// A record that was dropped to make room for the group's own stays dropped: its floor says so, and
     /// a floor may only rise.
     pub fn roll_back(self) {
-        let Self { store, undo, .. } = self;
+        let Self { store, undo, cells, .. } = self;
         for step in undo.into_iter().rev() {
             match step {
                 Undo::Wrote(_) if mutant::is(Mutant::RollBackLeavesWrites) => {}
@@ -329,7 +403,10 @@ impl Group<'_> {
                 Undo::Wrote(dot) => {
                     store.kill(dot).expect("what the group wrote and did not kill is live");
                 }
-                Undo::Killed(cell, item) => store.put(&cell, item),
+                Undo::Killed(at, item) => {
+                    let (object, path) = cells[at].clone();
+                    store.put(&CellId { object, path }, item);
+                }
                 Undo::Recorded(dot) => store.records.take_back(dot),
             }
         }

@@ -62,9 +62,6 @@ pub(super) struct Plan {
     pub(super) spared: u64,
 }
 
-/// An item that will live, its cell, and what looking for that gave.
-type Fresh<'a> = (&'a CellId, &'a Item, Seek);
-
 impl Plan {
     /// Puts what is to die in order.
     pub(super) fn settle(&mut self) {
@@ -98,7 +95,7 @@ impl Store {
     ) -> Result<Joined, FrameError> {
         self.guard(fragment, learned)?;
         let (mut plan, mut fresh) = self.plan(fragment);
-        if mutant::is(Mutant::CapRefusesJoins) && fresh.iter().any(|(cell, ..)| self.is_beyond_cap(cell)) {
+        if mutant::is(Mutant::CapRefusesJoins) && fresh.iter().any(|(cell, _)| self.is_beyond_cap(cell)) {
             let bytes = self.bytes;
             return Err(FrameError::Ceiling { bytes, after: bytes, max: bytes });
         }
@@ -120,7 +117,8 @@ impl Store {
             }
             checked => checked?,
         }
-        let fresh = fresh.into_iter().map(|(cell, item, seek)| (cell, item.clone(), Some(seek)));
+        let found = self.seek_all(fresh.iter().map(|(cell, _)| *cell));
+        let fresh = fresh.into_iter().zip(found).map(|((cell, item), seek)| (cell, item.clone(), Some(seek)));
         Ok(self.apply(fragment, plan, fresh, learned.from, true))
     }
 
@@ -143,13 +141,13 @@ impl Store {
         Ok(())
     }
 
-    fn plan<'a>(&self, fragment: &'a Fragment) -> (Plan, Vec<Fresh<'a>>) {
+    fn plan<'a>(&self, fragment: &'a Fragment) -> (Plan, Vec<(&'a CellId, &'a Item)>) {
         let horizon = self.horizon.max(fragment.horizon);
         let mut dead: Vec<Dot> = self.expired(horizon).collect();
         let items = || fragment.cells.iter().flat_map(|part| part.items.iter().map(move |item| (part, item)));
         // Of the dots named by items only known ones can be live here, and mostly there are none.
         let mut known: Vec<Dot> = Vec::new();
-        let mut fresh: Vec<Fresh<'a>> = Vec::with_capacity(fragment.cells.len());
+        let mut fresh: Vec<(&CellId, &Item)> = Vec::with_capacity(fragment.cells.len());
         let (mut items_known, mut grows) = (0, 0);
         for (part, item) in items() {
             let is_known = self.context.contains(item.dot);
@@ -163,17 +161,12 @@ impl Store {
                 // A planted bug refuses single items inside the join.
             } else if !item.is_expired(horizon) {
                 grows += Self::item_bytes(&part.cell, item);
-                let CellId { object, path } = &part.cell;
-                let seek = match fresh.last() {
-                    Some((cell, _, seek)) if std::ptr::eq(*cell, &raw const part.cell) => *seek,
-                    Some(_) | None => self.seek(object.key.as_str(), object.ty, path.as_bytes()),
-                };
-                fresh.push((&part.cell, item, seek));
+                fresh.push((&part.cell, item));
             }
         }
         known.sort_unstable();
         if !mutant::is(Mutant::NamedDeadStayLive) {
-            let live = self.live_in(&fragment.dots).map(|(dot, _)| dot);
+            let live = self.live_among(&fragment.dots).into_iter().map(|(dot, _)| dot);
             dead.extend(live.filter(|dot| known.binary_search(dot).is_err()));
         }
         if mutant::is(Mutant::RemovesKillConcurrent) {

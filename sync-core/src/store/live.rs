@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::CellIx;
+use crate::causal::Interval;
 use crate::id::{Dot, ReplicaId};
 
 /// Places of a page.
@@ -239,6 +240,31 @@ impl Live {
         live.map(move |(seq, ix)| (Dot::new(replica, seq), ix))
     }
 
+    /// Appends the live dots of `replica` in `intervals`, which ascend, to `live`; none is above `known`.
+    pub(super) fn among(
+        &self,
+        replica: ReplicaId,
+        intervals: &[Interval],
+        known: u64,
+        live: &mut Vec<(Dot, CellIx)>,
+    ) {
+        let Ok(at) = self.find(replica) else { return };
+        let column = &self.columns[at];
+        let (mut block_at, mut block) = (u64::MAX, None);
+        for Interval { first, last } in intervals.iter().take_while(|interval| interval.first <= known) {
+            if first < last {
+                let range = column.range(*first, *last.min(&known));
+                live.extend(range.map(|(seq, ix)| (Dot::new(replica, seq), ix)));
+                continue;
+            }
+            if block_at != first / BLOCK {
+                (block_at, block) = (first / BLOCK, column.block(first / BLOCK));
+            }
+            let ix = block.map_or(0, |block| block.get(*first));
+            live.extend(ix.checked_sub(1).map(|ix| (Dot::new(replica, *first), CellIx(ix))));
+        }
+    }
+
     /// Every live dot, ascending.
     pub(super) fn dots(&self) -> impl Iterator<Item = Dot> + '_ {
         self.columns
@@ -279,7 +305,16 @@ mod tests {
             let replica = ReplicaId([2; 16]);
             let inside = plain.iter().filter(|(dot, _)| dot.replica == replica);
             let inside = inside.filter(|(dot, _)| (first..=last).contains(&dot.seq));
-            assert!(live.range(replica, first, last).eq(inside.map(|(dot, ix)| (*dot, *ix))));
+            let inside: Vec<(Dot, CellIx)> = inside.map(|(dot, ix)| (*dot, *ix)).collect();
+            assert!(live.range(replica, first, last).eq(inside.iter().copied()));
+            let (mut named, mut among) = (DotSet::default(), Vec::new());
+            (0..40).for_each(|_| named.insert(Dot::new(replica, rng.random_range(1..=span))));
+            named.insert_range(replica, first.max(1), last);
+            let column = named.columns().next().expect("there are dots");
+            live.among(replica, column.1, last.max(first), &mut among);
+            let is_among = |dot: &Dot| named.contains(*dot) && dot.seq <= last.max(first);
+            let plain: Vec<(Dot, CellIx)> = plain.clone().into_iter().filter(|(dot, _)| is_among(dot)).collect();
+            assert_eq!(among, plain);
             plain.keys().for_each(|dot| assert!(live.remove(*dot).is_some()));
             assert!(live.is_empty() && live.columns.is_empty() && live.intervals() == 0);
         }

@@ -142,7 +142,7 @@ impl Store {
         }
         let slot = &mut self.slots[ix.0 as usize];
         let object = &mut self.objects[slot.object.0 as usize];
-        let bytes = Self::accounted(&object.id, &slot.path, &item);
+        let bytes = Self::accounted(&object.id, &slot.path, &item.payload);
         object.bytes += bytes;
         self.bytes += bytes;
         slot.items.insert(item);
@@ -260,7 +260,7 @@ impl Store {
         let slot = &mut self.slots[ix.0 as usize];
         let item = slot.items.remove(dot);
         let object = &mut self.objects[slot.object.0 as usize];
-        let bytes = Self::accounted(&object.id, &slot.path, &item);
+        let bytes = Self::accounted(&object.id, &slot.path, &item.payload);
         object.bytes -= bytes;
         self.bytes -= bytes;
         if matches!(slot.items, Items::None) {

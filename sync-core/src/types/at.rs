@@ -138,8 +138,21 @@ impl<'a> Spot<'a> {
     /// # Errors
     /// A limit was reached or a length is too large; nothing changed then.
     pub fn put(&self, group: &mut Group<'_>, path: &[u8], payload: &[u8]) -> Result<Dot, WriteError> {
-        let seen = dots_of(self.items(group.store(), path));
-        group.write(self.cell(path), Payload::from(payload), &seen)
+        self.put_ending(group, path, payload, &[])
+    }
+
+    /// As [`Self::put`], and ends `kills`, which are seen in other cells.
+    pub(crate) fn put_ending(
+        &self,
+        group: &mut Group<'_>,
+        path: &[u8],
+        payload: &[u8],
+        kills: &[Dot],
+    ) -> Result<Dot, WriteError> {
+        if self.prefix.is_empty() {
+            return group.put(self.key, self.ty, path, Payload::from(payload), kills);
+        }
+        group.put(self.key, self.ty, &[&self.prefix, path].concat(), Payload::from(payload), kills)
     }
 
     /// Ends the writes seen at `path`; false if there are none, and then nothing is minted.
