@@ -4,7 +4,7 @@
 //! 3). Events take effect as they are minted, so a later one of the group sees the earlier ones; an
 //! error rolls all of them back. Admission is checked before an event is minted, never at a join.
 
-use super::{CellIx, Store};
+use super::{CellIx, Seek, Store};
 use crate::causal::DotSet;
 use crate::cell::{CellId, Hlc, Item, ObjectId, Path, PathRange, Payload, TypeTag};
 use crate::error::WriteError;
@@ -147,19 +147,20 @@ impl Group<'_> {
         self.write_to(target, payload, kills)
     }
 
-    /// As [`Self::write`] to the cell at `path`, and ends what is seen there and `kills`, which are in other cells. The
-    /// name is looked for once, and nothing is allocated for it if the cell is there.
+    /// As [`Self::write`] to the cell at `path`, and ends what is seen there and `kills`, which are in other cells.
+    ///
+    /// `seek` is what looking for that cell gave, so it is looked for once; nothing is allocated for its name if it is
+    /// there.
     pub(crate) fn put(
         &mut self,
-        key: &str,
-        ty: TypeTag,
-        path: &[u8],
+        seek: Seek,
+        (key, ty, path): (&str, TypeTag, &[u8]),
         payload: Payload,
         kills: &[Dot],
     ) -> Result<Dot, WriteError> {
-        let seek = self.store.seek(key, ty, path);
         let Some(ix) = seek.ix else {
-            let object = self.store.object(key, ty).map_or_else(|| ObjectId::new(key, ty), |held| held.id.clone());
+            let held = self.store.object(key, ty).map(|held| held.id.clone());
+            let object = held.unwrap_or_else(|| ObjectId::new(key, ty));
             let cell = CellId { object, path: Path::from(path) };
             return self.write_to(Target::New(cell, seek.hash), payload, kills);
         };
@@ -169,7 +170,8 @@ impl Group<'_> {
                 self.write_to(Target::Held(ix), payload, &[seen])
             }
             (items, kills) => {
-                let seen: Vec<Dot> = items.iter().map(|item| item.dot).chain(kills.iter().copied()).collect();
+                let seen = items.iter().map(|item| item.dot).chain(kills.iter().copied());
+                let seen: Vec<Dot> = seen.collect();
                 self.write_to(Target::Held(ix), payload, &seen)
             }
         }

@@ -7,8 +7,7 @@
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
 
-use super::read::Seek;
-use super::{CellIx, Store};
+use super::{CellIx, Seek, Store};
 use crate::causal::{CausalContext, DotSet};
 use crate::cell::{CellId, Item, ObjectId, Path};
 use crate::error::FrameError;
@@ -253,7 +252,7 @@ impl Store {
     ) -> Joined {
         let Plan { dead, grows: _, items_new, items_known, new, horizon, spared } = plan;
         let mut joined = Joined { items_known, items_new, spared, ..Joined::default() };
-        let mut cells: Vec<(ObjectId, Path)> = Vec::new();
+        let mut cells: Vec<(ObjectId, Path)> = Vec::with_capacity(dead.len().max(fragment.cells.len()));
         joined.state_changed = !new.is_empty() || !dead.is_empty() || horizon > self.horizon;
         let mut changed = new;
         let expired_before = self.horizon;
@@ -270,22 +269,23 @@ impl Store {
         let whole = !mutant::is(Mutant::ContextBeforeCells) || matches!(fragment.claims, Claims::None);
         let apply = if whole { items_new } else { items_new / 2 };
         let apply = usize::try_from(apply).expect("it counts items in memory");
-        let (mut written, mut last): (Vec<CellIx>, _) = (Vec::new(), None);
+        let mut last = None;
         for (cell, item, seek) in fresh.take(apply) {
             let ix = self.put_found(cell.borrow(), item, seek, last);
             if tell && last != Some(ix) {
                 let CellId { object, path } = cell.borrow();
                 cells.push((object.clone(), path.clone()));
-                written.push(ix);
             }
             last = Some(ix);
         }
         // Mostly what ended was written again, and what was written came in order: little is left to sort.
-        written.sort_unstable();
-        ended.sort_unstable();
-        ended.dedup();
-        ended.retain(|ix| written.binary_search(ix).is_err());
-        cells.extend(ended.into_iter().map(|ix| self.cell_id(ix)).map(|cell| (cell.object, cell.path)));
+        for ix in ended {
+            let is_new = |item: &Item| !self.context.contains(item.dot);
+            if !tell || !self.slot(ix).items.as_slice().iter().any(is_new) {
+                let cell = self.cell_id(ix);
+                cells.push((cell.object, cell.path));
+            }
+        }
         self.drop_hollow();
         self.horizon = horizon;
         self.inherit(fragment);

@@ -66,28 +66,31 @@ impl Block {
         self.page(page_of(seq)).map_or(0, |page| page[place(seq)])
     }
 
-    fn set(&mut self, seq: u64, ix: u32) {
-        let (at, rank) = (page_of(seq), self.rank(page_of(seq)));
+    /// Puts `ix` at `seq`; gives back what was there, and how many of its neighbours are live unless one of them is in
+    /// another page.
+    fn swap(&mut self, seq: u64, ix: u32) -> (u32, Option<u64>) {
+        let (at, rank, here) = (page_of(seq), self.rank(page_of(seq)), place(seq));
         if self.held >> at & 1 == 0 {
+            if ix == 0 {
+                return (0, None);
+            }
             self.held |= 1 << at;
             self.pages.insert(rank, EMPTY);
         }
-        self.pages[rank][place(seq)] = ix;
-    }
-
-    fn clear(&mut self, seq: u64) {
-        let (at, rank) = (page_of(seq), self.rank(page_of(seq)));
-        if self.held >> at & 1 == 0 {
-            return;
-        }
-        self.pages[rank][place(seq)] = 0;
-        if self.pages[rank] == EMPTY {
+        let page = &mut self.pages[rank];
+        let old = std::mem::replace(&mut page[here], ix);
+        let neighbours = match page.get(here.wrapping_sub(1)..here + 2) {
+            Some([before, _, after]) => Some(u64::from(*before != 0) + u64::from(*after != 0)),
+            Some(_) | None => None,
+        };
+        if ix == 0 && *page == EMPTY {
             self.held &= !(1 << at);
             self.pages.remove(rank);
             if self.pages.len() < self.pages.capacity() / 2 {
                 self.pages.shrink_to_fit();
             }
         }
+        (old, neighbours)
     }
 
     /// The pages that overlap `first..=last`, ascending, with their sequences; the block begins at `base`.
@@ -108,21 +111,10 @@ impl Column {
         self.block(seq / BLOCK).map_or(0, |block| block.get(seq))
     }
 
-    /// How many of the neighbours of `seq` are live.
-    fn neighbours(&self, seq: u64) -> u64 {
-        let page = match place(seq) {
-            1..15 => self.block(seq / BLOCK).and_then(|block| block.page(page_of(seq))),
-            _ => None,
-        };
-        match page {
-            Some(page) => u64::from(page[place(seq) - 1] != 0) + u64::from(page[place(seq) + 1] != 0),
-            None => u64::from(self.get(seq - 1) != 0) + u64::from(self.get(seq + 1) != 0),
-        }
-    }
-
-    fn set(&mut self, seq: u64, ix: u32) {
+    /// Puts `ix` at `seq`; gives back what was there, and how many of its neighbours are live.
+    fn swap(&mut self, seq: u64, ix: u32) -> (u32, u64) {
         let at = seq / BLOCK;
-        if at > self.tail_at {
+        if at > self.tail_at && ix != 0 {
             let mut tail = std::mem::take(&mut self.tail);
             if tail.held != 0 {
                 tail.pages.shrink_to_fit();
@@ -130,20 +122,20 @@ impl Column {
             }
             self.tail_at = at;
         }
-        let block = if at == self.tail_at { &mut self.tail } else { self.blocks.entry(at).or_default() };
-        block.set(seq, ix);
-    }
-
-    fn clear(&mut self, seq: u64) {
-        let at = seq / BLOCK;
-        if at == self.tail_at {
-            self.tail.clear(seq);
-        } else if let Some(block) = self.blocks.get_mut(&at) {
-            block.clear(seq);
+        let (old, neighbours) = if at == self.tail_at {
+            self.tail.swap(seq, ix)
+        } else if ix != 0 {
+            self.blocks.entry(at).or_default().swap(seq, ix)
+        } else {
+            let Some(block) = self.blocks.get_mut(&at) else { return (0, 0) };
+            let swapped = block.swap(seq, ix);
             if block.held == 0 {
                 self.blocks.remove(&at);
             }
-        }
+            swapped
+        };
+        let far = || u64::from(self.get(seq - 1) != 0) + u64::from(self.get(seq + 1) != 0);
+        (old, neighbours.unwrap_or_else(far))
     }
 
     /// The live sequences from `first` to `last`, ascending.
@@ -203,23 +195,22 @@ impl Live {
             at
         });
         let column = &mut self.columns[at];
-        let was_live = column.get(dot.seq) != 0;
-        column.set(dot.seq, ix.0 + 1);
-        if !was_live {
-            self.intervals = self.intervals + 1 - column.neighbours(dot.seq);
+        let (old, neighbours) = column.swap(dot.seq, ix.0 + 1);
+        if old == 0 {
+            self.intervals = self.intervals + 1 - neighbours;
             column.len += 1;
             self.len += 1;
         }
-        was_live
+        old != 0
     }
 
     /// Makes `dot` dead; gives back where it lived.
     pub(super) fn remove(&mut self, dot: Dot) -> Option<CellIx> {
         let at = self.find(dot.replica).ok()?;
         let column = &mut self.columns[at];
-        let ix = column.get(dot.seq).checked_sub(1).map(CellIx)?;
-        column.clear(dot.seq);
-        self.intervals = self.intervals + column.neighbours(dot.seq) - 1;
+        let (old, neighbours) = column.swap(dot.seq, 0);
+        let ix = old.checked_sub(1).map(CellIx)?;
+        self.intervals = self.intervals + neighbours - 1;
         column.len -= 1;
         self.len -= 1;
         if column.len == 0 {
@@ -313,8 +304,9 @@ mod tests {
             let column = named.columns().next().expect("there are dots");
             live.among(replica, column.1, last.max(first), &mut among);
             let is_among = |dot: &Dot| named.contains(*dot) && dot.seq <= last.max(first);
-            let plain: Vec<(Dot, CellIx)> = plain.clone().into_iter().filter(|(dot, _)| is_among(dot)).collect();
-            assert_eq!(among, plain);
+            let expected: Vec<(Dot, CellIx)> =
+                plain.iter().filter(|(dot, _)| dot.replica == replica && is_among(dot)).map(|(dot, ix)| (*dot, *ix)).collect();
+            assert_eq!(among, expected);
             plain.keys().for_each(|dot| assert!(live.remove(*dot).is_some()));
             assert!(live.is_empty() && live.columns.is_empty() && live.intervals() == 0);
         }

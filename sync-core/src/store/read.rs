@@ -10,7 +10,7 @@ use crate::id::Dot;
 
 /// What looking for a cell gave.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seek {
+pub(crate) struct Seek {
     /// Where it is; `None` if it is not there.
     pub(super) ix: Option<CellIx>,
     /// The hash of its name, if there is a table.
@@ -168,9 +168,14 @@ impl Store {
         self.seek(key, ty, path).ix
     }
 
+    /// The live items of a cell that was looked for; nothing may have changed since.
+    pub(crate) fn items_at(&self, seek: Seek) -> &[Item] {
+        seek.ix.map_or(&[], |ix| self.slot(ix).items.as_slice())
+    }
+
     /// Looks for a cell by its name.
     #[inline]
-    pub(super) fn seek(&self, key: &str, ty: TypeTag, path: &[u8]) -> Seek {
+    pub(crate) fn seek(&self, key: &str, ty: TypeTag, path: &[u8]) -> Seek {
         if self.lookup.is_kept() {
             let hash = lookup::hash(self.lookup_key, key.as_bytes(), ty.0, path);
             return Seek { ix: self.lookup.find(hash, |ix| self.is_at(ix, key, ty, path)), hash: Some(hash) };

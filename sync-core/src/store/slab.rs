@@ -136,7 +136,7 @@ impl Store {
     pub(super) fn put_at(&mut self, ix: CellIx, item: Item) {
         let was_live = self.live.insert(item.dot, ix);
         debug_assert!(!was_live, "a dot lives in exactly one cell");
-        self.sketch.toggle(item.dot);
+        self.sketch.toggle(item.dot, &self.live);
         if item.expires.0 != 0 {
             self.expiring.insert((item.expires, item.dot));
         }
@@ -256,7 +256,7 @@ impl Store {
     /// Makes `dot` dead and leaves its cell hollow if that was the last item there: [`Self::drop_hollow`] must follow.
     pub(super) fn end(&mut self, dot: Dot) -> Option<(CellIx, Item)> {
         let ix = self.live.remove(dot)?;
-        self.sketch.toggle(dot);
+        self.sketch.toggle(dot, &self.live);
         let slot = &mut self.slots[ix.0 as usize];
         let item = slot.items.remove(dot);
         let object = &mut self.objects[slot.object.0 as usize];

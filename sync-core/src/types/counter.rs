@@ -182,7 +182,8 @@ pub(super) fn add(group: &mut Group<'_>, cells: &Spot<'_>, p: u64, n: u64) -> Re
         return Ok(());
     }
     let owner = group.owner();
-    let rows = cells.items(group.store(), &row_path(owner));
+    let seek = cells.seek(group.store(), &row_path(owner));
+    let rows = group.store().items_at(seek);
     let floors = cells.items(group.store(), &floor_path(owner));
     let floor_dots = dots_of(floors);
     let contributions = || rows.iter().filter_map(contribution);
@@ -210,7 +211,7 @@ pub(super) fn add(group: &mut Group<'_>, cells: &Spot<'_>, p: u64, n: u64) -> Re
     };
     let grown = |from: u64, by: u64| added(from, by).ok_or(WriteError::CounterRange { from, by });
     (next.p, next.n) = (grown(next.p, p)?, grown(next.n, n)?);
-    cells.put_ending(group, &row_path(owner), &next.encode(), &floor_dots).map(drop)
+    cells.put_at(seek, group, &row_path(owner), &next.encode(), &floor_dots).map(drop)
 }
 
 /// Takes back what this replica has seen counted, by all owners; false if there is nothing.
