@@ -38,8 +38,11 @@ fn path(at: u64) -> [u8; 16] {
 #[test]
 fn a_small_write_allocates_the_list_that_it_returns_and_little_else() {
     let mut store = store();
-    let add = |store: &mut Store, at| write(store, OURS, |group| or_set::add(group, "s", &path(at)).expect("room"));
-    let put = |store: &mut Store, at| write(store, OURS, |group| lww_map::put(group, "m", &path(at), b"a value").expect("room"));
+    let add =
+        |store: &mut Store, at| write(store, OURS, |group| or_set::add(group, "s", &path(at)).expect("room"));
+    let put = |store: &mut Store, at| {
+        write(store, OURS, |group| lww_map::put(group, "m", &path(at), b"a value").expect("room"))
+    };
     let count = |store: &mut Store, at: u64| {
         let key = ["a", "b", "c"][usize::try_from(at % 3).expect("it is below three")];
         write(store, OURS, |group| pn_counter::add(group, key, 1).expect("room"));

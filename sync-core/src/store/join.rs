@@ -106,17 +106,19 @@ impl Store {
                 fragment.cells.iter().flat_map(|part| part.items.iter().map(|item| item.dot)).collect()
             }
         };
-        self.spare_unproven(&mut plan, fragment, fresh.iter().map(|(cell, _)| *cell), |dot| {
-            items.contains(&dot)
-        });
+        let mut found = self.seek_all(fresh.iter().map(|(cell, _)| *cell));
+        let mut written: Vec<CellIx> = found.iter().filter_map(|seek| seek.ix).collect();
+        written.sort_unstable();
+        let cells = fresh.iter().map(|(cell, _)| *cell);
+        self.spare_unproven(&mut plan, fragment, &written, cells, |dot| items.contains(&dot));
         match self.check_ceiling(&plan) {
             Err(_) if mutant::is(Mutant::CeilingDropsItems) => {
                 fresh.clear();
+                found.clear();
                 plan.items_new = 0;
             }
             checked => checked?,
         }
-        let found = self.seek_all(fresh.iter().map(|(cell, _)| *cell));
         let fresh = fresh.into_iter().zip(found).map(|((cell, item), seek)| (cell, item.clone(), Some(seek)));
         Ok(self.apply(fragment, plan, fresh, learned.from, true))
     }
@@ -312,13 +314,7 @@ impl Store {
     }
 
     /// Makes `item` live in `cell`, for which `seek` looked before anything changed; `last` is the cell written last.
-    fn put_found(
-        &mut self,
-        cell: &CellId,
-        item: Item,
-        seek: Option<Seek>,
-        last: Option<CellIx>,
-    ) -> CellIx {
+    fn put_found(&mut self, cell: &CellId, item: Item, seek: Option<Seek>, last: Option<CellIx>) -> CellIx {
         let last = || last.filter(|ix| !self.cell_id_is_not(*ix, cell));
         let ix = match seek {
             Some(Seek { ix: Some(ix), .. }) => ix,

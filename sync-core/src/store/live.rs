@@ -144,7 +144,8 @@ impl Column {
         let one = (first == last).then(|| (first, self.get(first)));
         let (from, until) = (first / BLOCK, last / BLOCK);
         let blocks = (first < last).then(|| self.blocks.range(from..=until));
-        let tail = (first < last && (from..=until).contains(&self.tail_at)).then_some((&self.tail_at, &self.tail));
+        let tail =
+            (first < last && (from..=until).contains(&self.tail_at)).then_some((&self.tail_at, &self.tail));
         let blocks = blocks.into_iter().flatten().chain(tail);
         let many = blocks.flat_map(move |(at, block)| block.range(at * BLOCK, first, last));
         let many = many.filter(move |(seq, _)| (first..=last).contains(seq));
@@ -304,8 +305,11 @@ mod tests {
             let column = named.columns().next().expect("there are dots");
             live.among(replica, column.1, last.max(first), &mut among);
             let is_among = |dot: &Dot| named.contains(*dot) && dot.seq <= last.max(first);
-            let expected: Vec<(Dot, CellIx)> =
-                plain.iter().filter(|(dot, _)| dot.replica == replica && is_among(dot)).map(|(dot, ix)| (*dot, *ix)).collect();
+            let expected: Vec<(Dot, CellIx)> = plain
+                .iter()
+                .filter(|(dot, _)| dot.replica == replica && is_among(dot))
+                .map(|(dot, ix)| (*dot, *ix))
+                .collect();
             assert_eq!(among, expected);
             plain.keys().for_each(|dot| assert!(live.remove(*dot).is_some()));
             assert!(live.is_empty() && live.columns.is_empty() && live.intervals() == 0);

@@ -48,7 +48,7 @@ impl Store {
         let told = runs.iter().flatten().filter(|(_, item)| {
             !self.context.contains(item.dot) && is_used(live, item.dot) && !item.is_expired(horizon)
         });
-        self.spare_unproven(&mut plan, fragment, told.map(|(cell, _)| cell), |dot| live.contains(dot));
+        self.spare_unproven(&mut plan, fragment, &[], told.map(|(cell, _)| cell), |dot| live.contains(dot));
         for (cell, item) in runs.iter().flatten() {
             if self.context.contains(item.dot) {
                 plan.items_known += 1;
