@@ -85,11 +85,15 @@ impl Many {
     }
 
     fn insert(&mut self, path: &Path, ix: CellIx, paths: &impl Paths) {
+        // What comes in order needs no search.
         if let Some(Chunk { cells, .. }) = self.chunks.last_mut()
-            && cells.len() < CHUNK
             && cells.last().is_some_and(|last| paths.path(*last) < path)
         {
-            cells.push(ix);
+            if cells.len() < CHUNK {
+                cells.push(ix);
+            } else {
+                self.chunks.push(Chunk { from: path.clone(), cells: vec![ix] });
+            }
             return;
         }
         // They were read in order and may be again: sorting the same ones each time would cost more than their places.

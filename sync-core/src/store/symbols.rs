@@ -37,7 +37,7 @@ impl LiveSketch {
                     self.kept = None;
                 }
             }
-            None if live.len() > UNKEPT_MAX => drop(self.ask(live)),
+            None if live.len() > UNKEPT_MAX => _ = self.ask(live),
             None => {}
         }
     }
