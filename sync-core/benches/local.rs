@@ -1,6 +1,6 @@
 //! What one replica pays for a write, a read and a small join, beside a floor: JSON, one line a figure.
 //!
-//! `cargo bench -p sync-core --bench local -- [cells..]`. The floor of a write is what no engine can leave out: a hash
+//! `cargo bench -p sync-core --bench local -- [writes] [joins] [counters] [cells..]`; without a name, all of them. The floor of a write is what no engine can leave out: a hash
 //! map updated, an entry appended to a log, the delta encoded by postcard. Figures are medians of several passes;
 //! floor and engine take turns in each.
 
@@ -26,14 +26,22 @@ const OPS: usize = 4_000;
 const LOG_MAX: usize = 65_536;
 
 fn main() {
-    let chosen = std::env::args().skip(1).filter_map(|arg| arg.parse().ok());
-    let chosen: Vec<usize> = chosen.collect();
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let chosen: Vec<usize> = args.iter().filter_map(|arg| arg.parse().ok()).collect();
+    let is_any = args.len() == chosen.len();
+    let wanted = |name: &str| is_any || args.iter().any(|arg| arg == name);
     let sizes = if chosen.is_empty() { vec![10_000, 100_000, 1_000_000] } else { chosen };
     for n in sizes {
-        writes_and_reads(n);
-        joins(n);
+        if wanted("writes") {
+            writes_and_reads(n);
+        }
+        if wanted("joins") {
+            joins(n);
+        }
     }
-    counters();
+    if wanted("counters") {
+        counters();
+    }
 }
 
 fn line(mark: &str, n: usize, value: f64, unit: &str) {

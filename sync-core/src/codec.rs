@@ -18,6 +18,11 @@ pub struct Writer {
 }
 
 impl Writer {
+    /// A writer with room for `bytes` bytes; it takes more.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes) }
+    }
+
     /// One byte.
     pub fn byte(&mut self, value: u8) {
         self.bytes.push(value);

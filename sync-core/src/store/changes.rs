@@ -201,11 +201,12 @@ impl Store {
         }
     }
 
-    /// To be told before an item comes to `cell`.
+    /// To be told before an item comes to the cell at `ix`.
     #[inline]
-    pub(super) fn note_cell(&mut self, cell: &CellId) {
+    pub(super) fn note_place(&mut self, ix: CellIx) {
         if self.capture.is_some() {
-            self.note(&cell.object, &cell.path);
+            let CellId { object, path } = self.cell_id(ix);
+            self.note(&object, &path);
         }
     }
 
@@ -215,8 +216,7 @@ impl Store {
         if self.capture.is_some()
             && let Some(ix) = self.live.get(dot)
         {
-            let CellId { object, path } = self.cell_id(ix);
-            self.note(&object, &path);
+            self.note_place(ix);
         }
     }
 

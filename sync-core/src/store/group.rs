@@ -4,9 +4,9 @@
 //! 3). Events take effect as they are minted, so a later one of the group sees the earlier ones; an
 //! error rolls all of them back. Admission is checked before an event is minted, never at a join.
 
-use super::{CellIx, Store};
+use super::{CellIx, Seek, Store};
 use crate::causal::DotSet;
-use crate::cell::{CellId, Hlc, Item, PathRange, Payload, TypeTag};
+use crate::cell::{CellId, Hlc, Item, ObjectId, Path, PathRange, Payload, TypeTag};
 use crate::error::WriteError;
 use crate::fragment::Record;
 use crate::id::{Dot, OwnerId, ReplicaId};
@@ -36,8 +36,18 @@ pub struct Group<'a> {
 #[derive(Debug)]
 enum Undo {
     Wrote(Dot),
+    /// Its cell, and what was there.
     Killed(CellId, Item),
     Recorded(Dot),
+}
+
+/// The cell that a write goes to.
+#[derive(Debug)]
+enum Target {
+    /// It is there.
+    Held(CellIx),
+    /// It is not; the hash of its name, if there is a table.
+    New(CellId, Option<u32>),
 }
 
 /// The lists of a group, kept for the next one where they are short.
@@ -120,29 +130,83 @@ impl Group<'_> {
     /// # Errors
     /// A limit or the sequence range; nothing of this event has happened then.
     pub fn write(&mut self, cell: CellId, payload: Payload, kills: &[Dot]) -> Result<Dot, WriteError> {
-        self.check_lengths(&cell, &payload)?;
+        let seek = self.store.seek(cell.object.key.as_str(), cell.object.ty, cell.path.as_bytes());
+        let target = seek.ix.map_or_else(|| Target::New(cell, seek.hash), Target::Held);
+        self.write_to(target, payload, kills)
+    }
+
+    /// As [`Self::write`] to the cell at `path`, and ends what is seen there and `kills`, which are in other cells.
+    ///
+    /// `seek` is what looking for that cell gave, so it is looked for once; nothing is allocated for its name if it is
+    /// there.
+    pub(crate) fn put(
+        &mut self,
+        seek: Seek,
+        (key, ty, path): (&str, TypeTag, &[u8]),
+        payload: Payload,
+        kills: &[Dot],
+    ) -> Result<Dot, WriteError> {
+        let Some(ix) = seek.ix else {
+            let held = self.store.object(key, ty).map(|held| held.id.clone());
+            let object = held.unwrap_or_else(|| ObjectId::new(key, ty));
+            let cell = CellId { object, path: Path::from(path) };
+            return self.write_to(Target::New(cell, seek.hash), payload, kills);
+        };
+        match (self.store.slot(ix).items.as_slice(), kills) {
+            ([item], []) => {
+                let seen = item.dot;
+                self.write_to(Target::Held(ix), payload, &[seen])
+            }
+            (items, kills) => {
+                let seen = items.iter().map(|item| item.dot).chain(kills.iter().copied());
+                let seen: Vec<Dot> = seen.collect();
+                self.write_to(Target::Held(ix), payload, &seen)
+            }
+        }
+    }
+
+    fn write_to(&mut self, target: Target, payload: Payload, kills: &[Dot]) -> Result<Dot, WriteError> {
+        let (object, path) = match &target {
+            Target::Held(ix) => {
+                let slot = self.store.slot(*ix);
+                (self.store.object_id(slot), &slot.path)
+            }
+            Target::New(cell, _) => (&cell.object, &cell.path),
+        };
+        self.check_lengths(object, path, &payload)?;
+        self.admit(object, path, &payload, kills)?;
+        let bytes = object.key.as_str().len() + path.as_bytes().len() + payload.len();
+        self.count_bytes(bytes)?;
         if mutant::is(Mutant::OneDotTwoCells) && self.next > self.first {
             self.next -= 1;
         }
         let dot = self.next_dot();
         let item = Item { dot, hlc: self.hlc, expires: WallMillis::default(), payload };
-        self.admit(&cell, &item, kills)?;
-        self.count_bytes(cell.object.key.as_str().len() + cell.path.as_bytes().len() + item.payload.len())?;
         self.mint(kills)?;
-        let is_other = |ix: &CellIx| self.store.cell_id_is_not(*ix, &cell);
+        let is_other = |ended: &CellIx| !matches!(target, Target::Held(ix) if ix == *ended);
         if self.ended.iter().any(is_other) && !mutant::is(Mutant::CrossCellUnrecorded) {
             let cells = self.ended_cells();
             self.record(dot, Record::Cells(cells));
         }
-        self.wrote(cell, item);
+        let ix = match target {
+            Target::Held(ix) => ix,
+            Target::New(cell, hash) => self.store.new_cell(&cell, hash),
+        };
+        self.wrote(ix, item);
         Ok(dot)
     }
 
-    /// The event just minted writes `item`.
-    pub(super) fn wrote(&mut self, cell: CellId, item: Item) {
+    /// The event just minted writes `item` to the cell at `ix`.
+    fn wrote(&mut self, ix: CellIx, item: Item) {
         self.undo.push(Undo::Wrote(item.dot));
-        self.store.put(&cell, item);
+        self.store.put_at(ix, item);
         self.store.drop_hollow();
+    }
+
+    /// The event just minted writes `item` to `cell`.
+    pub(super) fn rewrote(&mut self, cell: &CellId, item: Item) {
+        let ix = self.store.place_of(cell);
+        self.wrote(ix, item);
     }
 
     /// Mints a remove that ends `kills`, all of them live here; its record names their cells.
@@ -223,17 +287,17 @@ impl Group<'_> {
         records.insert(dot, record, limits);
     }
 
-    fn check_lengths(&self, cell: &CellId, payload: &Payload) -> Result<(), WriteError> {
+    fn check_lengths(&self, object: &ObjectId, path: &Path, payload: &Payload) -> Result<(), WriteError> {
         let Limits { key_bytes_max, path_bytes_max, value_bytes_max, .. } = self.store.limits;
-        let (key, path) = (cell.object.key.as_str().len(), cell.path.as_bytes().len());
+        let (key, len) = (object.key.as_str().len(), path.as_bytes().len());
         if key > key_bytes_max {
             return Err(WriteError::KeyTooLong { len: key, max: key_bytes_max });
         }
-        if path > path_bytes_max {
-            return Err(WriteError::PathTooLong { len: path, max: path_bytes_max });
+        if len > path_bytes_max {
+            return Err(WriteError::PathTooLong { len, max: path_bytes_max });
         }
-        if cell.object.ty == TypeTag::OR_MAP {
-            self.check_place(cell.path.as_bytes())?;
+        if object.ty == TypeTag::OR_MAP {
+            self.check_place(path.as_bytes())?;
         }
         if payload.len() > value_bytes_max {
             return Err(WriteError::ValueTooLong { len: payload.len(), max: value_bytes_max });
@@ -255,19 +319,27 @@ impl Group<'_> {
     }
 
     /// The soft limits: they refuse local creation, and local writes that grow a full store.
-    fn admit(&self, cell: &CellId, item: &Item, kills: &[Dot]) -> Result<(), WriteError> {
+    fn admit(
+        &self,
+        object: &ObjectId,
+        path: &Path,
+        payload: &Payload,
+        kills: &[Dot],
+    ) -> Result<(), WriteError> {
         let (store, max) = (&*self.store, self.store.limits.crdts_max);
-        let presence = cell.object.ty.is_presence(cell.path.as_bytes());
-        let key = cell.object.key.as_str();
+        let presence = object.ty.is_presence(path.as_bytes());
         let full = store.crdts >= max && !mutant::is(Mutant::SoftLimitUnchecked);
-        if presence && full && !store.is_present(key, cell.object.ty) {
+        if presence && full && !store.is_present(object.key.as_str(), object.ty) {
             return Err(WriteError::Full { count: store.crdts, max });
         }
-        let freed: u64 = kills.iter().filter_map(|dot| store.bytes_of(*dot)).sum();
-        let more = Store::item_bytes(cell, item).saturating_sub(freed);
-        let max = store.limits.store_bytes_max;
+        let (more, max) = (Store::accounted(object, path, payload), store.limits.store_bytes_max);
         // What is no presence (a counter's floor) is part of a remove, and removes always pass.
-        if presence && more > 0 && store.bytes + more > max {
+        if !presence || store.bytes.saturating_add(more) <= max {
+            return Ok(());
+        }
+        let freed: u64 = kills.iter().filter_map(|dot| store.bytes_of(*dot)).sum();
+        let more = more.saturating_sub(freed);
+        if more > 0 && store.bytes + more > max {
             return Err(WriteError::StoreBytes { bytes: store.bytes, more, max });
         }
         Ok(())

@@ -4,9 +4,10 @@
 //! fragment instead of a full state. First every check, then the change: an error leaves the store as it
 //! was. Inside the join nothing is refused, cut or reordered.
 
+use std::borrow::Borrow;
 use std::collections::BTreeSet;
 
-use super::Store;
+use super::{CellIx, Seek, Store};
 use crate::causal::{CausalContext, DotSet};
 use crate::cell::{CellId, Item};
 use crate::error::FrameError;
@@ -105,17 +106,20 @@ impl Store {
                 fragment.cells.iter().flat_map(|part| part.items.iter().map(|item| item.dot)).collect()
             }
         };
-        self.spare_unproven(&mut plan, fragment, fresh.iter().map(|(cell, _)| *cell), |dot| {
-            items.contains(&dot)
-        });
+        let mut found = self.seek_all(fresh.iter().map(|(cell, _)| *cell));
+        let mut written: Vec<CellIx> = found.iter().filter_map(|seek| seek.ix).collect();
+        written.sort_unstable();
+        let cells = fresh.iter().map(|(cell, _)| *cell);
+        self.spare_unproven(&mut plan, fragment, &written, cells, |dot| items.contains(&dot));
         match self.check_ceiling(&plan) {
             Err(_) if mutant::is(Mutant::CeilingDropsItems) => {
                 fresh.clear();
+                found.clear();
                 plan.items_new = 0;
             }
             checked => checked?,
         }
-        let fresh = fresh.into_iter().map(|(cell, item)| (cell.clone(), item.clone()));
+        let fresh = fresh.into_iter().zip(found).map(|((cell, item), seek)| (cell, item.clone(), Some(seek)));
         Ok(self.apply(fragment, plan, fresh, learned.from))
     }
 
@@ -142,13 +146,33 @@ impl Store {
         let horizon = self.horizon.max(fragment.horizon);
         let mut dead: Vec<Dot> = self.expired(horizon).collect();
         let items = || fragment.cells.iter().flat_map(|part| part.items.iter().map(move |item| (part, item)));
-        let mut named: Vec<Dot> = items().map(|(_, item)| item.dot).collect();
-        named.sort_unstable();
+        // Of the dots named by items only known ones can be live here, and mostly there are none.
+        let mut known: Vec<Dot> = Vec::new();
+        let mut fresh: Vec<(&CellId, &Item)> = Vec::with_capacity(fragment.cells.len());
+        let (mut items_known, mut grows) = (0, 0);
+        for (part, item) in items() {
+            let is_known = self.context.contains(item.dot);
+            if is_known {
+                known.push(item.dot);
+            }
+            let revived = mutant::is(Mutant::DeadRevived) && !self.is_live(item.dot);
+            if is_known && !revived {
+                items_known += 1;
+            } else if self.planted_drop(&part.cell, item) {
+                // A planted bug refuses single items inside the join.
+            } else if !item.is_expired(horizon) {
+                grows += Self::item_bytes(&part.cell, item);
+                fresh.push((&part.cell, item));
+            }
+        }
+        known.sort_unstable();
         if !mutant::is(Mutant::NamedDeadStayLive) {
-            let live = self.live_in(&fragment.dots).map(|(dot, _)| dot);
-            dead.extend(live.filter(|dot| named.binary_search(dot).is_err()));
+            let live = self.live_among(&fragment.dots).into_iter().map(|(dot, _)| dot);
+            dead.extend(live.filter(|dot| known.binary_search(dot).is_err()));
         }
         if mutant::is(Mutant::RemovesKillConcurrent) {
+            let mut named: Vec<Dot> = items().map(|(_, item)| item.dot).collect();
+            named.sort_unstable();
             dead.extend(self.planted_kills(fragment, &named));
         }
         if let Claims::Cells { context, .. } = &fragment.claims
@@ -159,18 +183,6 @@ impl Store {
             }
         }
         self.judge_claims(&fragment.claims, &mut dead);
-        let (mut fresh, mut items_known, mut grows) = (Vec::new(), 0, 0);
-        for (part, item) in items() {
-            let revived = mutant::is(Mutant::DeadRevived) && !self.is_live(item.dot);
-            if self.context.contains(item.dot) && !revived {
-                items_known += 1;
-            } else if self.planted_drop(&part.cell, item) {
-                // A planted bug refuses single items inside the join.
-            } else if !item.is_expired(horizon) {
-                grows += Self::item_bytes(&part.cell, item);
-                fresh.push((&part.cell, item));
-            }
-        }
         let (items_new, new) = (fresh.len() as u64, fragment.dots.minus_context(&self.context));
         let mut plan = Plan { dead, grows, items_new, items_known, new, horizon, spared: 0 };
         plan.settle();
@@ -218,21 +230,25 @@ impl Store {
 
     /// Above the ceiling and larger than now is refused; a fragment that shrinks the store passes.
     pub(super) fn check_ceiling(&self, plan: &Plan) -> Result<(), FrameError> {
+        let max = self.limits.store_bytes_ceiling;
+        if self.bytes.saturating_add(plan.grows) <= max {
+            return Ok(());
+        }
         let shrinks: u64 = plan.dead.iter().filter_map(|dot| self.bytes_of(*dot)).sum();
         let after = self.bytes + plan.grows - shrinks;
-        let max = self.limits.store_bytes_ceiling;
         if after > max && after > self.bytes && !mutant::is(Mutant::CeilingUnchecked) {
             return Err(FrameError::Ceiling { bytes: self.bytes, after, max });
         }
         Ok(())
     }
 
-    /// Does what was planned; `fresh` are the items that will live.
+    /// Does what was planned; `fresh` are the items that will live, with what looking for their cells gave where that
+    /// was done.
     pub(super) fn apply(
         &mut self,
         fragment: &Fragment,
         plan: Plan,
-        fresh: impl Iterator<Item = (CellId, Item)>,
+        fresh: impl Iterator<Item = (impl Borrow<CellId>, Item, Option<Seek>)>,
         from: Option<ReplicaId>,
     ) -> Joined {
         let Plan { dead, grows: _, items_new, items_known, new, horizon, spared } = plan;
@@ -253,9 +269,12 @@ impl Store {
         let whole = !mutant::is(Mutant::ContextBeforeCells) || matches!(fragment.claims, Claims::None);
         let apply = if whole { items_new } else { items_new / 2 };
         let apply = usize::try_from(apply).expect("it counts items in memory");
-        for (cell, item) in fresh.take(apply) {
-            let beside = self.put(&cell, item);
-            joined.conflicts += u64::from(beside && cell.object.ty.has_conflicts(cell.path.as_bytes()));
+        let mut last = None;
+        for (cell, item, seek) in fresh.take(apply) {
+            let (ix, beside) = self.put_found(cell.borrow(), item, seek, last);
+            let CellId { object, path } = cell.borrow();
+            joined.conflicts += u64::from(beside && object.ty.has_conflicts(path.as_bytes()));
+            last = Some(ix);
         }
         self.drop_hollow();
         self.horizon = horizon;
@@ -277,6 +296,25 @@ impl Store {
         self.log.append(changed.clone(), from, &self.limits);
         joined.changed = changed;
         joined
+    }
+
+    /// Makes `item` live in `cell`, for which `seek` looked before anything changed; `last` is the cell written last.
+    /// Gives its place, and true if it stands beside others there.
+    fn put_found(
+        &mut self,
+        cell: &CellId,
+        item: Item,
+        seek: Option<Seek>,
+        last: Option<CellIx>,
+    ) -> (CellIx, bool) {
+        let last = || last.filter(|ix| !self.cell_id_is_not(*ix, cell));
+        let ix = match seek {
+            Some(Seek { ix: Some(ix), .. }) => ix,
+            // The item before it may have made the cell.
+            Some(Seek { ix: None, hash }) => last().unwrap_or_else(|| self.new_cell(cell, hash)),
+            None => self.place_of(cell),
+        };
+        (ix, self.put_at(ix, item))
     }
 
     /// Takes over the records of what is new here, and what the sender may lack of it.

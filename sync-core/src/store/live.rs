@@ -1,16 +1,22 @@
 //! Every live dot and its cell: per replica a column of pages by sequence number.
 //!
 //! Sequences are dense where nothing was overwritten, so a page of [`PAGE`] places costs 4 bytes a dot there and
-//! nothing beyond it; a page goes with its last live dot. A lone live dot costs a page, about 80 bytes.
+//! nothing beyond it; a page goes with its last live dot. Up to 64 pages stand together in a block, found by counting
+//! bits, so that a column of a million dots is a map of a thousand blocks. A lone live dot costs a page and a place in
+//! that map, about 150 bytes.
 
 use std::collections::BTreeMap;
 
 use super::CellIx;
+use crate::causal::Interval;
 use crate::id::{Dot, ReplicaId};
 
 /// Places of a page.
 const PLACES: usize = 16;
 const PAGE: u64 = PLACES as u64;
+
+/// Sequences of a block: a bit of a word for each of its pages.
+const BLOCK: u64 = 64 * PAGE;
 
 /// 0 where the dot is dead, else one more than the cell's place.
 type Page = [u32; PLACES];
@@ -31,71 +37,128 @@ pub(super) struct Live {
 struct Column {
     replica: ReplicaId,
     /// Below the tail, none of them empty.
-    pages: BTreeMap<u64, Page>,
-    /// The page that was the last one when it was taken up: new events go there.
-    tail: Page,
+    blocks: BTreeMap<u64, Block>,
+    /// The block that was the last one when it was taken up: new events go there.
+    tail: Block,
     tail_at: u64,
     len: u64,
 }
 
-impl Column {
-    fn page(&self, at: u64) -> Option<&Page> {
-        if at == self.tail_at { Some(&self.tail) } else { self.pages.get(&at) }
+#[derive(Clone, Debug, Default)]
+struct Block {
+    /// Which of its pages there are.
+    held: u64,
+    /// These, ascending, none of them empty.
+    pages: Vec<Page>,
+}
+
+impl Block {
+    fn page(&self, at: u32) -> Option<&Page> {
+        (self.held >> at & 1 == 1).then(|| &self.pages[self.rank(at)])
+    }
+
+    /// How many pages stand before page `at`.
+    fn rank(&self, at: u32) -> usize {
+        (self.held & ((1 << at) - 1)).count_ones() as usize
     }
 
     fn get(&self, seq: u64) -> u32 {
-        self.page(seq / PAGE).map_or(0, |page| page[place(seq)])
+        self.page(page_of(seq)).map_or(0, |page| page[place(seq)])
     }
 
-    /// How many of the neighbours of `seq` are live.
-    fn neighbours(&self, seq: u64) -> u64 {
-        let here = place(seq);
-        if let (Some(page), 1..15) = (self.page(seq / PAGE), here) {
-            return u64::from(page[here - 1] != 0) + u64::from(page[here + 1] != 0);
+    /// Puts `ix` at `seq`; gives back what was there, and how many of its neighbours are live unless one of them is in
+    /// another page.
+    fn swap(&mut self, seq: u64, ix: u32) -> (u32, Option<u64>) {
+        let (at, rank, here) = (page_of(seq), self.rank(page_of(seq)), place(seq));
+        if self.held >> at & 1 == 0 {
+            if ix == 0 {
+                return (0, None);
+            }
+            self.held |= 1 << at;
+            self.pages.insert(rank, EMPTY);
         }
-        u64::from(self.get(seq - 1) != 0) + u64::from(self.get(seq + 1) != 0)
+        let page = &mut self.pages[rank];
+        let old = std::mem::replace(&mut page[here], ix);
+        let neighbours = match page.get(here.wrapping_sub(1)..here + 2) {
+            Some([before, _, after]) => Some(u64::from(*before != 0) + u64::from(*after != 0)),
+            Some(_) | None => None,
+        };
+        if ix == 0 && *page == EMPTY {
+            self.held &= !(1 << at);
+            self.pages.remove(rank);
+            if self.pages.len() < self.pages.capacity() / 2 {
+                self.pages.shrink_to_fit();
+            }
+        }
+        (old, neighbours)
     }
 
-    fn set(&mut self, seq: u64, ix: u32) {
-        let at = seq / PAGE;
-        if at > self.tail_at {
-            let tail = std::mem::replace(&mut self.tail, EMPTY);
-            if tail != EMPTY {
-                self.pages.insert(self.tail_at, tail);
+    /// The pages that overlap `first..=last`, ascending, with their sequences; the block begins at `base`.
+    fn range(&self, base: u64, first: u64, last: u64) -> impl Iterator<Item = (u64, u32)> + '_ {
+        let held = self.held;
+        let ats = (0..64).filter(move |at| held >> at & 1 == 1).map(move |at| base + at * PAGE);
+        let pages = ats.zip(&self.pages).filter(move |(at, _)| at + PAGE > first && *at <= last);
+        pages.flat_map(|(at, page)| (at..).zip(page.iter().copied()))
+    }
+}
+
+impl Column {
+    fn block(&self, at: u64) -> Option<&Block> {
+        if at == self.tail_at { Some(&self.tail) } else { self.blocks.get(&at) }
+    }
+
+    fn get(&self, seq: u64) -> u32 {
+        self.block(seq / BLOCK).map_or(0, |block| block.get(seq))
+    }
+
+    /// Puts `ix` at `seq`; gives back what was there, and how many of its neighbours are live.
+    fn swap(&mut self, seq: u64, ix: u32) -> (u32, u64) {
+        let at = seq / BLOCK;
+        if at > self.tail_at && ix != 0 {
+            let mut tail = std::mem::take(&mut self.tail);
+            if tail.held != 0 {
+                tail.pages.shrink_to_fit();
+                self.blocks.insert(self.tail_at, tail);
             }
             self.tail_at = at;
         }
-        let page = if at == self.tail_at { &mut self.tail } else { self.pages.entry(at).or_insert(EMPTY) };
-        page[place(seq)] = ix;
-    }
-
-    fn clear(&mut self, seq: u64) {
-        let at = seq / PAGE;
-        if at == self.tail_at {
-            self.tail[place(seq)] = 0;
-        } else if let Some(page) = self.pages.get_mut(&at) {
-            page[place(seq)] = 0;
-            if *page == EMPTY {
-                self.pages.remove(&at);
+        let (old, neighbours) = if at == self.tail_at {
+            self.tail.swap(seq, ix)
+        } else if ix != 0 {
+            self.blocks.entry(at).or_default().swap(seq, ix)
+        } else {
+            let Some(block) = self.blocks.get_mut(&at) else { return (0, 0) };
+            let swapped = block.swap(seq, ix);
+            if block.held == 0 {
+                self.blocks.remove(&at);
             }
-        }
+            swapped
+        };
+        let far = || u64::from(self.get(seq - 1) != 0) + u64::from(self.get(seq + 1) != 0);
+        (old, neighbours.unwrap_or_else(far))
     }
 
     /// The live sequences from `first` to `last`, ascending.
     fn range(&self, first: u64, last: u64) -> impl Iterator<Item = (u64, CellIx)> + '_ {
-        let (from, until) = (first / PAGE, last / PAGE);
-        let pages = (from <= until).then(|| self.pages.range(from..=until));
-        let tail = Some((&self.tail_at, &self.tail)).filter(|(at, _)| (from..=until).contains(*at));
-        pages.into_iter().flatten().chain(tail).flat_map(move |(at, page)| {
-            let seqs = at * PAGE..;
-            let live = seqs.zip(page).filter(move |(seq, ix)| **ix != 0 && (first..=last).contains(seq));
-            live.map(|(seq, ix)| (seq, CellIx(*ix - 1)))
-        })
+        // Mostly what is asked for is one dot.
+        let one = (first == last).then(|| (first, self.get(first)));
+        let (from, until) = (first / BLOCK, last / BLOCK);
+        let blocks = (first < last).then(|| self.blocks.range(from..=until));
+        let tail =
+            (first < last && (from..=until).contains(&self.tail_at)).then_some((&self.tail_at, &self.tail));
+        let blocks = blocks.into_iter().flatten().chain(tail);
+        let many = blocks.flat_map(move |(at, block)| block.range(at * BLOCK, first, last));
+        let many = many.filter(move |(seq, _)| (first..=last).contains(seq));
+        one.into_iter().chain(many).filter(|(_, ix)| *ix != 0).map(|(seq, ix)| (seq, CellIx(ix - 1)))
     }
 }
 
 fn place(seq: u64) -> usize {
     usize::try_from(seq % PAGE).expect("it is below the places of a page")
+}
+
+fn page_of(seq: u64) -> u32 {
+    u32::try_from(seq / PAGE % 64).expect("it is below the pages of a block")
 }
 
 impl Live {
@@ -127,28 +190,28 @@ impl Live {
     pub(super) fn insert(&mut self, dot: Dot, ix: CellIx) -> bool {
         let at = self.find(dot.replica).unwrap_or_else(|at| {
             let replica = dot.replica;
-            let column = Column { replica, pages: BTreeMap::new(), tail: EMPTY, tail_at: 0, len: 0 };
+            let (blocks, tail) = (BTreeMap::new(), Block::default());
+            let column = Column { replica, blocks, tail, tail_at: 0, len: 0 };
             self.columns.insert(at, column);
             at
         });
         let column = &mut self.columns[at];
-        let was_live = column.get(dot.seq) != 0;
-        column.set(dot.seq, ix.0 + 1);
-        if !was_live {
-            self.intervals = self.intervals + 1 - column.neighbours(dot.seq);
+        let (old, neighbours) = column.swap(dot.seq, ix.0 + 1);
+        if old == 0 {
+            self.intervals = self.intervals + 1 - neighbours;
             column.len += 1;
             self.len += 1;
         }
-        was_live
+        old != 0
     }
 
     /// Makes `dot` dead; gives back where it lived.
     pub(super) fn remove(&mut self, dot: Dot) -> Option<CellIx> {
         let at = self.find(dot.replica).ok()?;
         let column = &mut self.columns[at];
-        let ix = column.get(dot.seq).checked_sub(1).map(CellIx)?;
-        column.clear(dot.seq);
-        self.intervals = self.intervals + column.neighbours(dot.seq) - 1;
+        let (old, neighbours) = column.swap(dot.seq, 0);
+        let ix = old.checked_sub(1).map(CellIx)?;
+        self.intervals = self.intervals + neighbours - 1;
         column.len -= 1;
         self.len -= 1;
         if column.len == 0 {
@@ -167,6 +230,31 @@ impl Live {
         let column = self.find(replica).ok().map(|at| &self.columns[at]);
         let live = column.into_iter().flat_map(move |column| column.range(first, last));
         live.map(move |(seq, ix)| (Dot::new(replica, seq), ix))
+    }
+
+    /// Appends the live dots of `replica` in `intervals`, which ascend, to `live`; none is above `known`.
+    pub(super) fn among(
+        &self,
+        replica: ReplicaId,
+        intervals: &[Interval],
+        known: u64,
+        live: &mut Vec<(Dot, CellIx)>,
+    ) {
+        let Ok(at) = self.find(replica) else { return };
+        let column = &self.columns[at];
+        let (mut block_at, mut block) = (u64::MAX, None);
+        for Interval { first, last } in intervals.iter().take_while(|interval| interval.first <= known) {
+            if first < last {
+                let range = column.range(*first, *last.min(&known));
+                live.extend(range.map(|(seq, ix)| (Dot::new(replica, seq), ix)));
+                continue;
+            }
+            if block_at != first / BLOCK {
+                (block_at, block) = (first / BLOCK, column.block(first / BLOCK));
+            }
+            let ix = block.map_or(0, |block| block.get(*first));
+            live.extend(ix.checked_sub(1).map(|ix| (Dot::new(replica, *first), CellIx(ix))));
+        }
     }
 
     /// Every live dot, ascending.
@@ -188,7 +276,7 @@ mod tests {
         for seed in 0..40 {
             let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(seed);
             let (mut live, mut plain) = (Live::default(), BTreeMap::new());
-            let span = [20, 100, 3_000, Dot::SEQ_MAX][rng.random_range(0..4)];
+            let span = [20, 100, 9_000, Dot::SEQ_MAX][rng.random_range(0..4)];
             for step in 0..400u32 {
                 let near = rng.random_range(1..=span.min(100));
                 let seq = if rng.random_bool(0.5) { near } else { rng.random_range(1..=span) };
@@ -209,7 +297,20 @@ mod tests {
             let replica = ReplicaId([2; 16]);
             let inside = plain.iter().filter(|(dot, _)| dot.replica == replica);
             let inside = inside.filter(|(dot, _)| (first..=last).contains(&dot.seq));
-            assert!(live.range(replica, first, last).eq(inside.map(|(dot, ix)| (*dot, *ix))));
+            let inside: Vec<(Dot, CellIx)> = inside.map(|(dot, ix)| (*dot, *ix)).collect();
+            assert!(live.range(replica, first, last).eq(inside.iter().copied()));
+            let (mut named, mut among) = (DotSet::default(), Vec::new());
+            (0..40).for_each(|_| named.insert(Dot::new(replica, rng.random_range(1..=span))));
+            named.insert_range(replica, first.max(1), last);
+            let column = named.columns().next().expect("there are dots");
+            live.among(replica, column.1, last.max(first), &mut among);
+            let is_among = |dot: &Dot| named.contains(*dot) && dot.seq <= last.max(first);
+            let expected: Vec<(Dot, CellIx)> = plain
+                .iter()
+                .filter(|(dot, _)| dot.replica == replica && is_among(dot))
+                .map(|(dot, ix)| (*dot, *ix))
+                .collect();
+            assert_eq!(among, expected);
             plain.keys().for_each(|dot| assert!(live.remove(*dot).is_some()));
             assert!(live.is_empty() && live.columns.is_empty() && live.intervals() == 0);
         }

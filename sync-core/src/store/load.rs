@@ -64,8 +64,8 @@ impl Store {
             let slot = self.slot(ix);
             let object = self.object_id(slot);
             load.items += 1;
-            load.bytes +=
-                Self::accounted(object, &slot.path, self.item_in(ix, dot)) - super::ITEM_OVERHEAD_BYTES;
+            load.bytes += Self::accounted(object, &slot.path, &self.item_in(ix, dot).payload)
+                - super::ITEM_OVERHEAD_BYTES;
             if last != Some(object) {
                 last = Some(object);
                 objects.insert(object);

@@ -82,6 +82,12 @@ impl Lookup {
         }
     }
 
+    /// The first cell of this hash: mostly the one of that name.
+    #[inline]
+    pub(super) fn first(&self, hash: u32) -> Option<CellIx> {
+        self.find(hash, |_| true)
+    }
+
     /// Adds a cell.
     pub(super) fn insert(&mut self, hash: u32, ix: CellIx) {
         if (self.len + 1) * 5 > self.table.len() * 4 {

@@ -12,7 +12,7 @@
 //! - [`Store::touched_since`], [`Store::readings`] are for watches (`changes.rs`);
 //! - [`Store::items`], [`Store::cells`] read (`read.rs`), from what `slab.rs` keeps: `live.rs` finds a cell by a dot,
 //!   `lookup.rs` by its name, `order.rs` in the order of paths;
-//! - [`Store::root`], [`Store::state_id`] settle the trie (`root.rs`);
+//! - [`Store::root`], [`Store::state_id`] settle the trie (`root.rs`), [`Store::sketch_symbols`] the sketch (`symbols.rs`);
 //! - [`Store::range_fingerprint`] is for comparing two nodes part by part (`fingerprint.rs`).
 
 mod changes;
@@ -36,12 +36,11 @@ mod root;
 mod scrub;
 mod slab;
 mod staged;
+mod symbols;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
-use std::sync::Arc;
 
 use self::live::Live;
 use self::lookup::{Lookup, LookupKey};
@@ -51,7 +50,6 @@ use crate::cell::{Key, ObjectId, TypeTag};
 use crate::id::{Dot, NamespaceId};
 use crate::limits::Limits;
 use crate::merkle::cut::CutKey;
-use crate::merkle::sketch::{Sketch, Symbol};
 use crate::merkle::{Address, Fingerprint, Trie};
 use crate::mutant::{self, Mutant};
 use crate::time::WallMillis;
@@ -66,6 +64,7 @@ pub use large::NextItems;
 pub use lattice::NotMergeable;
 pub use load::Load;
 pub(crate) use log::StatusLog;
+pub(crate) use read::Seek;
 pub(crate) use records::Records;
 #[cfg(feature = "faults")]
 pub use scrub::Damage;
@@ -109,6 +108,8 @@ pub struct Store {
     keys: BTreeMap<Key, Vec<(TypeTag, ObjectIx)>>,
     objects: Vec<Object>,
     objects_free: Vec<ObjectIx>,
+    /// The object written to last, which mostly is the next one too; [`ObjectIx::NONE`] if it went.
+    recent: ObjectIx,
     slots: Vec<CellSlot>,
     /// The fingerprint of each cell in `slots` as it was when the trie was last settled.
     prints: Vec<Fingerprint>,
@@ -120,7 +121,7 @@ pub struct Store {
     lookup_key: LookupKey,
     /// Every live dot and its cell.
     live: Live,
-    sketch: Sketch,
+    sketch: symbols::LiveSketch,
     /// Live items that expire, by when.
     expiring: BTreeSet<(WallMillis, Dot)>,
     records: Records,
@@ -153,6 +154,7 @@ impl Store {
             keys: BTreeMap::new(),
             objects: Vec::new(),
             objects_free: Vec::new(),
+            recent: ObjectIx::NONE,
             slots: Vec::new(),
             prints: Vec::new(),
             free: Vec::new(),
@@ -160,7 +162,7 @@ impl Store {
             lookup: Lookup::default(),
             lookup_key: [u64::from_le_bytes(namespace.0), 0x9e37_79b9_7f4a_7c15],
             live: Live::default(),
-            sketch: Sketch::new(SKETCH_KEY),
+            sketch: symbols::LiveSketch::default(),
             expiring: BTreeSet::new(),
             records: Records::default(),
             answers: large::Answers::default(),
@@ -278,16 +280,5 @@ impl Store {
     /// some bytes a run, whatever their number. Kept with every change.
     pub fn live_intervals(&self) -> u64 {
         self.live.intervals()
-    }
-
-    /// The symbols of `range` of the sketch over the live dots, settling what changed since it was last
-    /// asked for; cut off at [`SYMBOLS_KEPT`](crate::merkle::sketch::SYMBOLS_KEPT).
-    pub fn sketch_symbols(&mut self, range: Range<usize>) -> &[Symbol] {
-        self.sketch.symbols(range)
-    }
-
-    /// All kept symbols as they are now: a session compares against these while writes go on.
-    pub fn sketch_snapshot(&mut self) -> Arc<Vec<Symbol>> {
-        self.sketch.snapshot()
     }
 }

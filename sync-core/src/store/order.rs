@@ -1,7 +1,11 @@
 //! The cells of one object in the order of their paths.
 //!
 //! A sorted list of places, cut into chunks: the paths stay with the cells, so an entry is 4 bytes. Finding a place
-//! reads the first paths of chunks, which stand together, and then some paths of one chunk.
+//! reads the first paths of chunks, which stand together, and then some paths of one chunk, each a cache miss in a
+//! large object. Nobody who writes needs that place, so new cells of a large object wait, up to [`WAIT_MAX`] of them,
+//! and are put in all at once; whoever reads in order meanwhile sorts them once.
+
+use std::sync::OnceLock;
 
 use super::CellIx;
 use crate::cell::Path;
@@ -10,6 +14,9 @@ use crate::small::prefix;
 /// Most cells of a chunk. Full chunks are cut in half, but for the last, behind which a new one begins: what comes in
 /// order fills them.
 const CHUNK: usize = 256;
+
+/// Most cells that wait for their place, which bounds what a write or a read in order may have to do at once; 4 KiB.
+const WAIT_MAX: usize = 1_024;
 
 /// Who keeps the paths.
 pub(super) trait Paths {
@@ -21,8 +28,18 @@ pub(super) trait Paths {
 pub(super) enum Order {
     /// At most [`CHUNK`] cells.
     Few(Vec<CellIx>),
-    /// Chunks, none of them empty.
-    Many(Vec<Chunk>),
+    Many(Many),
+}
+
+/// More cells.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Many {
+    /// None of them empty.
+    chunks: Vec<Chunk>,
+    /// Cells that wait for their place, at most [`WAIT_MAX`].
+    waiting: Vec<CellIx>,
+    /// These in order, once somebody asked for it.
+    sorted: OnceLock<Vec<CellIx>>,
 }
 
 #[derive(Clone, Debug)]
@@ -54,46 +71,49 @@ fn chunk_of(chunks: &[Chunk], path: &[u8]) -> usize {
     chunks.partition_point(|chunk| chunk.from.cmp_bytes(path, prefix).is_le()).saturating_sub(1)
 }
 
-impl Order {
-    pub(super) fn is_empty(&self) -> bool {
-        match self {
-            Self::Few(cells) => cells.is_empty(),
-            Self::Many(chunks) => chunks.is_empty(),
+impl Many {
+    /// The cells that wait, in order.
+    fn sorted(&self, paths: &impl Paths) -> &[CellIx] {
+        if self.waiting.is_empty() {
+            return &[];
         }
+        self.sorted.get_or_init(|| {
+            let mut sorted = self.waiting.clone();
+            sorted.sort_unstable_by(|one, other| paths.path(*one).cmp(paths.path(*other)));
+            sorted
+        })
     }
 
-    /// The cell at `path`.
-    pub(super) fn find(&self, path: &[u8], paths: &impl Paths) -> Option<CellIx> {
-        let cells = match self {
-            Self::Few(cells) => cells,
-            Self::Many(chunks) => &chunks.get(chunk_of(chunks, path))?.cells,
-        };
-        search(cells, path, paths).ok().map(|at| cells[at])
-    }
-
-    /// Adds the cell `ix` at `path`, where none is.
-    pub(super) fn insert(&mut self, path: &Path, ix: CellIx, paths: &impl Paths) {
-        if let Self::Few(cells) = self
-            && cells.len() == CHUNK
-        {
-            let from = paths.path(cells[0]).clone();
-            *self = Self::Many(vec![Chunk { from, cells: std::mem::take(cells) }]);
-        }
-        let chunks = match self {
-            Self::Few(cells) => {
-                let at = search(cells, path.as_bytes(), paths).unwrap_or_else(|at| at);
-                cells.insert(at, ix);
-                return;
-            }
-            Self::Many(chunks) => chunks,
-        };
-        if let Some(Chunk { cells, .. }) = chunks.last_mut()
-            && cells.len() < CHUNK
+    fn insert(&mut self, path: &Path, ix: CellIx, paths: &impl Paths) {
+        // What comes in order needs no search.
+        if let Some(Chunk { cells, .. }) = self.chunks.last_mut()
             && cells.last().is_some_and(|last| paths.path(*last) < path)
         {
-            cells.push(ix);
+            if cells.len() < CHUNK {
+                cells.push(ix);
+            } else {
+                self.chunks.push(Chunk { from: path.clone(), cells: vec![ix] });
+            }
             return;
         }
+        // They were read in order and may be again: sorting the same ones each time would cost more than their places.
+        if self.waiting.len() == WAIT_MAX || self.sorted.get().is_some() {
+            self.settle(paths);
+        }
+        self.waiting.push(ix);
+    }
+
+    /// Puts the cells that wait where they belong.
+    fn settle(&mut self, paths: &impl Paths) {
+        self.sorted(paths);
+        self.waiting.clear();
+        for ix in self.sorted.take().unwrap_or_default() {
+            self.put(paths.path(ix), ix, paths);
+        }
+    }
+
+    fn put(&mut self, path: &Path, ix: CellIx, paths: &impl Paths) {
+        let chunks = &mut self.chunks;
         let mut chunk = chunk_of(chunks, path.as_bytes());
         if chunks.is_empty() {
             chunks.push(Chunk { from: path.clone(), cells: Vec::new() });
@@ -117,51 +137,119 @@ impl Order {
         chunk.cells.insert(at, ix);
     }
 
-    /// Takes out the cell at `path`, which is there.
-    pub(super) fn remove(&mut self, path: &[u8], paths: &impl Paths) {
-        const HELD: &str = "a cell is in the order of its object";
+    fn remove(&mut self, path: &[u8], ix: CellIx, paths: &impl Paths) {
+        if let Some(at) = self.waiting.iter().rposition(|waiting| *waiting == ix) {
+            self.waiting.swap_remove(at);
+            self.sorted = OnceLock::new();
+            return;
+        }
+        let chunk = chunk_of(&self.chunks, path);
+        let cells = &mut self.chunks[chunk].cells;
+        let at = search(cells, path, paths).expect(HELD);
+        cells.remove(at);
+        if cells.is_empty() {
+            self.chunks.remove(chunk);
+        }
+    }
+}
+
+const HELD: &str = "a cell is in the order of its object";
+
+impl Order {
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Few(cells) => cells.is_empty(),
+            Self::Many(many) => many.chunks.is_empty() && many.waiting.is_empty(),
+        }
+    }
+
+    /// The cell at `path`.
+    pub(super) fn find(&self, path: &[u8], paths: &impl Paths) -> Option<CellIx> {
+        let find = |cells: &[CellIx]| search(cells, path, paths).ok().map(|at| cells[at]);
+        match self {
+            Self::Few(cells) => find(cells),
+            Self::Many(many) => {
+                let chunk = many.chunks.get(chunk_of(&many.chunks, path));
+                chunk.and_then(|chunk| find(&chunk.cells)).or_else(|| find(many.sorted(paths)))
+            }
+        }
+    }
+
+    /// Adds the cell `ix` at `path`, where none is.
+    pub(super) fn insert(&mut self, path: &Path, ix: CellIx, paths: &impl Paths) {
+        if let Self::Few(cells) = self
+            && cells.len() == CHUNK
+        {
+            let from = paths.path(cells[0]).clone();
+            let chunks = vec![Chunk { from, cells: std::mem::take(cells) }];
+            *self = Self::Many(Many { chunks, ..Many::default() });
+        }
+        match self {
+            Self::Few(cells) => {
+                let at = search(cells, path.as_bytes(), paths).unwrap_or_else(|at| at);
+                cells.insert(at, ix);
+            }
+            Self::Many(many) => many.insert(path, ix, paths),
+        }
+    }
+
+    /// Takes out the cell `ix` at `path`, which is there.
+    pub(super) fn remove(&mut self, path: &[u8], ix: CellIx, paths: &impl Paths) {
         match self {
             Self::Few(cells) => {
                 let at = search(cells, path, paths).expect(HELD);
                 cells.remove(at);
             }
-            Self::Many(chunks) => {
-                let chunk = chunk_of(chunks, path);
-                let cells = &mut chunks[chunk].cells;
-                let at = search(cells, path, paths).expect(HELD);
-                cells.remove(at);
-                if cells.is_empty() {
-                    chunks.remove(chunk);
-                }
-            }
+            Self::Many(many) => many.remove(path, ix, paths),
         }
     }
 
     /// The cells from `from` on, ascending.
-    pub(super) fn range<'a, P: Paths>(
+    pub(super) fn range<'a, P: Paths + 'a>(
         &'a self,
         from: &[u8],
-        paths: &P,
+        paths: P,
     ) -> impl Iterator<Item = CellIx> + use<'a, P> {
-        let (few, chunks) = match self {
-            Self::Few(cells) => (cells.as_slice(), &[][..]),
-            Self::Many(chunks) => {
+        let (few, chunks, waiting) = match self {
+            Self::Few(cells) => (cells.as_slice(), &[][..], &[][..]),
+            Self::Many(Many { chunks, .. }) if chunks.is_empty() => (&[][..], &[][..], self.waiting(&paths)),
+            Self::Many(Many { chunks, .. }) => {
                 let chunk = chunk_of(chunks, from);
-                let cells = chunks.get(chunk).map_or(&[][..], |chunk| chunk.cells.as_slice());
-                (cells, chunks.get(chunk + 1..).unwrap_or_default())
+                (chunks[chunk].cells.as_slice(), &chunks[chunk + 1..], self.waiting(&paths))
             }
         };
-        let at = if from.is_empty() { 0 } else { search(few, from, paths).unwrap_or_else(|at| at) };
-        few[at..].iter().chain(chunks.iter().flat_map(|chunk| &chunk.cells)).copied()
+        let behind = |cells: &'a [CellIx]| {
+            let at = if from.is_empty() { 0 } else { search(cells, from, &paths).unwrap_or_else(|at| at) };
+            &cells[at..]
+        };
+        let placed = behind(few).iter().chain(chunks.iter().flat_map(|chunk| &chunk.cells)).copied();
+        let (mut placed, mut waiting) = (placed.peekable(), behind(waiting).iter().copied().peekable());
+        std::iter::from_fn(move || match (placed.peek(), waiting.peek()) {
+            (Some(one), Some(other)) if paths.path(*other) < paths.path(*one) => waiting.next(),
+            (Some(_), _) => placed.next(),
+            (None, _) => waiting.next(),
+        })
+    }
+
+    fn waiting(&self, paths: &impl Paths) -> &[CellIx] {
+        match self {
+            Self::Few(_) => &[],
+            Self::Many(many) => many.sorted(paths),
+        }
     }
 
     /// Every cell, ascending.
-    pub(super) fn iter(&self) -> impl Iterator<Item = CellIx> + '_ {
-        let (few, chunks) = match self {
-            Self::Few(cells) => (cells.as_slice(), &[][..]),
-            Self::Many(chunks) => (&[][..], chunks.as_slice()),
+    pub(super) fn iter<'a, P: Paths + 'a>(&'a self, paths: P) -> impl Iterator<Item = CellIx> + use<'a, P> {
+        self.range(&[], paths)
+    }
+
+    /// Every cell, in no order.
+    pub(super) fn unordered(&self) -> impl Iterator<Item = CellIx> + '_ {
+        let (few, chunks, waiting) = match self {
+            Self::Few(cells) => (cells.as_slice(), &[][..], &[][..]),
+            Self::Many(many) => (&[][..], many.chunks.as_slice(), many.waiting.as_slice()),
         };
-        few.iter().chain(chunks.iter().flat_map(|chunk| &chunk.cells)).copied()
+        few.iter().chain(chunks.iter().flat_map(|chunk| &chunk.cells)).chain(waiting).copied()
     }
 }
 
@@ -171,7 +259,7 @@ mod tests {
     use rand::{RngExt, SeedableRng};
     use std::collections::BTreeMap;
 
-    impl Paths for Vec<Path> {
+    impl Paths for &Vec<Path> {
         fn path(&self, ix: CellIx) -> &Path {
             &self[ix.0 as usize]
         }
@@ -183,6 +271,7 @@ mod tests {
             let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(seed);
             let (mut order, mut plain, mut paths) = (Order::default(), BTreeMap::new(), Vec::new());
             let (ascending, growing) = (rng.random_bool(0.3), rng.random_range(0.4..0.9));
+            let looking = [0.0, 0.001, 0.02][rng.random_range(0..3)];
             for step in 0..3_000u32 {
                 if plain.is_empty() || rng.random_bool(growing) {
                     let number = if ascending { step } else { rng.random_range(0..20_000) };
@@ -192,20 +281,25 @@ mod tests {
                         continue;
                     }
                     paths.push(path.clone());
-                    order.insert(&path, ix, &paths);
+                    order.insert(&path, ix, &&paths);
                     plain.insert(path, ix);
                 } else {
                     let at = rng.random_range(0..plain.len());
                     let path = plain.keys().nth(at).unwrap().clone();
-                    order.remove(path.as_bytes(), &paths);
-                    plain.remove(&path);
+                    let ix = plain.remove(&path).unwrap();
+                    order.remove(path.as_bytes(), ix, &&paths);
                 }
                 let probe = rng.random_range(0..20_000u32).to_be_bytes();
-                assert_eq!(order.find(&probe, &paths), plain.get(&probe[..]).copied());
-                if step % 100 == 0 {
-                    assert!(order.iter().eq(plain.values().copied()));
+                assert_eq!(order.find(&probe, &&paths), plain.get(&probe[..]).copied());
+                if rng.random_bool(looking) {
+                    assert!(order.iter(&paths).eq(plain.values().copied()));
                     let from = plain.range(Path::from(&probe[..])..).map(|(_, ix)| *ix);
                     assert!(order.range(&probe, &paths).eq(from));
+                    let mut all: Vec<CellIx> = order.unordered().collect();
+                    all.sort_unstable();
+                    let mut held: Vec<CellIx> = plain.values().copied().collect();
+                    held.sort_unstable();
+                    assert_eq!(all, held);
                 }
             }
             assert_eq!(order.is_empty(), plain.is_empty());

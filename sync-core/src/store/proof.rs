@@ -12,8 +12,8 @@
 
 use std::collections::BTreeSet;
 
-use super::Store;
 use super::join::Plan;
+use super::{CellIx, Store};
 use crate::cell::{CellId, ObjectId};
 use crate::fragment::{Claims, Fragment, Record};
 use crate::id::{Dot, ReplicaId};
@@ -21,11 +21,13 @@ use crate::mutant::{self, Mutant};
 
 impl Store {
     /// Takes back from `plan`, which is settled, the ends that nothing in `fragment` could have caused. `fresh` are
-    /// the cells of the items that will live, `is_item` is true for the dots named that are live at the sender.
+    /// the cells of the items that will live, `written` the places of such cells as far as they are known, ascending;
+    /// `is_item` is true for the dots named that are live at the sender.
     pub(super) fn spare_unproven<'a>(
         &self,
         plan: &mut Plan,
         fragment: &Fragment,
+        written: &[CellIx],
         fresh: impl Iterator<Item = &'a CellId>,
         is_item: impl Fn(Dot) -> bool,
     ) {
@@ -33,6 +35,11 @@ impl Store {
             || mutant::is(Mutant::UnprovenEndsDone)
             || self.proves_any(plan, fragment, is_item)
         {
+            return;
+        }
+        // Mostly everything that ends was overwritten, and then there is nothing to look into.
+        let is_written = |ix: CellIx| written.binary_search(&ix).is_ok();
+        if plan.dead.iter().all(|dot| self.live.get(*dot).is_none_or(is_written)) {
             return;
         }
         let cells: BTreeSet<&CellId> = fresh.collect();

@@ -5,8 +5,17 @@ use std::ops::Bound;
 use super::slab::{CellSlot, Object, ObjectIx, Slots};
 use super::{CellIx, ITEM_OVERHEAD_BYTES, ObjectInfo, Store, lookup};
 use crate::causal::{DotSet, Interval};
-use crate::cell::{CellId, Item, ObjectId, Path, PathRange, TypeTag};
+use crate::cell::{CellId, Item, ObjectId, Path, PathRange, Payload, TypeTag};
 use crate::id::Dot;
+
+/// What looking for a cell gave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seek {
+    /// Where it is; `None` if it is not there.
+    pub(super) ix: Option<CellIx>,
+    /// The hash of its name, if there is a table.
+    pub(super) hash: Option<u32>,
+}
 
 impl Store {
     /// The live item of `dot` and its cell; `None` if it is dead or unknown.
@@ -25,7 +34,7 @@ impl Store {
             .map(|object| ObjectInfo {
                 object: object.id.clone(),
                 cells: object.cells,
-                items: object.order.iter().map(|ix| self.slot(ix).items.as_slice().len() as u64).sum(),
+                items: object.order.unordered().map(|ix| self.slot(ix).items.as_slice().len() as u64).sum(),
                 bytes: object.bytes,
             })
     }
@@ -46,7 +55,7 @@ impl Store {
 
     /// The cells of one object in path order, each with its live items by dot.
     pub fn cells<'a>(&'a self, key: &str, ty: TypeTag) -> impl Iterator<Item = (&'a Path, &'a [Item])> + 'a {
-        let cells = self.object(key, ty).map(|object| object.order.iter());
+        let cells = self.object(key, ty).map(|object| object.order.iter(Slots(&self.slots)));
         cells.into_iter().flatten().map(|ix| self.slot(ix)).map(|slot| (&slot.path, slot.items.as_slice()))
     }
 
@@ -84,7 +93,7 @@ impl Store {
     ) -> impl Iterator<Item = (&'a CellSlot, &'a ObjectId)> + 'a {
         let object = self.object(object.key.as_str(), object.ty);
         let from = after.unwrap_or_default();
-        let cells = object.map(|object| object.order.range(from, &Slots(&self.slots)));
+        let cells = object.map(|object| object.order.range(from, Slots(&self.slots)));
         cells
             .into_iter()
             .flatten()
@@ -100,7 +109,7 @@ impl Store {
         range: &'a PathRange,
     ) -> impl Iterator<Item = (&'a Path, &'a [Item])> + 'a {
         let object = self.object(range.object.key.as_str(), range.object.ty);
-        let cells = object.map(|object| object.order.range(range.from.as_bytes(), &Slots(&self.slots)));
+        let cells = object.map(|object| object.order.range(range.from.as_bytes(), Slots(&self.slots)));
         cells
             .into_iter()
             .flatten()
@@ -117,11 +126,20 @@ impl Store {
         prefix: &[u8],
     ) -> impl Iterator<Item = (&'a Path, &'a [Item])> + use<'a> {
         let object = self.object(key, ty);
-        let cells = object.map(|object| object.order.range(prefix, &Slots(&self.slots)));
+        let cells = object.map(|object| object.order.range(prefix, Slots(&self.slots)));
         let cells = cells.into_iter().flatten().map(|ix| self.slot(ix));
         let prefix = prefix.to_vec();
         let below = cells.take_while(move |slot| slot.path.as_bytes().starts_with(&prefix));
         below.map(|slot| (&slot.path, slot.items.as_slice()))
+    }
+
+    /// As [`Self::live_in`], all at once, and faster where the dots are single ones.
+    pub(super) fn live_among(&self, dots: &DotSet) -> Vec<(Dot, CellIx)> {
+        let mut live = Vec::new();
+        for (replica, intervals) in dots.columns() {
+            self.live.among(replica, intervals, self.context.get(replica), &mut live);
+        }
+        live
     }
 
     /// The live dots among `dots`, ascending, with their cells. Costs what it finds, not what is named.
@@ -130,6 +148,10 @@ impl Store {
     }
 
     pub(super) fn find_object(&self, key: &str, ty: TypeTag) -> Option<ObjectIx> {
+        let recent = self.objects.get(self.recent.0 as usize);
+        if recent.is_some_and(|object| object.id.ty == ty && object.id.key.as_str() == key) {
+            return Some(self.recent);
+        }
         let types = self.keys.get(key)?;
         types.iter().find(|(tag, _)| *tag == ty).map(|(_, ix)| *ix)
     }
@@ -143,11 +165,45 @@ impl Store {
     }
 
     fn find_at(&self, key: &str, ty: TypeTag, path: &[u8]) -> Option<CellIx> {
+        self.seek(key, ty, path).ix
+    }
+
+    /// The live items of a cell that was looked for; nothing may have changed since.
+    pub(crate) fn items_at(&self, seek: Seek) -> &[Item] {
+        seek.ix.map_or(&[], |ix| self.slot(ix).items.as_slice())
+    }
+
+    /// Looks for a cell by its name.
+    #[inline]
+    pub(crate) fn seek(&self, key: &str, ty: TypeTag, path: &[u8]) -> Seek {
         if self.lookup.is_kept() {
             let hash = lookup::hash(self.lookup_key, key.as_bytes(), ty.0, path);
-            return self.lookup.find(hash, |ix| self.is_at(ix, key, ty, path));
+            return Seek { ix: self.lookup.find(hash, |ix| self.is_at(ix, key, ty, path)), hash: Some(hash) };
         }
-        self.object(key, ty)?.order.find(path, &Slots(&self.slots))
+        let order = self.object(key, ty).map(|object| &object.order);
+        Seek { ix: order.and_then(|order| order.find(path, &Slots(&self.slots))), hash: None }
+    }
+
+    /// Looks for many cells. Each step is done for all of them before the next one: a step is a read of far memory, and
+    /// reads that wait for nothing go on side by side.
+    pub(super) fn seek_all<'a>(&self, cells: impl Iterator<Item = &'a CellId> + Clone) -> Vec<Seek> {
+        let names = |cell: &'a CellId| (cell.object.key.as_str(), cell.object.ty, cell.path.as_bytes());
+        let seek = |(key, ty, path)| self.seek(key, ty, path);
+        if !self.lookup.is_kept() {
+            return cells.map(|cell| seek(names(cell))).collect();
+        }
+        let hash = |(key, ty, path): (&str, TypeTag, &[u8])| {
+            lookup::hash(self.lookup_key, key.as_bytes(), ty.0, path)
+        };
+        let hashes: Vec<u32> = cells.clone().map(|cell| hash(names(cell))).collect();
+        let first = |hash: &u32| Seek { ix: self.lookup.first(*hash), hash: Some(*hash) };
+        let mut seeks: Vec<Seek> = hashes.iter().map(first).collect();
+        for (found, cell) in seeks.iter_mut().zip(cells) {
+            if found.ix.is_some_and(|ix| self.cell_id_is_not(ix, cell)) {
+                *found = seek(names(cell));
+            }
+        }
+        seeks
     }
 
     /// True if `ix` is the cell of this name.
@@ -181,7 +237,7 @@ impl Store {
     pub(super) fn bytes_of(&self, dot: Dot) -> Option<u64> {
         let ix = self.live.get(dot)?;
         let slot = self.slot(ix);
-        Some(Self::accounted(self.object_id(slot), &slot.path, self.item_in(ix, dot)))
+        Some(Self::accounted(self.object_id(slot), &slot.path, &self.item_in(ix, dot).payload))
     }
 
     /// True if `cell` is another than the one at `ix`.
@@ -190,11 +246,11 @@ impl Store {
     }
 
     pub(crate) fn item_bytes(cell: &CellId, item: &Item) -> u64 {
-        Self::accounted(&cell.object, &cell.path, item)
+        Self::accounted(&cell.object, &cell.path, &item.payload)
     }
 
-    pub(super) fn accounted(object: &ObjectId, path: &Path, item: &Item) -> u64 {
+    pub(super) fn accounted(object: &ObjectId, path: &Path, payload: &Payload) -> u64 {
         let names = object.key.as_str().len() + path.as_bytes().len();
-        (names + item.payload.len()) as u64 + ITEM_OVERHEAD_BYTES
+        (names + payload.len()) as u64 + ITEM_OVERHEAD_BYTES
     }
 }

@@ -107,7 +107,7 @@ impl Group<'_> {
         let dot = self.next_dot();
         let kills: Vec<Dot> = Some(item.dot).filter(|dot| self.store().is_live(*dot)).into_iter().collect();
         self.mint(&kills)?;
-        self.wrote(cell, Item { dot, ..item.clone() });
+        self.rewrote(&cell, Item { dot, ..item.clone() });
         Ok(dot)
     }
 }

@@ -14,7 +14,7 @@ use crate::id::Dot;
 pub(super) struct ObjectIx(pub(super) u32);
 
 impl ObjectIx {
-    const NONE: Self = Self(u32::MAX);
+    pub(super) const NONE: Self = Self(u32::MAX);
 }
 
 /// What lives in a cell: mostly one item.
@@ -126,33 +126,44 @@ impl Paths for Slots<'_> {
 }
 
 impl Store {
-    /// Makes `item` live in `cell`; true if it stands beside others there. Its dot must not be live.
-    pub(super) fn put(&mut self, cell: &CellId, item: Item) -> bool {
-        self.note_cell(cell);
-        let bytes = Self::item_bytes(cell, &item);
-        let ix = self.find_ended(cell).or_else(|| self.find(cell)).unwrap_or_else(|| self.new_cell(cell));
+    /// Makes `item` live in `cell`. Its dot must not be live.
+    pub(super) fn put(&mut self, cell: &CellId, item: Item) {
+        let ix = self.place_of(cell);
+        self.put_at(ix, item);
+    }
+
+    /// Makes `item` live in the cell at `ix`; true if it stands beside others there. Its dot must not be live.
+    pub(super) fn put_at(&mut self, ix: CellIx, item: Item) -> bool {
+        self.note_place(ix);
         let was_live = self.live.insert(item.dot, ix);
         debug_assert!(!was_live, "a dot lives in exactly one cell");
-        self.sketch.toggle(item.dot);
+        self.sketch.toggle(item.dot, &self.live);
         if item.expires.0 != 0 {
             self.expiring.insert((item.expires, item.dot));
         }
         let slot = &mut self.slots[ix.0 as usize];
-        slot.items.insert(item);
-        self.objects[slot.object.0 as usize].bytes += bytes;
-        let beside = matches!(slot.items, Items::Many(_));
+        let object = &mut self.objects[slot.object.0 as usize];
+        let bytes = Self::accounted(&object.id, &slot.path, &item.payload);
+        object.bytes += bytes;
         self.bytes += bytes;
+        slot.items.insert(item);
+        let beside = matches!(slot.items, Items::Many(_));
         self.mark_dirty(ix);
         beside
     }
 
-    /// The cell that ended last, if it is `cell`.
-    fn find_ended(&self, cell: &CellId) -> Option<CellIx> {
-        let ix = *self.hollow.last()?;
-        self.is_at(ix, cell.object.key.as_str(), cell.object.ty, cell.path.as_bytes()).then_some(ix)
+    /// The place of `cell`, which is made if it is not there; an item must follow.
+    pub(super) fn place_of(&mut self, cell: &CellId) -> CellIx {
+        // What ended last is mostly what is written next.
+        if let Some(ix) = self.hollow.last().copied().filter(|ix| !self.cell_id_is_not(*ix, cell)) {
+            return ix;
+        }
+        let seek = self.seek(cell.object.key.as_str(), cell.object.ty, cell.path.as_bytes());
+        seek.ix.unwrap_or_else(|| self.new_cell(cell, seek.hash))
     }
 
-    fn new_cell(&mut self, cell: &CellId) -> CellIx {
+    /// Makes `cell`, which is not there and has `hash` if there is a table; an item must follow.
+    pub(super) fn new_cell(&mut self, cell: &CellId, hash: Option<u32>) -> CellIx {
         let object = self.object_of(&cell.object);
         let slot = CellSlot { path: cell.path.clone(), items: Items::None, object, half: None, dirty: false };
         let ix = match self.free.pop() {
@@ -165,9 +176,10 @@ impl Store {
                 CellIx(u32::try_from(self.slots.len() - 1).expect("2^32 cells exceed every byte limit"))
             }
         };
-        let hash = self.lookup.is_kept().then(|| self.hash_of(ix));
         match hash {
             Some(hash) => self.lookup.insert(hash, ix),
+            // Only what was looked for before there was a table comes without a hash.
+            None if self.lookup.is_kept() => self.lookup.insert(self.hash_of(ix), ix),
             None if self.slots.len() >= lookup::CELLS_MIN => self.begin_lookup(),
             None => {}
         }
@@ -214,6 +226,7 @@ impl Store {
     /// The object's place; it is made if there is none.
     fn object_of(&mut self, id: &ObjectId) -> ObjectIx {
         if let Some(ix) = self.find_object(id.key.as_str(), id.ty) {
+            self.recent = ix;
             return ix;
         }
         let object =
@@ -231,6 +244,7 @@ impl Store {
         let types = self.keys.entry(id.key.clone()).or_insert_with(|| Vec::with_capacity(1));
         let at = types.partition_point(|(ty, _)| *ty < id.ty);
         types.insert(at, (id.ty, ix));
+        self.recent = ix;
         ix
     }
 
@@ -246,11 +260,11 @@ impl Store {
     pub(super) fn end(&mut self, dot: Dot) -> Option<(CellIx, Item)> {
         self.note_dot(dot);
         let ix = self.live.remove(dot)?;
-        self.sketch.toggle(dot);
+        self.sketch.toggle(dot, &self.live);
         let slot = &mut self.slots[ix.0 as usize];
         let item = slot.items.remove(dot);
         let object = &mut self.objects[slot.object.0 as usize];
-        let bytes = Self::accounted(&object.id, &slot.path, &item);
+        let bytes = Self::accounted(&object.id, &slot.path, &item.payload);
         object.bytes -= bytes;
         self.bytes -= bytes;
         if matches!(slot.items, Items::None) {
@@ -290,7 +304,7 @@ impl Store {
         let slot = &slots[ix.0 as usize];
         let at = slot.object;
         let object = &mut objects[at.0 as usize];
-        object.order.remove(slot.path.as_bytes(), &Slots(slots));
+        object.order.remove(slot.path.as_bytes(), ix, &Slots(slots));
         object.cells -= 1;
         let mut present = true;
         if object.id.ty.is_presence(slot.path.as_bytes()) {
@@ -312,6 +326,7 @@ impl Store {
     fn drop_object(&mut self, ix: ObjectIx) {
         let ObjectId { key, ty } = self.objects[ix.0 as usize].id.clone();
         self.objects_free.push(ix);
+        self.recent = ObjectIx::NONE;
         let types = self.keys.get_mut(key.as_str()).expect("an object stands under its key");
         types.retain(|(other, _)| *other != ty);
         if types.is_empty() {

@@ -46,7 +46,7 @@ impl Store {
         let told = runs.iter().flatten().filter(|(_, item)| {
             !self.context.contains(item.dot) && is_used(live, item.dot) && !item.is_expired(horizon)
         });
-        self.spare_unproven(&mut plan, fragment, told.map(|(cell, _)| cell), |dot| live.contains(dot));
+        self.spare_unproven(&mut plan, fragment, &[], told.map(|(cell, _)| cell), |dot| live.contains(dot));
         for (cell, item) in runs.iter().flatten() {
             if self.context.contains(item.dot) {
                 plan.items_known += 1;
@@ -65,8 +65,10 @@ impl Store {
             let mut fresh: Vec<(CellId, Item)> = fresh.collect();
             fresh.sort_by(|(one, _), (other, _)| one.cmp(other));
             self.reserve(fresh.len());
-            return Ok(self.apply(fragment, plan, fresh.into_iter(), learned.from));
+            let fresh = fresh.into_iter().map(|(cell, item)| (cell, item, None));
+            return Ok(self.apply(fragment, plan, fresh, learned.from));
         }
+        let fresh = fresh.map(|(cell, item)| (cell, item, None));
         Ok(self.apply(fragment, plan, fresh, learned.from))
     }
 

@@ -8,7 +8,7 @@ use crate::cell::{CellId, Item, ObjectId, Path, PathRange, Payload, TypeTag};
 use crate::error::WriteError;
 use crate::id::Dot;
 use crate::nested;
-use crate::store::{Group, Store};
+use crate::store::{Group, Seek, Store};
 
 /// A place for a CRDT of any type. A key is one; so is [`Map::at`](super::or_map::Map::at).
 #[derive(Clone, Copy, Debug)]
@@ -138,8 +138,32 @@ impl<'a> Spot<'a> {
     /// # Errors
     /// A limit was reached or a length is too large; nothing changed then.
     pub fn put(&self, group: &mut Group<'_>, path: &[u8], payload: &[u8]) -> Result<Dot, WriteError> {
-        let seen = dots_of(self.items(group.store(), path));
-        group.write(self.cell(path), Payload::from(payload), &seen)
+        let seek = self.seek(group.store(), path);
+        self.put_at(seek, group, path, payload, &[])
+    }
+
+    /// Looks for the cell at `path`.
+    pub(crate) fn seek(&self, store: &Store, path: &[u8]) -> Seek {
+        if self.prefix.is_empty() {
+            return store.seek(self.key, self.ty, path);
+        }
+        store.seek(self.key, self.ty, &[&self.prefix, path].concat())
+    }
+
+    /// As [`Self::put`] to the cell that `seek` looked for, and ends `kills`, which are seen in other cells.
+    pub(crate) fn put_at(
+        &self,
+        seek: Seek,
+        group: &mut Group<'_>,
+        path: &[u8],
+        payload: &[u8],
+        kills: &[Dot],
+    ) -> Result<Dot, WriteError> {
+        let payload = Payload::from(payload);
+        if self.prefix.is_empty() {
+            return group.put(seek, (self.key, self.ty, path), payload, kills);
+        }
+        group.put(seek, (self.key, self.ty, &[&self.prefix, path].concat()), payload, kills)
     }
 
     /// Ends the writes seen at `path`; false if there are none, and then nothing is minted.

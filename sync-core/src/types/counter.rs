@@ -21,6 +21,9 @@ use crate::store::{Group, Store};
 /// Follows the owner in the path of a floor cell, so that it sorts just behind the contribution.
 const FLOOR: u8 = b'F';
 
+/// No fewer bytes than a contribution takes unless it counts far.
+const BYTES_MOSTLY: usize = 40;
+
 /// What an owner has counted; see the module's documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Contribution {
@@ -49,7 +52,7 @@ pub struct Floor {
 
 impl Contribution {
     fn encode(&self) -> Vec<u8> {
-        let mut out = Writer::default();
+        let mut out = Writer::with_capacity(BYTES_MOSTLY);
         write_gen(self.gen_dot, &mut out);
         [self.p, self.n, self.fp, self.fn_].into_iter().for_each(|count| out.varint(count));
         out.finish()
@@ -103,6 +106,20 @@ fn floor_path(owner: OwnerId) -> [u8; 17] {
     path
 }
 
+fn contribution(item: &Item) -> Option<(Dot, Contribution)> {
+    Some((item.dot, Contribution::decode(item.payload.as_bytes()).ok()?))
+}
+
+fn floor(item: &Item) -> Option<(Dot, Floor)> {
+    Some((item.dot, Floor::decode(item.payload.as_bytes()).ok()?))
+}
+
+/// What resets have taken of the row `gen_dot`.
+fn taken(floors: impl Iterator<Item = (Dot, Floor)>, gen_dot: Dot) -> (u64, u64) {
+    let same = floors.filter(|(_, floor)| floor.gen_dot == gen_dot);
+    same.fold((0, 0), |(p, n), (_, floor)| (p.max(floor.p), n.max(floor.n)))
+}
+
 /// One owner's live cells.
 #[derive(Debug, Default)]
 struct Row {
@@ -130,19 +147,16 @@ impl Row {
     }
 
     fn add_contributions(&mut self, items: &[Item]) {
-        let decoded = |item: &Item| Some((item.dot, Contribution::decode(item.payload.as_bytes()).ok()?));
-        self.contributions.extend(items.iter().filter_map(decoded));
+        self.contributions.extend(items.iter().filter_map(contribution));
     }
 
     fn add_floors(&mut self, items: &[Item]) {
-        let decoded = |item: &Item| Some((item.dot, Floor::decode(item.payload.as_bytes()).ok()?));
-        self.floors.extend(items.iter().filter_map(decoded));
+        self.floors.extend(items.iter().filter_map(floor));
     }
 
     /// F of the row `gen_dot`: what resets have taken, by the live floors.
     fn floor_of(&self, gen_dot: Dot) -> (u64, u64) {
-        let same = self.floors.iter().filter(|(_, floor)| floor.gen_dot == gen_dot);
-        same.fold((0, 0), |(p, n), (_, floor)| (p.max(floor.p), n.max(floor.n)))
+        taken(self.floors.iter().copied(), gen_dot)
     }
 
     fn value(&self) -> i128 {
@@ -168,22 +182,27 @@ pub(super) fn add(group: &mut Group<'_>, cells: &Spot<'_>, p: u64, n: u64) -> Re
         return Ok(());
     }
     let owner = group.owner();
-    let row = Row::read(group.store(), cells, owner);
-    let held = row.contributions.iter().max_by_key(|(dot, _)| *dot).map(|(_, contribution)| *contribution);
+    let seek = cells.seek(group.store(), &row_path(owner));
+    let rows = group.store().items_at(seek);
+    let floors = cells.items(group.store(), &floor_path(owner));
+    let floor_dots = dots_of(floors);
+    let contributions = || rows.iter().filter_map(contribution);
+    let held = contributions().max_by_key(|(dot, _)| *dot).map(|(_, held)| held);
     let mut next = match held {
         Some(held) => {
-            let (mut fp, mut fn_) = row.floor_of(held.gen_dot);
+            let (mut fp, mut fn_) = taken(floors.iter().filter_map(floor), held.gen_dot);
             if mutant::is(Mutant::FloorNotEmbedded) {
                 (fp, fn_) = (0, 0);
             }
             Contribution { fp: held.fp.max(fp), fn_: held.fn_.max(fn_), ..held }
         }
-        None if mutant::is(Mutant::GenerationReused) && !row.floors.is_empty() => {
-            Contribution { gen_dot: row.floors[0].1.gen_dot, p: 0, n: 0, fp: 0, fn_: 0 }
+        None => {
+            let reused = floors.iter().find_map(floor).filter(|_| mutant::is(Mutant::GenerationReused));
+            let gen_dot = reused.map_or(group.next_dot(), |(_, floor)| floor.gen_dot);
+            Contribution { gen_dot, p: 0, n: 0, fp: 0, fn_: 0 }
         }
-        None => Contribution { gen_dot: group.next_dot(), p: 0, n: 0, fp: 0, fn_: 0 },
     };
-    for (_, twin) in row.contributions.iter().filter(|(_, twin)| twin.gen_dot == next.gen_dot) {
+    for (_, twin) in contributions().filter(|(_, twin)| twin.gen_dot == next.gen_dot) {
         (next.p, next.n) = (next.p.max(twin.p), next.n.max(twin.n));
     }
     let added = |from: u64, by: u64| match from.checked_add(by) {
@@ -192,9 +211,7 @@ pub(super) fn add(group: &mut Group<'_>, cells: &Spot<'_>, p: u64, n: u64) -> Re
     };
     let grown = |from: u64, by: u64| added(from, by).ok_or(WriteError::CounterRange { from, by });
     (next.p, next.n) = (grown(next.p, p)?, grown(next.n, n)?);
-    let mut seen = dots_of(cells.items(group.store(), &row_path(owner)));
-    seen.extend(dots_of(cells.items(group.store(), &floor_path(owner))));
-    group.write(cells.cell(&row_path(owner)), next.encode().as_slice().into(), &seen).map(drop)
+    cells.put_at(seek, group, &row_path(owner), &next.encode(), &floor_dots).map(drop)
 }
 
 /// Takes back what this replica has seen counted, by all owners; false if there is nothing.
