@@ -319,7 +319,8 @@ fn alarm(node: usize, event: &Event) -> Result<(), String> {
         | Event::PeerUp { .. }
         | Event::PeerDown { .. }
         | Event::SessionDone { .. }
-        | Event::Bootstrap { .. } => Ok(()),
+        | Event::Bootstrap { .. }
+        | Event::Pressure { .. } => Ok(()),
         Event::FrameRefused { .. }
         | Event::Degraded { .. }
         | Event::Fenced { .. }

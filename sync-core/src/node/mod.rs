@@ -23,6 +23,7 @@ mod key;
 mod large;
 mod overlay;
 mod peer;
+mod pressure;
 mod round;
 mod sketch;
 mod space;
@@ -50,6 +51,7 @@ pub use converge::ConvergeGoal;
 pub use heal::Healed;
 pub use image::Image;
 pub use io::{Cause, DisconnectReason, Event, Input, Output, PersistStep, RepairedBy};
+pub use pressure::{Bound, Level, Pressure, Reading};
 pub use status::{Convergence, PeerStatus, Stats};
 pub use survey::{Prospect, SurveyGoal, Surveyed};
 
@@ -108,6 +110,8 @@ pub struct Node {
     cleaned: BTreeMap<NamespaceId, u64>,
     /// Counts of peers that are no longer kept.
     stats_gone: Stats,
+    /// Of which bounds the events have told.
+    levels: pressure::Levels,
 }
 
 /// How often stale counter floors are looked for, if anything changed. The product's cleanup figure.
@@ -163,6 +167,7 @@ impl Node {
             cleanup_at: now.mono + CLEANUP_INTERVAL,
             cleaned: BTreeMap::new(),
             stats_gone: Stats::default(),
+            levels: pressure::Levels::default(),
         }
     }
 
@@ -204,6 +209,7 @@ impl Node {
         self.cleanup(now);
         self.wake_heal(now);
         self.fill(now, touched);
+        self.tell_pressure();
     }
 
     fn on_written(&mut self, peer: NodeId, frames: usize, bytes: usize) {

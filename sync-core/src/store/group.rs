@@ -4,6 +4,8 @@
 //! 3). Events take effect as they are minted, so a later one of the group sees the earlier ones; an
 //! error rolls all of them back. Admission is checked before an event is minted, never at a join.
 
+use super::fullest::Size;
+use super::slab::Object;
 use super::{CellIx, Store};
 use crate::causal::DotSet;
 use crate::cell::{CellId, Hlc, Item, ObjectId, Path, PathRange, Payload, TypeTag};
@@ -285,10 +287,29 @@ impl Group<'_> {
         }
         let freed: u64 = kills.iter().filter_map(|dot| store.bytes_of(*dot)).sum();
         let more = Store::item_bytes(cell, item).saturating_sub(freed);
-        let max = store.limits.store_bytes_max;
+        let (bytes, max) = (store.bytes - store.floor_bytes, store.limits.store_bytes_max);
         // What is no presence (a counter's floor) is part of a remove, and removes always pass.
-        if presence && more > 0 && store.bytes + more > max {
-            return Err(WriteError::StoreBytes { bytes: store.bytes, more, max });
+        if presence && more > 0 && bytes + more > max {
+            return Err(WriteError::StoreBytes { bytes, more, max });
+        }
+        if presence { self.admit_to_crdt(cell, more) } else { Ok(()) }
+    }
+
+    /// The soft limits of one CRDT. While the fullest has room, nobody's own size is looked for.
+    fn admit_to_crdt(&self, cell: &CellId, more: u64) -> Result<(), WriteError> {
+        let (store, fullest) = (&*self.store, self.store.fullest.at_most());
+        let Limits { crdt_cells_max, crdt_bytes_max, .. } = store.limits;
+        let has_room = fullest.cells < crdt_cells_max && fullest.bytes.saturating_add(more) <= crdt_bytes_max;
+        if has_room || mutant::is(Mutant::SoftLimitUnchecked) {
+            return Ok(());
+        }
+        let ObjectId { key, ty } = &cell.object;
+        let Size { cells, bytes } = store.object(key.as_str(), *ty).map(Object::size).unwrap_or_default();
+        if cells >= crdt_cells_max && store.items_of(cell).is_empty() {
+            return Err(WriteError::CrdtCells { key: key.clone(), cells, max: crdt_cells_max });
+        }
+        if more > 0 && bytes + more > crdt_bytes_max {
+            return Err(WriteError::CrdtBytes { key: key.clone(), bytes, more, max: crdt_bytes_max });
         }
         Ok(())
     }

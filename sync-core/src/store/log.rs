@@ -77,6 +77,16 @@ impl StatusLog {
         Some(ends.zip(self.entries.iter().skip(skip)))
     }
 
+    /// Number of entries kept.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Dot intervals in all of them.
+    pub(crate) fn intervals(&self) -> usize {
+        self.intervals
+    }
+
     /// Every entry kept, oldest first.
     pub(crate) fn entries(&self) -> impl Iterator<Item = &LogEntry> {
         self.entries.iter()

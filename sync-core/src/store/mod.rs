@@ -16,6 +16,7 @@
 
 mod compare;
 mod fingerprint;
+mod fullest;
 mod group;
 mod join;
 mod large;
@@ -41,6 +42,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
+use self::fullest::Fullest;
 use self::live::Live;
 use self::lookup::{Lookup, LookupKey};
 use self::slab::{CellSlot, Object, ObjectIx};
@@ -130,6 +132,9 @@ pub struct Store {
     gone: Vec<Gone>,
     crdts: u64,
     bytes: u64,
+    /// Of these, what cells take that are not presence: no soft limit counts them.
+    floor_bytes: u64,
+    fullest: Fullest,
     scratch: group::Scratch,
     /// Keys on which a type appeared beside another since it was last asked for. At most one entry a creation
     /// of the step under way.
@@ -164,6 +169,8 @@ impl Store {
             gone: Vec::new(),
             crdts: 0,
             bytes: 0,
+            floor_bytes: 0,
+            fullest: Fullest::default(),
             scratch: group::Scratch::default(),
             types_met: Vec::new(),
         }
@@ -205,6 +212,33 @@ impl Store {
     /// Accounted bytes: keys, paths, payloads and [`ITEM_OVERHEAD_BYTES`] for each live item.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Accounted bytes as [`Limits::store_bytes_max`] counts them: without counter floors.
+    pub fn soft_bytes(&self) -> u64 {
+        self.bytes - self.floor_bytes
+    }
+
+    /// The most cells that one CRDT has, and the most accounted bytes that one has, counter floors left out. Looks only
+    /// at what has shrunk since it was last asked for.
+    pub fn fullest(&mut self) -> (u64, u64) {
+        let size = self.fullest.settle(&self.objects);
+        (size.cells, size.bytes)
+    }
+
+    /// Accounted bytes of the items kept for large answers under way.
+    pub fn pinned_bytes(&self) -> u64 {
+        self.answers.pinned_bytes()
+    }
+
+    /// Records kept, and their bytes.
+    pub fn record_sizes(&self) -> (usize, usize) {
+        (self.records.len(), self.records.bytes())
+    }
+
+    /// Entries of the status log, and the dot intervals in all of them.
+    pub fn log_sizes(&self) -> (usize, usize) {
+        (self.log.len(), self.log.intervals())
     }
 
     /// Records kept.

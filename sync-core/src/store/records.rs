@@ -86,6 +86,11 @@ impl Records {
         self.by_dot.iter().map(|(dot, record)| (*dot, record))
     }
 
+    /// Their bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Number of records kept.
     pub(crate) fn len(&self) -> usize {
         self.by_dot.len()
