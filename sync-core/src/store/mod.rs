@@ -14,6 +14,8 @@
 //! - [`Store::root`], [`Store::state_id`] settle the trie (`root.rs`);
 //! - [`Store::range_fingerprint`] is for comparing two nodes part by part (`fingerprint.rs`).
 
+#[cfg(any(test, feature = "faults"))]
+mod check;
 mod compare;
 mod fingerprint;
 mod fullest;
@@ -33,6 +35,7 @@ mod read;
 mod records;
 mod root;
 mod scrub;
+mod shrink;
 mod slab;
 mod staged;
 #[cfg(test)]
@@ -56,6 +59,8 @@ use crate::merkle::{Address, Fingerprint, Trie};
 use crate::mutant::{self, Mutant};
 use crate::time::WallMillis;
 
+#[cfg(any(test, feature = "faults"))]
+pub use check::Places;
 pub(crate) use compare::Compared;
 pub use fingerprint::RangeFingerprint;
 pub use group::{Group, Minted};

@@ -228,7 +228,7 @@ impl Store {
         }
     }
 
-    fn hash_of(&self, ix: CellIx) -> u32 {
+    pub(super) fn hash_of(&self, ix: CellIx) -> u32 {
         let slot = self.slot(ix);
         let ObjectId { key, ty } = &self.objects[slot.object.0 as usize].id;
         lookup::hash(self.lookup_key, key.as_str().as_bytes(), ty.0, slot.path.as_bytes())
@@ -338,7 +338,9 @@ impl Store {
     }
 
     fn drop_object(&mut self, ix: ObjectIx) {
-        let ObjectId { key, ty } = self.objects[ix.0 as usize].id.clone();
+        let object = &mut self.objects[ix.0 as usize];
+        object.order = Order::default();
+        let ObjectId { key, ty } = object.id.clone();
         self.objects_free.push(ix);
         let types = self.keys.get_mut(key.as_str()).expect("an object stands under its key");
         types.retain(|(other, _)| *other != ty);
