@@ -4,11 +4,15 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use sync_core::cell::TypeTag;
+use sync_core::causal::DotSet;
+use sync_core::cell::{Hlc, TypeTag};
 use sync_core::error::WriteError;
+use sync_core::fragment::Fragment;
+use sync_core::id::{Dot, OwnerId, ReplicaId};
 use sync_core::limits::{Limits, Timing};
 use sync_core::message::Frame;
 use sync_core::node::{Bound, Event, Input, Level, Output, Reading};
+use sync_core::store::{Learned, Store};
 use sync_core::time::{Now, Span};
 use sync_core::types::{lww_map, or_map, or_set, pn_counter, rw_set};
 use sync_tests::{Cluster, config, namespace, node_id};
@@ -317,6 +321,56 @@ fn what_a_peer_taught_us_is_skipped_and_its_cursor_follows_in_steps() {
 }
 
 #[test]
+fn above_the_full_mesh_a_node_pushes_to_few_neighbours_and_all_learn() {
+    let limits = Limits { full_mesh_peers_max: 3, overlay_degree: 2, ..Limits::default() };
+    let neighbours = |cluster: &mut Cluster| {
+        let peers = cluster.node(0).peers(namespace());
+        peers.iter().filter(|peer| peer.neighbour).count()
+    };
+    let mut cluster = Cluster::new(4, &limits);
+    assert_eq!(neighbours(&mut cluster), 3, "three peers are a full mesh");
+    let mut cluster = Cluster::new(9, &limits);
+    let chosen = neighbours(&mut cluster);
+    assert!((2..8).contains(&chosen), "{chosen} neighbours of 8 peers");
+    cluster.write(0, |group| or_set::add(group, "s", b"x"));
+    cluster.advance(Span::from_secs(5));
+    assert!(cluster.is_converged());
+}
+
+#[test]
+fn a_lost_hello_is_sent_again_after_its_retry() {
+    let mut cluster = Cluster::apart([config(0, 0), config(1, 0)]);
+    cluster.connect(0, 1);
+    assert_eq!(cluster.take(0, 1).len(), 1, "and lost");
+    drop(cluster.take(1, 0));
+    cluster.advance(Timing::default().hello_retry + Span::from_millis(300));
+    assert!(cluster.node(0).peers(namespace()).iter().all(|peer| peer.incarnation.is_some()));
+}
+
+#[test]
+fn what_one_peer_taught_is_told_at_once_and_relayed_to_who_has_not_said_that_it_knows() {
+    let mut cluster = Cluster::apart((0..3).map(|index| config(index, 0)));
+    cluster.connect(0, 1);
+    cluster.connect(0, 2);
+    cluster.advance(Span::from_secs(1));
+    cluster.write(1, |group| or_set::add(group, "s", b"x"));
+    while cluster.deliver_next(1, 0) {}
+    let Timing { tell_delay, relay_delay, .. } = Timing::default();
+    cluster.advance(Span::from_micros(tell_delay.as_micros() - 1_000));
+    assert_eq!(cluster.node(0).stats().deltas_sent, 0);
+    cluster.sleep(Span::from_millis(2));
+    cluster.input(0, Input::Wake);
+    let told = cluster.take_frames(0, 2);
+    assert!(matches!(told[..], [Frame::Ack(..)]), "it tells that it knows: {told:?}");
+    cluster.sleep(relay_delay);
+    cluster.input(0, Input::Wake);
+    assert!(
+        cluster.take_frames(0, 2).iter().any(|frame| matches!(frame, Frame::Push(..))),
+        "and then sends it"
+    );
+}
+
+#[test]
 fn a_frame_longer_than_a_message_may_be_is_refused_before_it_is_read() {
     let limits = Limits { message_bytes_max: 1_000, group_bytes_max: 500, ..Limits::default() };
     let mut cluster = Cluster::new(2, &limits);
@@ -361,6 +415,23 @@ fn the_texts_of_refused_writes_carry_their_numbers_and_say_what_to_do() {
     for (error, text) in errors {
         assert_eq!(error.to_string(), text);
     }
+}
+
+#[test]
+fn a_life_that_has_used_its_sequence_numbers_writes_no_more() {
+    let (replica, mut store) = (ReplicaId([3; 16]), Store::new(namespace(), Limits::default()));
+    let mut dots = DotSet::default();
+    dots.insert_range(replica, 1, Dot::SEQ_MAX - 1);
+    let learned = Learned { own: ReplicaId([4; 16]), own_minted: 0, from: None };
+    store.join(&Fragment { dots, ..Fragment::default() }, learned).expect("nothing is live in it");
+    let mut group = store.group(replica, OwnerId([3; 16]), Dot::SEQ_MAX, Hlc(1));
+    or_set::add(&mut group, "s", b"last").expect("one is left");
+    let refused = or_set::add(&mut group, "s", b"beyond").expect_err("none is left");
+    group.roll_back();
+    let text = "has used all 1099511627776 sequence numbers; restart the node";
+    assert!(refused.to_string().ends_with(text), "{refused}");
+    assert_eq!(store.context().get(replica), Dot::SEQ_MAX - 1);
+    store.check().expect("all of the group was taken back");
 }
 
 /// Every field of a struct with its default, by a pattern without `..`: a new field stops the build here, and is to be
@@ -442,7 +513,14 @@ fn the_page_of_bounds_names_each_with_its_default_and_a_test_that_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
     let page = std::fs::read_to_string(root.join("docs/bounds.md")).expect("the page is there");
     let mut sources = String::new();
-    for folder in ["tests/tests", "sync-core/src", "sync-net/src", "sync-net/tests", "sync-cli/tests"] {
+    for folder in [
+        "tests/tests",
+        "sync-core/src",
+        "sync-net/src",
+        "sync-net/tests",
+        "sync-cli/tests",
+        "simulations/src",
+    ] {
         read_all(&root.join(folder), &mut sources);
     }
     let rows: Vec<Vec<&str>> = page

@@ -37,6 +37,7 @@ fn intervals_and_sketch_are_those_of_the_live_dots_after_writes_removes_and_roll
         }
         let live: DotSet = store.live_dots().collect();
         assert_eq!(store.live_intervals(), live.intervals().count() as u64);
+        store.check().unwrap();
     }
     assert!(store.live_intervals() > 50, "the runs were not cut up: {}", store.live_intervals());
     let mut fresh = Sketch::new(SKETCH_KEY);
@@ -97,6 +98,10 @@ fn a_root_asked_for_in_between_is_the_root_of_the_same_writes_without() {
         }
         if rng.random_bool(0.3) {
             often.root();
+        }
+        if step % 50 == 49 {
+            often.check().unwrap();
+            once.check().unwrap();
         }
         if step % 100 == 99 {
             assert_eq!(often.root(), once.clone().root(), "step {step}");
