@@ -199,7 +199,13 @@ fn every_bound_with_a_pressure_reads_what_fills_it() {
         write(&mut node, |group, at| or_set::add(group, "s", &[at]).expect("there is room"), at);
     }
     for at in 0..10 {
-        write(&mut node, |group, at| drop(or_set::remove(group, "s", &[at]).expect("there is room")), at);
+        write(
+            &mut node,
+            |group, at| {
+                or_set::remove(group, "s", &[at]).expect("there is room");
+            },
+            at,
+        );
     }
     let of =
         |node: &mut sync_core::node::Node, bound| node.pressure(namespace()).expect("it is open").of(bound);
@@ -216,7 +222,7 @@ fn every_bound_with_a_pressure_reads_what_fills_it() {
     assert_eq!(of(&mut node, Bound::CrdtCells).used, 10);
     assert_eq!(of(&mut node, Bound::Peers).used, 1);
     let outbox = [Bound::OutboxFrames, Bound::OutboxBytes].map(|bound| of(&mut node, bound).used);
-    assert!(outbox[0] == 1 && outbox[1] > 100, "a hello waits: {outbox:?}");
+    assert!(outbox[0] == 1 && outbox[1] > 50, "a hello waits: {outbox:?}");
     let mut lost = 0;
     while let Some(output) = node.poll_output() {
         if let Output::Event(Event::EventsLost { count }) = output {
@@ -343,7 +349,7 @@ fn a_lost_hello_is_sent_again_after_its_retry() {
     cluster.connect(0, 1);
     assert_eq!(cluster.take(0, 1).len(), 1, "and lost");
     drop(cluster.take(1, 0));
-    cluster.advance(Timing::default().hello_retry + Span::from_millis(300));
+    cluster.advance(Span::from_millis(Timing::default().hello_retry.as_millis() + 300));
     assert!(cluster.node(0).peers(namespace()).iter().all(|peer| peer.incarnation.is_some()));
 }
 
@@ -409,7 +415,7 @@ fn the_texts_of_refused_writes_carry_their_numbers_and_say_what_to_do() {
         ),
         (
             WriteError::NotNested { ty: TypeTag::BOUNDED_COUNTER },
-            "a bounded counter cannot lie in a nested map; give it a key of its own",
+            "a bounded-counter cannot lie in a nested map; give it a key of its own",
         ),
     ];
     for (error, text) in errors {

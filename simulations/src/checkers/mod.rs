@@ -24,6 +24,7 @@ mod proof;
 mod rest;
 mod revival;
 mod roots;
+mod structure;
 mod values;
 
 #[cfg(test)]
@@ -188,6 +189,7 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::new(durability::Durability::default()),
         Box::new(held::Held::default()),
         Box::new(rest::Rest::default()),
+        Box::new(structure::Structure),
     ]
 }
 

@@ -198,25 +198,46 @@ const HIGH: u64 = 80;
 /// Below this it is [`Level::Low`] again, in percent.
 const LOW: u64 = 70;
 
-/// What the events have told so far: of each namespace, and of the node itself. Only events depend on it.
+impl Reading {
+    /// What it says to somebody who was told of `told`. Multiplies where [`Self::percent`] divides: it is asked of each
+    /// bound after each frame.
+    fn level(self, told: Level) -> Level {
+        let (used, max) = (self.used.saturating_mul(100), self.max.max(1));
+        if used < max.saturating_mul(LOW) {
+            Level::Low
+        } else if used < max.saturating_mul(HIGH) {
+            told
+        } else if self.used < max {
+            told.max(Level::High)
+        } else {
+            Level::Full
+        }
+    }
+}
+
+/// What the events have told of each bound so far: of each namespace, and of the node itself. Only events depend on it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Levels(BTreeMap<Option<NamespaceId>, [Level; Bound::ALL.len()]>);
 
 impl Levels {
-    /// Takes a reading in; gives back the level to tell of, if it is a higher one than was told.
-    fn read(&mut self, namespace: Option<NamespaceId>, bound: Bound, reading: Reading) -> Option<Level> {
-        let told = &mut self.0.entry(namespace).or_default()[bound as usize];
-        let level = match reading.percent() {
-            100.. => Level::Full,
-            HIGH.. => Level::High,
-            LOW.. => *told,
-            _ => Level::Low,
-        };
-        let tell = level > *told;
-        if tell || level == Level::Low {
+    /// Takes readings in; gives back those to tell of, which are higher than what was told.
+    fn read(
+        &mut self,
+        namespace: Option<NamespaceId>,
+        bounds: &[Bound],
+        readings: &[Reading],
+    ) -> impl Iterator<Item = (Bound, Level, Reading)> {
+        let told = self.0.entry(namespace).or_default();
+        let mut higher = Vec::new();
+        for (bound, reading) in bounds.iter().zip(readings) {
+            let told = &mut told[*bound as usize];
+            let level = reading.level(*told);
+            if level > *told {
+                higher.push((*bound, level, *reading));
+            }
             *told = level;
         }
-        tell.then_some(level)
+        higher.into_iter()
     }
 }
 
@@ -250,18 +271,16 @@ impl Node {
     pub(super) fn tell_pressure(&mut self) {
         let of_node = self.of_node();
         let Self { spaces, levels, config, .. } = self;
-        let mut crossed = Vec::new();
-        let mut read = |namespace, bounds: &[Bound], readings: &[Reading]| {
-            for (bound, reading) in bounds.iter().zip(readings) {
-                let level = levels.read(namespace, *bound, *reading);
-                crossed.extend(level.map(|level| (namespace, *bound, level, *reading)));
-            }
-        };
+        let mut higher: Vec<_> = Vec::new();
         for (namespace, space) in spaces {
-            read(Some(*namespace), &Bound::ALL, &of_namespace(&mut space.store, &config.limits));
+            let namespace = Some(*namespace);
+            let readings = of_namespace(&mut space.store, &config.limits);
+            let of_namespace = levels.read(namespace, &Bound::ALL, &readings);
+            higher.extend(of_namespace.map(|reading| (namespace, reading)));
         }
-        read(None, &Bound::ALL[Bound::Peers as usize..], &of_node);
-        for (namespace, bound, level, Reading { used, max }) in crossed {
+        let of_node = levels.read(None, &Bound::ALL[Bound::Peers as usize..], &of_node);
+        higher.extend(of_node.map(|reading| (None, reading)));
+        for (namespace, (bound, level, Reading { used, max })) in higher {
             self.event(Event::Pressure { namespace, bound, level, used, max });
         }
     }
@@ -312,7 +331,10 @@ mod tests {
     #[test]
     fn a_bound_sounds_once_a_crossing_and_again_only_after_it_fell_below_seventy() {
         let mut levels = Levels::default();
-        let mut read = |used| levels.read(None, Bound::Crdts, Reading { used, max: 10 });
+        let mut read = |used| {
+            let higher = levels.read(None, &[Bound::Crdts], &[Reading { used, max: 10 }]).next();
+            higher.map(|(_, level, _)| level)
+        };
         assert_eq!([7, 8, 9, 8, 7, 8].map(&mut read), [None, Some(Level::High), None, None, None, None]);
         assert_eq!([10, 9, 12, 7, 10].map(&mut read), [Some(Level::Full), None, None, None, None]);
         assert_eq!([6, 15, 0, 8].map(&mut read), [None, Some(Level::Full), None, Some(Level::High)]);
@@ -324,6 +346,8 @@ mod tests {
         assert!((reading(1, 8).pressure() - 0.125).abs() < 1e-9 && reading(1, 8).percent() == 12);
         assert!(reading(9, 8).pressure() >= 1.0 && reading(9, 8).percent() == 112);
         assert!(reading(0, 0).pressure() >= 1.0, "no room at all is a full bound");
+        assert_eq!(reading(0, 0).level(Level::Full), Level::Low, "nothing is kept and nothing is there");
+        assert_eq!(reading(1 << 40, u64::MAX).level(Level::Low), Level::Low);
         assert_eq!((reading(0, 0).percent(), reading(u64::MAX, u64::MAX).percent()), (0, 100));
         assert!(Bound::ALL.iter().enumerate().all(|(at, bound)| *bound as usize == at));
     }
