@@ -3,8 +3,9 @@
 //! `cargo bench -p sync-core --bench churn -- [times]`; without a number 1,000,000 adds and removes, and 10,000 keys
 //! deleted and made again and counters reset. Each case runs in a process of its own and tells its resident memory with
 //! the rings full (the log and the records stand at their bounds from then on), after all turns, and after all turns once
-//! more: what the allocator keeps for itself shows in the first and does not grow in the second. The root is asked for
-//! every 1,000 turns, as a node at work does. `tests/tests/churn.rs` asserts the same of every part of a store.
+//! more. Resident memory holds what the allocator has free and keeps; the heap in use is what `valgrind --tool=massif`
+//! shows of `--case 1 100000`. The root is asked for every 1,000 turns, as a node at work does. `tests/tests/churn.rs`
+//! asserts the same of every part of a store.
 
 use sync_core::cell::Hlc;
 use sync_core::id::{NamespaceId, OwnerId, ReplicaId};

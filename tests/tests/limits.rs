@@ -24,9 +24,9 @@ fn reading(cluster: &mut Cluster, node: u8, bound: Bound) -> Reading {
 /// What the nodes told of pressure since the last call.
 fn told(cluster: &mut Cluster) -> Vec<(u8, Bound, Level, u64)> {
     let events = cluster.events().into_iter();
-    let told = events.filter_map(|(node, event)| match event {
-        Event::Pressure { bound, level, used, .. } => Some((node, bound, level, used)),
-        _ => None,
+    let told = events.filter_map(|(node, event)| {
+        let Event::Pressure { bound, level, used, .. } = event else { return None };
+        Some((node, bound, level, used))
     });
     told.collect()
 }
@@ -381,9 +381,9 @@ fn a_frame_longer_than_a_message_may_be_is_refused_before_it_is_read() {
     let limits = Limits { message_bytes_max: 1_000, group_bytes_max: 500, ..Limits::default() };
     let mut cluster = Cluster::new(2, &limits);
     cluster.deliver(0, 1, &[0; 1_001]);
-    let refused = cluster.events().into_iter().find_map(|(_, event)| match event {
-        Event::FrameRefused { error, .. } => Some(error.to_string()),
-        _ => None,
+    let refused = cluster.events().into_iter().find_map(|(_, event)| {
+        let Event::FrameRefused { error, .. } = event else { return None };
+        Some(error.to_string())
     });
     assert_eq!(refused.as_deref(), Some("a frame of 1001 bytes exceeds the limit of 1000"));
 }
