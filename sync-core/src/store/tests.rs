@@ -111,6 +111,7 @@ fn a_root_asked_for_in_between_is_the_root_of_the_same_writes_without() {
 
 #[test]
 fn the_walk_notices_every_part_that_lies() {
+    type Lie = fn(&mut Store);
     let replica = ReplicaId([1; 16]);
     let mut sound = Store::new(NamespaceId([1; 8]), Limits::default());
     let mut group = sound.group(replica, OwnerId([0; 16]), 1, Hlc(1));
@@ -123,7 +124,7 @@ fn the_walk_notices_every_part_that_lies() {
     group.commit();
     sound.root();
     sound.check().unwrap();
-    let lies: [(&str, fn(&mut Store)); 14] = [
+    let lies: [(&str, Lie); 14] = [
         ("bytes", |store| store.bytes += 1),
         ("floor bytes", |store| store.floor_bytes += 1),
         ("CRDTs", |store| store.crdts += 1),
