@@ -167,6 +167,9 @@ pub(crate) struct RunArgs {
     /// Refuse to create more CRDTs than this on this node [default: 10000].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max_crdts: Option<u64>,
+    /// Refuse writes on this node that grow the store beyond this; one CRDT may take half of it [default: 67108864].
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_bytes: Option<u64>,
     #[command(flatten)]
     pub(crate) target: Target,
 }

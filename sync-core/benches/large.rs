@@ -1,7 +1,8 @@
 //! What a cold start costs: time of both sides and peak memory, JSON, one line a size.
 //!
-//! `cargo bench -p sync-core --bench large -- [entries]`; without a number, 10,000, 100,000 and 1,000,000. Memory is
-//! the process's resident set, so a size for itself gives the cleanest figure.
+//! `cargo bench -p sync-core --bench large -- [maps|keys|set] [entries]`: fields of 100 maps, sets of one element, or
+//! elements of one set. Without a number, 10,000, 100,000 and 1,000,000. Memory is the process's resident set, so a shape
+//! and a size for itself give the cleanest figures.
 
 #![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "a bench measures wall time")]
 
@@ -12,13 +13,44 @@ use sync_core::id::{NamespaceId, NodeId, OwnerId, ReplicaId};
 use sync_core::limits::Limits;
 use sync_core::message::Frame;
 use sync_core::node::{Config, DEFAULT_NAMESPACE, Input, Node, Output};
+use sync_core::store::Group;
 use sync_core::time::{Now, Timestamp, WallMillis};
-use sync_core::types::lww_map;
+use sync_core::types::{lww_map, or_set};
+
+/// How the entries are spread over CRDTs.
+#[derive(Clone, Copy, Debug)]
+enum Shape {
+    Maps,
+    Keys,
+    Set,
+}
+
+impl Shape {
+    fn write(self, group: &mut Group<'_>, index: u32) {
+        let (key, field, value) = entry(index);
+        let written = match self {
+            Self::Maps => lww_map::put(group, &key, &field, &value),
+            Self::Keys => or_set::add(group, &format!("set/{index:010}"), &value),
+            Self::Set => or_set::add(group, "s", &value),
+        };
+        written.expect("there is room");
+    }
+}
 
 fn main() {
+    let shapes = std::env::args().filter_map(|arg| match arg.as_str() {
+        "maps" => Some(Shape::Maps),
+        "keys" => Some(Shape::Keys),
+        "set" => Some(Shape::Set),
+        _ => None,
+    });
+    let shapes: Vec<Shape> = shapes.collect();
+    let shapes = if shapes.is_empty() { vec![Shape::Maps] } else { shapes };
     let sizes: Vec<u32> = std::env::args().filter_map(|arg| arg.parse().ok()).collect();
     let sizes = if sizes.is_empty() { vec![10_000, 100_000, 1_000_000] } else { sizes };
-    sizes.into_iter().for_each(cold_start);
+    for shape in shapes {
+        sizes.iter().for_each(|entries| cold_start(shape, *entries));
+    }
 }
 
 fn now() -> Now {
@@ -28,12 +60,7 @@ fn now() -> Now {
 fn node(index: u8) -> Node {
     let id = [index; 16];
     let mut config = Config::new(NodeId([index; 32]), ReplicaId(id), OwnerId(id), [index; 32]);
-    config.limits = Limits {
-        store_bytes_max: 1 << 30,
-        store_bytes_ceiling: 2 << 30,
-        staging_bytes_max: 1 << 30,
-        ..Limits::default()
-    };
+    config.limits = Limits::default().with_room(4_000_000, 1 << 30);
     Node::new(config, now())
 }
 
@@ -57,19 +84,21 @@ struct Side {
     decoding: Duration,
 }
 
-fn cold_start(entries: u32) {
+fn cold_start(shape: Shape, entries: u32) {
     let namespace = NamespaceId::named(DEFAULT_NAMESPACE);
     let base = resident();
     let mut nodes = [node(1), node(2)];
     let filling = Instant::now();
     for index in 0..entries {
-        let (key, field, value) = entry(index);
-        nodes[0]
-            .write(now(), namespace, |group| lww_map::put(group, &key, &field, &value))
-            .expect("there is room");
+        let written = nodes[0].write(now(), namespace, |group| {
+            shape.write(group, index);
+            Ok(())
+        });
+        written.expect("there is room");
     }
-    let filling = filling.elapsed();
+    let (filling, rooting) = (filling.elapsed(), Instant::now());
     nodes[0].root(namespace);
+    let rooting = rooting.elapsed();
     let state = resident() - base;
     let (mut wire, mut sides): (VecDeque<(usize, Vec<u8>)>, [Side; 2]) = Default::default();
     let (mut peak, mut bytes_sent, mut frames) = (0, 0, 0u32);
@@ -102,11 +131,13 @@ fn cold_start(entries: u32) {
     let both = resident() - base;
     println!(
         concat!(
-            r#"{{"entries":{},"fill_ms":{},"cold_start_ms":{},"giver_ms":{},"taker_ms":{},"decode_ms":{},"#,
+            r#"{{"shape":"{:?}","entries":{},"fill_ms":{},"root_ms":{},"cold_start_ms":{},"giver_ms":{},"taker_ms":{},"decode_ms":{},"#,
             r#""plain_ms":{},"frames":{},"bytes":{},"state_mb":{},"both_mb":{},"peak_mb":{}}}"#
         ),
+        shape,
         entries,
         filling.as_millis(),
+        rooting.as_millis(),
         total.as_millis(),
         sides[0].handling.as_millis(),
         sides[1].handling.as_millis(),

@@ -55,8 +55,7 @@ fn median(values: &mut [f64]) -> f64 {
 
 fn store() -> Store {
     let max = u64::MAX;
-    let limits =
-        Limits { crdts_max: max, store_bytes_max: max, store_bytes_ceiling: max, ..Limits::default() };
+    let limits = Limits::default().with_room(max, max);
     Store::new(NamespaceId([1; 8]), limits)
 }
 

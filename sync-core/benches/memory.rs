@@ -44,8 +44,7 @@ fn in_a_process_of_its_own(case: usize, n: usize) {
 
 fn child(case: usize, n: usize) {
     let max = u64::MAX;
-    let limits =
-        Limits { crdts_max: max, store_bytes_max: max, store_bytes_ceiling: max, ..Limits::default() };
+    let limits = Limits::default().with_room(max, max);
     let mut store = Store::new(NamespaceId([1; 8]), limits);
     // The sketch and the first pages of everything are paid by any store.
     write(&mut store, |group| or_set::add(group, "first", b"first").expect("room"));

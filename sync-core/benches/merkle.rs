@@ -152,7 +152,7 @@ fn descent_bytes(n: u32, d: u32) {
 
 /// A set of `n` elements in 100 objects, then writes to random elements.
 fn store_speed(n: u64) {
-    let limits = Limits { crdts_max: u64::MAX, store_bytes_max: u64::MAX, ..Limits::default() };
+    let limits = Limits::default().with_room(u64::MAX, u64::MAX);
     let mut store = Store::new(NamespaceId([1; 8]), limits);
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(n);
     let start = Instant::now();

@@ -4,7 +4,7 @@
 //! [`FrameError`] is about bytes from a peer. A broken invariant of ours is a panic whose message says
 //! why it was thought to hold; it is never one of these.
 
-use crate::cell::TypeTag;
+use crate::cell::{Key, TypeTag};
 use crate::dictionary::{BaseId, Versions};
 use crate::id::{Dot, NamespaceId, OwnerId, ReplicaId};
 
@@ -25,6 +25,34 @@ pub enum WriteError {
     )]
     StoreBytes {
         /// Accounted bytes held now.
+        bytes: u64,
+        /// What the write would add.
+        more: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// Limit reached: the CRDT already has as many cells as one may.
+    #[error(
+        "{key:?} is full: {cells} elements or fields of at most {max}; remove some, spread them over more keys, or \
+         raise crdt_cells_max", key = key.as_str()
+    )]
+    CrdtCells {
+        /// The key.
+        key: Key,
+        /// Cells it has now.
+        cells: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// Limit reached: the write would grow the CRDT beyond its bytes.
+    #[error(
+        "{key:?} is full: {bytes} bytes and {more} more exceed {max}; remove data, spread it over more keys, or \
+         raise crdt_bytes_max", key = key.as_str()
+    )]
+    CrdtBytes {
+        /// The key.
+        key: Key,
+        /// Accounted bytes it has now.
         bytes: u64,
         /// What the write would add.
         more: u64,

@@ -141,6 +141,11 @@ impl Inbound {
         (want - self.missing, want)
     }
 
+    /// Accounted bytes of the staged items.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// The newest clock among the staged items.
     pub(crate) fn newest(&self) -> Option<Hlc> {
         self.items().map(|(_, item)| item.hlc).max()

@@ -20,14 +20,25 @@ pub struct Limits {
     pub crdts_max: u64,
     /// Most accounted bytes in a namespace before local writes that grow it are refused with `Full`.
     ///
-    /// Counts keys, paths, payloads and 96 bytes for each live dot. Default 64 MiB: a guess.
+    /// Counts keys, paths, payloads and 96 bytes for each live dot, but no counter floors, which nobody can remove.
+    /// Default 64 MiB: a guess.
     pub store_bytes_max: u64,
-    /// Most accounted bytes that a join may leave behind.
+    /// Most accounted bytes that a join may leave behind, floors too.
     ///
     /// A fragment whose result would be above it *and* larger than now is refused whole (`Degraded`);
     /// fragments that shrink the store pass, local removes always pass. Default twice
     /// [`Self::store_bytes_max`].
     pub store_bytes_ceiling: u64,
+    /// Most cells of one CRDT: elements of a set, fields of a map, owners of a counter.
+    ///
+    /// A local write that adds one beyond it is refused with `CrdtCells`; joins always apply. Counter floors are not
+    /// counted. Default 262,144: a set of 16-byte elements meets it and [`Self::crdt_bytes_max`] about together. A
+    /// guess.
+    pub crdt_cells_max: u64,
+    /// Most accounted bytes of one CRDT, floors not counted. A local write that grows it beyond is refused with
+    /// `CrdtBytes`; joins always apply. Default 32 MiB, half of [`Self::store_bytes_max`], so that one that runs
+    /// away leaves the others room. A guess.
+    pub crdt_bytes_max: u64,
     /// Longest key, in bytes of UTF-8. Longer is refused at the writer. Default 512.
     pub key_bytes_max: usize,
     /// Longest path: an encoded element or field. Longer is refused at the writer. Default 4 KiB.
@@ -103,6 +114,8 @@ impl Default for Limits {
             crdts_max: 10_000,
             store_bytes_max: 64 << 20,
             store_bytes_ceiling: 128 << 20,
+            crdt_cells_max: 262_144,
+            crdt_bytes_max: 32 << 20,
             key_bytes_max: 512,
             path_bytes_max: 4 << 10,
             value_bytes_max: 64 << 10,
@@ -125,6 +138,31 @@ impl Default for Limits {
             survey_items_max: 1 << 20,
             events_max: 65_536,
             changes_bytes_max: 8 << 20,
+        }
+    }
+}
+
+impl Limits {
+    /// Room for `crdts` CRDTs and `bytes` accounted bytes in a namespace, and for all that follows from it: the ceiling at
+    /// twice the bytes, one CRDT with half of them and a cell for each 128 bytes of that, staging for a newcomer at four
+    /// times. The defaults are those of 10,000 and 64 MiB.
+    ///
+    /// ```
+    /// use sync_core::limits::Limits;
+    /// let limits = Limits::default().with_room(1_000_000, 4 << 30);
+    /// assert_eq!((limits.store_bytes_ceiling, limits.crdt_cells_max), (8 << 30, 16 << 20));
+    /// assert_eq!(Limits::default().with_room(10_000, 64 << 20), Limits::default());
+    /// ```
+    #[must_use]
+    pub fn with_room(self, crdts: u64, bytes: u64) -> Self {
+        Self {
+            crdts_max: crdts,
+            store_bytes_max: bytes,
+            store_bytes_ceiling: bytes.saturating_mul(2),
+            crdt_bytes_max: bytes / 2,
+            crdt_cells_max: bytes / 256,
+            staging_bytes_max: usize::try_from(bytes.saturating_mul(4)).unwrap_or(usize::MAX),
+            ..self
         }
     }
 }

@@ -39,6 +39,11 @@ impl Outbox {
     pub fn frames(&self) -> usize {
         self.frames
     }
+
+    /// Their bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
 }
 
 /// Frames that wait until the state they show is durable, in order. Bounded by the outboxes, which

@@ -286,6 +286,11 @@ impl Staging {
         fits.then(|| Self { answer: part.answer, total, bytes: Vec::new() })
     }
 
+    /// Bytes staged.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// True if `part` is the next one of the answer staged.
     pub fn continues(&self, part: &Part) -> bool {
         (part.answer == self.answer || mutant::is(Mutant::PartsMixed)) && part.at == self.bytes.len() as u64

@@ -82,7 +82,8 @@ impl NodeBuilder {
         self
     }
 
-    /// The bounds of the store, the frames and the queues. Default [`Limits::default`].
+    /// The bounds of the store, the frames and the queues. Default [`Limits::default`]; [`Limits::with_room`] raises
+    /// together what belongs together.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
@@ -155,6 +156,7 @@ impl NodeBuilder {
 
     fn check(&self) -> Result<(), StartError> {
         let Limits { group_bytes_max, message_bytes_max, value_bytes_max, path_bytes_max, .. } = self.limits;
+        let Limits { store_bytes_max, store_bytes_ceiling, .. } = self.limits;
         if self.cluster.len() > LABEL_BYTES_MAX {
             return Err(StartError::ClusterLabel { len: self.cluster.len(), max: LABEL_BYTES_MAX });
         }
@@ -166,6 +168,11 @@ impl NodeBuilder {
             format!(
                 "one value ({value_bytes_max}) and its path ({path_bytes_max}) must fit into \
                  group_bytes_max ({group_bytes_max})"
+            )
+        } else if store_bytes_ceiling < store_bytes_max {
+            format!(
+                "store_bytes_ceiling ({store_bytes_ceiling}) must not be below store_bytes_max \
+                 ({store_bytes_max}), or peers refuse what is written here; Limits::with_room sets both"
             )
         } else {
             return Ok(());

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use sync_core::id::NodeId;
 use sync_core::message::Frame;
-use sync_core::node::{ConvergeGoal, Convergence, Event, Healed, Input, Members, Output};
+use sync_core::node::{Bound, ConvergeGoal, Convergence, Event, Healed, Input, Level, Members, Output};
 use tokio::sync::mpsc;
 
 use crate::converge::AskAgain;
@@ -270,6 +270,7 @@ impl Driver {
                     tracing::warn!(node, ?peer, %error, silenced, "a frame was refused whole; the state is as before");
                 }
             }
+            Event::Pressure { bound, level, used, max, .. } => self.on_pressure(bound, level, used, max),
             Event::Degraded { bytes, after, max, .. } => {
                 if let Some(silenced) = self.alarms.pass(Instant::now()) {
                     let text = "a join was refused: the store is at its ceiling; remove data";
@@ -313,6 +314,16 @@ impl Driver {
                 tracing::warn!(node, count, "events were dropped before they were read");
                 self.shared.watchers.lost();
             }
+        }
+    }
+
+    /// A bound that an operator can raise or relieve is a warning; full rings are how they work.
+    fn on_pressure(&self, bound: Bound, level: Level, used: u64, max: u64) {
+        let (node, edge, bound_name) = (self.shared.name.as_str(), bound.edge(), bound.name());
+        if bound.is_ring() {
+            tracing::debug!(node, bound = bound_name, used, max, edge, "a bound is at {level}");
+        } else {
+            tracing::warn!(node, bound = bound_name, used, max, edge, "a bound is at {level}");
         }
     }
 

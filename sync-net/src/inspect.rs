@@ -19,8 +19,8 @@ pub use self::compare::{
     CellDigest, CellPage, ItemDigest, Knowledge, Moment, ObjectDigest, ObjectName, ObjectPage, RangeDigest,
 };
 pub use self::report::{
-    CellInspection, Column, Inspection, ItemInspection, KeyInfo, NodeStatus, ObjectInspection, PeerInfo,
-    Shown, Totals,
+    BoundPressure, CellInspection, Column, Inspection, ItemInspection, KeyInfo, NodeStatus, ObjectInspection,
+    PeerInfo, Shown, Totals,
 };
 pub(crate) use self::shown::shown_path;
 use self::shown::shown_payload;
@@ -45,6 +45,13 @@ pub(crate) fn status(shared: &Shared) -> NodeStatus {
     let mut core = shared.core();
     let root = core.root(shared.namespace).expect(known);
     let state_id = core.state_id(shared.namespace).expect(known);
+    let pressure = core.pressure(shared.namespace).expect(known);
+    let pressure = pressure.readings().map(|(bound, reading)| BoundPressure {
+        bound: bound.name().to_owned(),
+        used: reading.used,
+        max: reading.max,
+        pressure: reading.pressure(),
+    });
     let store = shared.store(&core);
     NodeStatus {
         node: shared.id.to_hex(),
@@ -61,6 +68,7 @@ pub(crate) fn status(shared: &Shared) -> NodeStatus {
         log_head: store.log_head(),
         records: count(store.record_count()),
         peers_connected,
+        pressure: pressure.collect(),
         bootstrap: shared.bootstrap.now(),
         turns: shared.turns.load(Ordering::Relaxed),
         totals: core.stats().into(),

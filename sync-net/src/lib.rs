@@ -78,11 +78,11 @@ pub use crate::handles::{
 };
 pub use crate::identity::Identity;
 pub use crate::inspect::{
-    CellDigest, CellPage, ItemDigest, Knowledge, Moment, ObjectDigest, ObjectName, ObjectPage, RangeDigest,
+    BoundPressure, CellInspection, Column, Inspection, ItemInspection, KeyInfo, NodeStatus, ObjectInspection,
+    PeerInfo, Shown, Totals,
 };
 pub use crate::inspect::{
-    CellInspection, Column, Inspection, ItemInspection, KeyInfo, NodeStatus, ObjectInspection, PeerInfo,
-    Shown, Totals,
+    CellDigest, CellPage, ItemDigest, Knowledge, Moment, ObjectDigest, ObjectName, ObjectPage, RangeDigest,
 };
 pub use crate::node::Node;
 pub use crate::survey::{Amount, Movement, PeerSurvey, SurveyReport};

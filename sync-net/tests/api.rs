@@ -291,6 +291,10 @@ async fn a_builder_that_lacks_something_says_what() {
     let limits = Limits { group_bytes_max: 2_000_000, ..Limits::default() };
     let limits = builder(&ca, "n").limits(limits).start().await.expect_err("a group must fit a frame");
     assert!(limits.to_string().contains("group_bytes_max"), "{limits}");
+    let limits = Limits { store_bytes_max: 1 << 30, ..Limits::default() };
+    let limits =
+        builder(&ca, "n").limits(limits).start().await.expect_err("peers would refuse what is written");
+    assert!(limits.to_string().contains("store_bytes_ceiling"), "{limits}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -307,6 +311,9 @@ async fn status_peers_and_inspection_show_what_is_there() {
     assert_eq!((status.crdts, status.items, status.context_columns), (3, 3, 1));
     assert!(status.totals.bytes_sent > 0 && status.totals.deltas_sent >= 3);
     assert_eq!(status.root.len(), 64);
+    let crdts = status.pressure.iter().find(|reading| reading.bound == "crdts_max").expect("it is shown");
+    assert_eq!((crdts.used, crdts.max), (3, 10_000));
+    assert!((crdts.pressure - 0.0003).abs() < 1e-9);
 
     let peers = nodes[1].peers();
     assert_eq!(peers.len(), 1);

@@ -174,6 +174,8 @@ async fn status_peers_keys_and_inspection_are_served() {
     assert_eq!(status["node"], nodes[0].id().to_hex());
     assert_eq!((&status["crdts"], &status["peers_connected"]), (&json!(2), &json!(1)));
     assert!(status["totals"]["bytes_sent"].is_u64());
+    let peers = &status["pressure"][10];
+    assert_eq!(*peers, json!({"bound": "peers_max", "used": 1, "max": 100, "pressure": 0.01}));
     let peers = api.ok("/v1/peers").await;
     assert_eq!(peers[0]["peer"], nodes[1].id().to_hex());
     assert_eq!(peers[0]["connected"], true);
@@ -227,6 +229,13 @@ async fn limits_and_foreign_types_are_refused_with_their_kind() {
     api.done("/v1/counter/add", json!({"key": "a", "by": 1})).await;
     let full = api.post("/v1/counter/add", json!({"key": "b", "by": 1})).await;
     assert_refused(full, StatusCode::INSUFFICIENT_STORAGE, "full");
+    let limits = Limits { crdt_cells_max: 1, crdt_bytes_max: 300, ..Limits::default() };
+    let crowded = endpoint(builder(&ca(), "crowded").limits(limits).start().await.expect("starts")).await;
+    crowded.done("/v1/set/add", json!({"key": "a", "element": "x"})).await;
+    let full = crowded.post("/v1/set/add", json!({"key": "a", "element": "y"})).await;
+    assert_refused(full, StatusCode::INSUFFICIENT_STORAGE, "crdt_cells");
+    let wide = json!({"key": "b", "field": "f", "value": "v".repeat(300)});
+    assert_refused(crowded.post("/v1/map/put", wide).await, StatusCode::INSUFFICIENT_STORAGE, "crdt_bytes");
     let long = api.post("/v1/counter/add", json!({"key": "k".repeat(600), "by": 1})).await;
     assert_refused(long, StatusCode::PAYLOAD_TOO_LARGE, "key_too_long");
     let wide = api.post("/v1/map/put", json!({"key": "a", "field": "f", "value": "v".repeat(70_000)})).await;

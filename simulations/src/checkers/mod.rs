@@ -25,6 +25,7 @@ mod rest;
 mod revival;
 mod roots;
 mod stable;
+mod structure;
 mod values;
 mod watches;
 
@@ -197,6 +198,7 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::new(held::Held::default()),
         Box::new(rest::Rest::default()),
         Box::new(watches::Watches::default()),
+        Box::new(structure::Structure),
     ]
 }
 

@@ -321,7 +321,8 @@ fn alarm(node: usize, event: &Event) -> Result<(), String> {
         | Event::PeerDown { .. }
         | Event::SessionDone { .. }
         | Event::Bootstrap { .. }
-        | Event::MarksEnded { .. } => Ok(()),
+        | Event::MarksEnded { .. }
+        | Event::Pressure { .. } => Ok(()),
         Event::FrameRefused { .. }
         | Event::Degraded { .. }
         | Event::Fenced { .. }

@@ -152,6 +152,7 @@ impl World {
             | NodeEvent::TypesMet { .. }
             | NodeEvent::PeerUp { .. }
             | NodeEvent::PeerDown { .. }
+            | NodeEvent::Pressure { .. }
             | NodeEvent::EventsLost { .. } => {}
         }
     }

@@ -75,6 +75,11 @@ async fn inspect_node(client: &Client, json: bool) -> Result<(), Failure> {
     for (name, value) in figures {
         output::line(&format!("{name:<15}{value}"))?;
     }
+    let bounds = status.pressure.iter().map(|reading| {
+        let percent = format!("{:.1}", reading.pressure * 100.0);
+        vec![reading.bound.clone(), grouped(reading.used), grouped(reading.max), percent]
+    });
+    output::line(&format!("\n{}", table(&["Bound", "#Used", "#Of", "#Percent"], bounds)))?;
     let columns = inspection.context.iter().map(|column| {
         let own = if column.replica == status.replica { "this node" } else { "" };
         vec![column.replica.clone(), grouped(column.known), own.to_owned()]

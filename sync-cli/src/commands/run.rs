@@ -20,7 +20,8 @@ pub(super) async fn run(args: RunArgs, json: bool) -> Result<(), Failure> {
     let identity = Identity::load(&args.dir).map_err(Failure::failed)?;
     let name = identity.name().to_owned();
     let limits = Limits::default();
-    let limits = Limits { crdts_max: args.max_crdts.unwrap_or(limits.crdts_max), ..limits };
+    let (crdts, bytes) = (limits.crdts_max, limits.store_bytes_max);
+    let limits = limits.with_room(args.max_crdts.unwrap_or(crdts), args.max_bytes.unwrap_or(bytes));
     let builder =
         Node::builder().identity(identity).cluster(&args.cluster).listen(args.listen).limits(limits);
     let builder = args.peers.into_iter().fold(builder, |builder, peer| builder.peer(peer));

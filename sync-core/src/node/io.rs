@@ -8,7 +8,7 @@ use crate::dictionary::Versions;
 use crate::error::FrameError;
 use crate::id::{Dot, NamespaceId, NodeId, OwnerId, ReplicaId};
 use crate::message::Frame;
-use crate::node::{Changed, Healed};
+use crate::node::{Bound, Changed, Healed, Level};
 use crate::store::Conflict;
 
 /// Numbers the states that the driver is asked to make durable, from 1.
@@ -227,6 +227,20 @@ pub enum Event {
         peer: NodeId,
         /// Why it was refused.
         error: FrameError,
+    },
+    /// A bound has come to 80 % or 100 %. It sounds again only after it has fallen below 70 %. A step that takes it
+    /// past both tells of the higher one.
+    Pressure {
+        /// The namespace; `None` for a bound of the node itself.
+        namespace: Option<NamespaceId>,
+        /// Which bound.
+        bound: Bound,
+        /// How far it is used.
+        level: Level,
+        /// What is used of it; more than `max` where joins overshoot.
+        used: u64,
+        /// The bound.
+        max: u64,
     },
     /// A fragment was refused whole because the store is at its ceiling. Removing data heals it.
     Degraded {

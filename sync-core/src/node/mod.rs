@@ -24,6 +24,7 @@ mod key;
 mod large;
 mod overlay;
 mod peer;
+mod pressure;
 mod round;
 mod sketch;
 mod space;
@@ -54,6 +55,7 @@ pub use converge::ConvergeGoal;
 pub use heal::Healed;
 pub use image::Image;
 pub use io::{Cause, DisconnectReason, Event, Input, Output, PersistStep, RepairedBy};
+pub use pressure::{Bound, Level, Pressure, Reading};
 pub use stable::Members;
 pub use status::{Convergence, PeerStatus, Stats};
 pub use survey::{Prospect, SurveyGoal, Surveyed};
@@ -123,6 +125,8 @@ pub struct Node {
     stats_gone: Stats,
     /// Changes on their way to who watches.
     telling: changes::Telling,
+    /// Of which bounds the events have told.
+    levels: pressure::Levels,
 }
 
 /// What a write minted.
@@ -189,6 +193,7 @@ impl Node {
             forgotten: false,
             stated: 0,
             stats_gone: Stats::default(),
+            levels: pressure::Levels::default(),
             telling: changes::Telling::default(),
         };
         node.capture();
@@ -233,6 +238,7 @@ impl Node {
         self.cleanup(now);
         self.wake_heal(now);
         self.fill(now, touched);
+        self.tell_pressure();
     }
 
     fn on_written(&mut self, peer: NodeId, frames: usize, bytes: usize) {

@@ -4,6 +4,8 @@
 //! 3). Events take effect as they are minted, so a later one of the group sees the earlier ones; an
 //! error rolls all of them back. Admission is checked before an event is minted, never at a join.
 
+use super::fullest::Size;
+use super::slab::Object;
 use super::{CellIx, Seek, Store};
 use crate::causal::DotSet;
 use crate::cell::{CellId, Hlc, Item, ObjectId, Path, PathRange, Payload, TypeTag};
@@ -332,15 +334,40 @@ impl Group<'_> {
         if presence && full && !store.is_present(object.key.as_str(), object.ty) {
             return Err(WriteError::Full { count: store.crdts, max });
         }
-        let (more, max) = (Store::accounted(object, path, payload), store.limits.store_bytes_max);
         // What is no presence (a counter's floor) is part of a remove, and removes always pass.
-        if !presence || store.bytes.saturating_add(more) <= max {
+        if !presence {
+            return Ok(());
+        }
+        let (more, bytes) = (Store::accounted(object, path, payload), store.bytes - store.floor_bytes);
+        let Limits { store_bytes_max: max, crdt_cells_max, crdt_bytes_max, .. } = store.limits;
+        // While the fullest CRDT has room, nobody's own size is looked for.
+        let fullest = store.fullest.at_most();
+        let crdt_has_room =
+            fullest.cells < crdt_cells_max && fullest.bytes.saturating_add(more) <= crdt_bytes_max;
+        if bytes.saturating_add(more) <= max && crdt_has_room {
             return Ok(());
         }
         let freed: u64 = kills.iter().filter_map(|dot| store.bytes_of(*dot)).sum();
         let more = more.saturating_sub(freed);
-        if more > 0 && store.bytes + more > max {
-            return Err(WriteError::StoreBytes { bytes: store.bytes, more, max });
+        if more > 0 && bytes + more > max {
+            return Err(WriteError::StoreBytes { bytes, more, max });
+        }
+        if crdt_has_room || mutant::is(Mutant::SoftLimitUnchecked) {
+            return Ok(());
+        }
+        self.admit_to_crdt(object, path, more)
+    }
+
+    /// The soft limits of one CRDT.
+    fn admit_to_crdt(&self, object: &ObjectId, path: &Path, more: u64) -> Result<(), WriteError> {
+        let (store, ObjectId { key, ty }) = (&*self.store, object);
+        let Limits { crdt_cells_max, crdt_bytes_max, .. } = store.limits;
+        let Size { cells, bytes } = store.object(key.as_str(), *ty).map(Object::size).unwrap_or_default();
+        if cells >= crdt_cells_max && store.items(key.as_str(), *ty, path.as_bytes()).is_empty() {
+            return Err(WriteError::CrdtCells { key: key.clone(), cells, max: crdt_cells_max });
+        }
+        if more > 0 && bytes + more > crdt_bytes_max {
+            return Err(WriteError::CrdtBytes { key: key.clone(), bytes, more, max: crdt_bytes_max });
         }
         Ok(())
     }

@@ -49,6 +49,10 @@ impl Answers {
         self.open.is_empty()
     }
 
+    pub(super) fn pinned_bytes(&self) -> u64 {
+        self.pinned_bytes
+    }
+
     /// `item` dies: keeps it for the answers that still have to send it.
     pub(super) fn pin(&mut self, cell: &CellId, item: &Item, bytes_max: u64) {
         let bytes = Store::item_bytes(cell, item);

@@ -77,6 +77,23 @@ impl StatusLog {
         Some(ends.zip(self.entries.iter().skip(skip)))
     }
 
+    /// Walks all entries: the intervals are theirs.
+    #[cfg(any(test, feature = "faults"))]
+    pub(super) fn check(&self) -> Result<(), String> {
+        let intervals = self.entries.iter().map(|entry| entry.dots.intervals().count()).sum();
+        super::check::is("intervals of the log", self.intervals, intervals)
+    }
+
+    /// Number of entries kept.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Dot intervals in all of them.
+    pub(crate) fn intervals(&self) -> usize {
+        self.intervals
+    }
+
     /// Every entry kept, oldest first.
     pub(crate) fn entries(&self) -> impl Iterator<Item = &LogEntry> {
         self.entries.iter()

@@ -114,6 +114,27 @@ impl Lookup {
         self.table[at] = entry;
     }
 
+    /// Gives places back when seven in eight are free.
+    pub(super) fn shrink(&mut self) {
+        if self.table.len() > 1_024 && self.len * 8 < self.table.len() {
+            let room = (self.len * 2).max(CELLS_MIN * 2);
+            let entries = std::mem::replace(&mut self.table, vec![0; room]);
+            entries.into_iter().filter(|entry| *entry != 0).for_each(|entry| self.place(entry));
+        }
+    }
+
+    /// Cells in it.
+    #[cfg(any(test, feature = "faults"))]
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Places, free ones too.
+    #[cfg(any(test, feature = "faults"))]
+    pub(super) fn places(&self) -> usize {
+        self.table.len()
+    }
+
     /// Takes a cell out, which is there; what stands behind it moves up.
     pub(super) fn remove(&mut self, hash: u32, ix: CellIx) {
         let len = self.table.len();

@@ -16,8 +16,11 @@
 //! - [`Store::range_fingerprint`] is for comparing two nodes part by part (`fingerprint.rs`).
 
 mod changes;
+#[cfg(any(test, feature = "faults"))]
+mod check;
 mod compare;
 mod fingerprint;
+mod fullest;
 mod group;
 mod join;
 mod large;
@@ -34,6 +37,7 @@ mod read;
 mod records;
 mod root;
 mod scrub;
+mod shrink;
 mod slab;
 mod staged;
 mod symbols;
@@ -42,6 +46,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::fullest::Fullest;
 use self::live::Live;
 use self::lookup::{Lookup, LookupKey};
 use self::slab::{CellSlot, Object, ObjectIx};
@@ -56,6 +61,8 @@ use crate::time::WallMillis;
 
 pub(crate) use changes::Captured;
 pub use changes::{Conflict, PlaceChange, Side, TouchedSince, Untold};
+#[cfg(any(test, feature = "faults"))]
+pub use check::Places;
 pub(crate) use compare::Compared;
 pub use fingerprint::RangeFingerprint;
 pub use group::Group;
@@ -135,6 +142,9 @@ pub struct Store {
     gone: Vec<Gone>,
     crdts: u64,
     bytes: u64,
+    /// Of these, what cells take that are not presence: no soft limit counts them.
+    floor_bytes: u64,
+    fullest: Fullest,
     scratch: group::Scratch,
     /// Keys on which a type appeared beside another since it was last asked for. At most one entry a creation
     /// of the step under way.
@@ -172,6 +182,8 @@ impl Store {
             gone: Vec::new(),
             crdts: 0,
             bytes: 0,
+            floor_bytes: 0,
+            fullest: Fullest::default(),
             scratch: group::Scratch::default(),
             types_met: Vec::new(),
             capture: None,
@@ -214,6 +226,33 @@ impl Store {
     /// Accounted bytes: keys, paths, payloads and [`ITEM_OVERHEAD_BYTES`] for each live item.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Accounted bytes as [`Limits::store_bytes_max`] counts them: without counter floors.
+    pub fn soft_bytes(&self) -> u64 {
+        self.bytes - self.floor_bytes
+    }
+
+    /// The most cells that one CRDT has, and the most accounted bytes that one has, counter floors left out. Looks only
+    /// at what has shrunk since it was last asked for.
+    pub fn fullest(&mut self) -> (u64, u64) {
+        let size = self.fullest.settle(&self.objects);
+        (size.cells, size.bytes)
+    }
+
+    /// Accounted bytes of the items kept for large answers under way.
+    pub fn pinned_bytes(&self) -> u64 {
+        self.answers.pinned_bytes()
+    }
+
+    /// Records kept, and their bytes.
+    pub fn record_sizes(&self) -> (usize, usize) {
+        (self.records.len(), self.records.bytes())
+    }
+
+    /// Entries of the status log, and the dot intervals in all of them.
+    pub fn log_sizes(&self) -> (usize, usize) {
+        (self.log.len(), self.log.intervals())
     }
 
     /// Records kept.

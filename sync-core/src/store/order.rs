@@ -71,6 +71,28 @@ fn chunk_of(chunks: &[Chunk], path: &[u8]) -> usize {
     chunks.partition_point(|chunk| chunk.from.cmp_bytes(path, prefix).is_le()).saturating_sub(1)
 }
 
+/// Gives capacity back that is four times what is needed.
+fn trim<T>(list: &mut Vec<T>) {
+    if list.capacity() > 16 && list.capacity() / 4 >= list.len() {
+        list.shrink_to(list.len() * 2);
+    }
+}
+
+/// The chunk at `chunk` has few cells left: it goes if it is empty, and joins a neighbour if both leave half a chunk free.
+fn close(chunks: &mut Vec<Chunk>, chunk: usize) {
+    let len = |at: usize| chunks.get(at).map_or(CHUNK, |chunk| chunk.cells.len());
+    if chunks[chunk].cells.is_empty() {
+        chunks.remove(chunk);
+    } else if len(chunk) + len(chunk + 1) <= CHUNK / 2 {
+        let next = chunks.remove(chunk + 1);
+        chunks[chunk].cells.extend(next.cells);
+    } else if chunk > 0 && len(chunk - 1) + len(chunk) <= CHUNK / 2 {
+        let last = chunks.remove(chunk);
+        chunks[chunk - 1].cells.extend(last.cells);
+    }
+    trim(chunks);
+}
+
 impl Many {
     /// The cells that wait, in order.
     fn sorted(&self, paths: &impl Paths) -> &[CellIx] {
@@ -147,9 +169,24 @@ impl Many {
         let cells = &mut self.chunks[chunk].cells;
         let at = search(cells, path, paths).expect(HELD);
         cells.remove(at);
-        if cells.is_empty() {
-            self.chunks.remove(chunk);
+        trim(cells);
+        if cells.len() <= CHUNK / 8 {
+            close(&mut self.chunks, chunk);
         }
+    }
+
+    /// All cells in order, if they are few by now; what is left here is nothing then.
+    fn few(&mut self, paths: &impl Paths) -> Option<Vec<CellIx>> {
+        let placed = match self.chunks.as_slice() {
+            [] => 0,
+            [only] => only.cells.len(),
+            [_, ..] => return None,
+        };
+        if placed + self.waiting.len() > CHUNK / 2 {
+            return None;
+        }
+        self.settle(paths);
+        Some(self.chunks.pop().map(|chunk| chunk.cells).unwrap_or_default())
     }
 }
 
@@ -199,9 +236,29 @@ impl Order {
             Self::Few(cells) => {
                 let at = search(cells, path, paths).expect(HELD);
                 cells.remove(at);
+                trim(cells);
             }
-            Self::Many(many) => many.remove(path, ix, paths),
+            Self::Many(many) => {
+                many.remove(path, ix, paths);
+                if let Some(cells) = many.few(paths) {
+                    *self = Self::Few(cells);
+                }
+            }
         }
+    }
+
+    /// Puts the cell `ix` in the place of the one at `path`, which is there.
+    pub(super) fn replace(&mut self, path: &[u8], ix: CellIx, paths: &impl Paths) {
+        let cells = match self {
+            Self::Few(cells) => cells,
+            Self::Many(many) => {
+                many.settle(paths);
+                let chunk = chunk_of(&many.chunks, path);
+                &mut many.chunks[chunk].cells
+            }
+        };
+        let at = search(cells, path, paths).expect(HELD);
+        cells[at] = ix;
     }
 
     /// The cells from `from` on, ascending.

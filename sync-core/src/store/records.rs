@@ -86,6 +86,21 @@ impl Records {
         self.by_dot.iter().map(|(dot, record)| (*dot, record))
     }
 
+    /// Their bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Walks all records: count, bytes and order are theirs.
+    #[cfg(any(test, feature = "faults"))]
+    pub(super) fn check(&self) -> Result<(), String> {
+        use super::check::is;
+        is("bytes of records", self.bytes, self.by_dot.values().map(Record::bytes).sum())?;
+        is("records in order", self.order.len(), self.by_dot.len())?;
+        let ordered: std::collections::BTreeSet<&Dot> = self.order.iter().collect();
+        is("records by dot", true, ordered.into_iter().eq(self.by_dot.keys()))
+    }
+
     /// Number of records kept.
     pub(crate) fn len(&self) -> usize {
         self.by_dot.len()

@@ -109,6 +109,13 @@ impl Store {
         if is_filled {
             trie.fill(&new, &Kept { slots, objects, prints });
         }
+        self.shrink();
+    }
+
+    /// Puts a settled cell into the trie.
+    pub(super) fn trie_insert(&mut self, ix: CellIx) {
+        let Self { trie, slots, objects, prints, .. } = self;
+        trie.insert(ix, &Kept { slots, objects, prints });
     }
 
     /// Where the trie holds a cell; `None` if it does not yet.

@@ -4,6 +4,7 @@
 //! hold its place and no path. A cell whose last item ended is *hollow* until its event is done, since mostly the same
 //! event writes it again; outside of an event there are none.
 
+use super::fullest::Size;
 use super::order::{Order, Paths};
 use super::{CellIx, Gone, Store, lookup};
 use crate::cell::{CellId, Item, ObjectId, Path};
@@ -111,8 +112,26 @@ pub(super) struct Object {
     /// Cells that make the object present; see [`crate::cell::TypeTag::is_presence`].
     pub(super) present: u64,
     pub(super) bytes: u64,
+    /// Of these, what cells take that are not presence.
+    pub(super) floor_bytes: u64,
     /// The first half of the addresses of its cells, once one is in the trie.
     pub(super) half: Option<[u8; 8]>,
+}
+
+impl Object {
+    fn new(id: ObjectId) -> Self {
+        Self { id, order: Order::default(), cells: 0, present: 0, bytes: 0, floor_bytes: 0, half: None }
+    }
+
+    /// What it takes of the bounds of one CRDT.
+    pub(super) fn size(&self) -> Size {
+        Size { cells: self.present, bytes: self.bytes - self.floor_bytes }
+    }
+
+    /// True if its cell at `path` is a floor. While it has none, no path is looked at.
+    fn is_floor(&self, path: &Path) -> bool {
+        self.cells != self.present && !self.id.ty.is_presence(path.as_bytes())
+    }
 }
 
 /// The cells of a slab, as the order of an object sees them.
@@ -144,10 +163,16 @@ impl Store {
         let slot = &mut self.slots[ix.0 as usize];
         let object = &mut self.objects[slot.object.0 as usize];
         let bytes = Self::accounted(&object.id, &slot.path, &item.payload);
-        object.bytes += bytes;
-        self.bytes += bytes;
         slot.items.insert(item);
         let beside = matches!(slot.items, Items::Many(_));
+        object.bytes += bytes;
+        self.bytes += bytes;
+        if object.is_floor(&slot.path) {
+            object.floor_bytes += bytes;
+            self.floor_bytes += bytes;
+        } else {
+            self.fullest.grew(slot.object, object.size());
+        }
         self.mark_dirty(ix);
         beside
     }
@@ -217,7 +242,7 @@ impl Store {
         }
     }
 
-    fn hash_of(&self, ix: CellIx) -> u32 {
+    pub(super) fn hash_of(&self, ix: CellIx) -> u32 {
         let slot = self.slot(ix);
         let ObjectId { key, ty } = &self.objects[slot.object.0 as usize].id;
         lookup::hash(self.lookup_key, key.as_str().as_bytes(), ty.0, slot.path.as_bytes())
@@ -229,8 +254,7 @@ impl Store {
             self.recent = ix;
             return ix;
         }
-        let object =
-            Object { id: id.clone(), order: Order::default(), cells: 0, present: 0, bytes: 0, half: None };
+        let object = Object::new(id.clone());
         let ix = match self.objects_free.pop() {
             Some(ix) => {
                 self.objects[ix.0 as usize] = object;
@@ -265,6 +289,12 @@ impl Store {
         let item = slot.items.remove(dot);
         let object = &mut self.objects[slot.object.0 as usize];
         let bytes = Self::accounted(&object.id, &slot.path, &item.payload);
+        if object.is_floor(&slot.path) {
+            object.floor_bytes -= bytes;
+            self.floor_bytes -= bytes;
+        } else {
+            self.fullest.shrinks(slot.object, object.size());
+        }
         object.bytes -= bytes;
         self.bytes -= bytes;
         if matches!(slot.items, Items::None) {
@@ -308,6 +338,7 @@ impl Store {
         object.cells -= 1;
         let mut present = true;
         if object.id.ty.is_presence(slot.path.as_bytes()) {
+            self.fullest.shrinks(at, object.size());
             object.present -= 1;
             present = object.present > 0;
         }
@@ -324,7 +355,9 @@ impl Store {
     }
 
     fn drop_object(&mut self, ix: ObjectIx) {
-        let ObjectId { key, ty } = self.objects[ix.0 as usize].id.clone();
+        let object = &mut self.objects[ix.0 as usize];
+        object.order = Order::default();
+        let ObjectId { key, ty } = object.id.clone();
         self.objects_free.push(ix);
         self.recent = ObjectIx::NONE;
         let types = self.keys.get_mut(key.as_str()).expect("an object stands under its key");

@@ -37,6 +37,7 @@ fn intervals_and_sketch_are_those_of_the_live_dots_after_writes_removes_and_roll
         }
         let live: DotSet = store.live_dots().collect();
         assert_eq!(store.live_intervals(), live.intervals().count() as u64);
+        store.check().unwrap();
     }
     assert!(store.live_intervals() > 50, "the runs were not cut up: {}", store.live_intervals());
     let mut fresh = Sketch::new(SKETCH_KEY);
@@ -98,8 +99,52 @@ fn a_root_asked_for_in_between_is_the_root_of_the_same_writes_without() {
         if rng.random_bool(0.3) {
             often.root();
         }
+        if step % 50 == 49 {
+            often.check().unwrap();
+            once.check().unwrap();
+        }
         if step % 100 == 99 {
             assert_eq!(often.root(), once.clone().root(), "step {step}");
         }
+    }
+}
+
+#[test]
+fn the_walk_notices_every_part_that_lies() {
+    type Lie = fn(&mut Store);
+    let replica = ReplicaId([1; 16]);
+    let mut sound = Store::new(NamespaceId([1; 8]), Limits::default());
+    let mut group = sound.group(replica, OwnerId([0; 16]), 1, Hlc(1));
+    for n in 0..100u8 {
+        let cell = CellId::new(ObjectId::new(["a", "b"][usize::from(n % 2)], TypeTag::OR_SET), &[n][..]);
+        group.write(cell, Payload::default(), &[]).unwrap();
+    }
+    let kills = [Dot::new(replica, 3)];
+    group.remove(&kills).unwrap();
+    group.commit();
+    sound.root();
+    sound.check().unwrap();
+    let lies: [(&str, Lie); 14] = [
+        ("bytes", |store| store.bytes += 1),
+        ("floor bytes", |store| store.floor_bytes += 1),
+        ("CRDTs", |store| store.crdts += 1),
+        ("free list", |store| store.free.clear()),
+        ("free list twice", |store| store.free.push(store.free[0])),
+        ("cells of an object", |store| store.objects[0].cells += 1),
+        ("presence of an object", |store| store.objects[0].present -= 1),
+        ("bytes of an object", |store| store.objects[0].bytes += 1),
+        ("keys", |store| drop(store.keys.pop_last())),
+        ("live dots", |store| assert!(store.live.remove(Dot::new(ReplicaId([1; 16]), 5)).is_some())),
+        ("order", |store| store.objects[0].order = super::order::Order::default()),
+        ("dirty flag", |store| store.slots[0].dirty = true),
+        ("trie", |store| store.trie = crate::merkle::Trie::default()),
+        ("expiry", |store| {
+            assert!(store.expiring.insert((crate::time::WallMillis(1), Dot::new(ReplicaId([1; 16]), 5))))
+        }),
+    ];
+    for (part, lie) in lies {
+        let mut store = sound.clone();
+        lie(&mut store);
+        assert!(store.check().is_err(), "{part}");
     }
 }

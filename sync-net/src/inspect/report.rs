@@ -11,7 +11,7 @@ use super::hex;
 use crate::bootstrap::Bootstrap;
 
 /// A node's figures.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeStatus {
     /// The node id, in hex.
     pub node: String,
@@ -41,6 +41,9 @@ pub struct NodeStatus {
     pub records: u64,
     /// Peers linked now.
     pub peers_connected: u64,
+    /// How close each bound is that fills up. A list that only grows: bounds to come are put behind.
+    #[serde(default)]
+    pub pressure: Vec<BoundPressure>,
     /// The large answer on its way in; for a newcomer, the whole store.
     #[serde(default)]
     pub bootstrap: Option<Bootstrap>,
@@ -48,6 +51,19 @@ pub struct NodeStatus {
     pub turns: u64,
     /// Counts since the start, over all peers.
     pub totals: Totals,
+}
+
+/// How close one bound is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BoundPressure {
+    /// The field of [`crate::Limits`] that sets it.
+    pub bound: String,
+    /// What is used, in its unit; more than `max` where joins overshoot.
+    pub used: u64,
+    /// The bound.
+    pub max: u64,
+    /// 0.0 for nothing used to 1.0 for all of it.
+    pub pressure: f64,
 }
 
 /// Counts since the start of the node.

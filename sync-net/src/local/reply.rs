@@ -71,6 +71,8 @@ fn write_error(error: &WriteError) -> (StatusCode, &'static str) {
     match error {
         WriteError::Full { .. } => (StatusCode::INSUFFICIENT_STORAGE, "full"),
         WriteError::StoreBytes { .. } => (StatusCode::INSUFFICIENT_STORAGE, "store_bytes"),
+        WriteError::CrdtCells { .. } => (StatusCode::INSUFFICIENT_STORAGE, "crdt_cells"),
+        WriteError::CrdtBytes { .. } => (StatusCode::INSUFFICIENT_STORAGE, "crdt_bytes"),
         WriteError::KeyTooLong { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "key_too_long"),
         WriteError::PathTooLong { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "path_too_long"),
         WriteError::ValueTooLong { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "value_too_long"),

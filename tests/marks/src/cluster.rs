@@ -18,12 +18,7 @@ const GROUP: usize = 1_000;
 
 /// Limits for a million entries.
 pub fn limits() -> Limits {
-    Limits {
-        store_bytes_max: 4 << 30,
-        store_bytes_ceiling: 8 << 30,
-        staging_bytes_max: 2 << 30,
-        ..Limits::default()
-    }
+    Limits::default().with_room(10_000, 4 << 30)
 }
 
 /// The CA of the cluster under measurement.

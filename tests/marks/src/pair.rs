@@ -33,13 +33,7 @@ pub fn namespace() -> NamespaceId {
 
 /// Limits for a million entries. Records are not kept at all: who misses a remove comes by the fallback.
 pub fn limits() -> Limits {
-    Limits {
-        store_bytes_max: 4 << 30,
-        store_bytes_ceiling: 8 << 30,
-        staging_bytes_max: 2 << 30,
-        records_max: 0,
-        ..Limits::default()
-    }
+    Limits { records_max: 0, ..Limits::default().with_room(10_000, 4 << 30) }
 }
 
 /// The `life`-th life of node `index`.

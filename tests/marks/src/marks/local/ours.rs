@@ -21,9 +21,7 @@ const REPLICA: ReplicaId = ReplicaId([7; 16]);
 
 fn store() -> Store {
     let max = u64::MAX;
-    let limits =
-        Limits { crdts_max: max, store_bytes_max: max, store_bytes_ceiling: max, ..Limits::default() };
-    Store::new(NamespaceId([1; 8]), limits)
+    Store::new(NamespaceId([1; 8]), Limits::default().with_room(max, max))
 }
 
 fn write(store: &mut Store, fill: impl FnOnce(&mut Group<'_>)) {
