@@ -26,6 +26,7 @@ pub mod or_set;
 pub mod pn_counter;
 pub mod rw_set;
 pub mod user;
+pub mod whole;
 
 use crate::cell::Item;
 use crate::id::Dot;
