@@ -24,8 +24,8 @@
 //! ```
 //!
 //! Where things are: `builder` starts a node, [`Node`] is what the application holds, `driver` is the
-//! one task that moves frames, `handles` are the types, [`Tx`] and [`View`] open
-//! them for groups and for reads, [`Watch`] tells of
+//! one task that moves frames, `handles` are the types, [`Value`] is data of any shape for them, [`ops`] has the
+//! types' operations as a table for tools, [`Tx`] and [`View`] open handles for groups and for reads, [`Watch`] tells of
 //! changes, `converge` waits for peers, `visible` for one write to reach them, `survey` tells what
 //! they would exchange, `inspect` shows the state to people, [`local`] serves it over
 //! a Unix socket; `transport` is QUIC, [`certs`] and [`identity`] are who we are.

@@ -15,7 +15,7 @@ use sync_core::store::{Group, Store};
 use sync_core::types::At;
 use sync_core::types::log::Bound;
 
-pub(crate) use self::reading::{Reading, whole};
+pub(crate) use self::reading::Reading;
 pub(crate) use self::request::{OpError, OpRequest, PlaceRequest, ShownPlace, operate, remove, show};
 pub use self::table::TYPES;
 
