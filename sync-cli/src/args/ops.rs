@@ -90,8 +90,8 @@ fn at() -> Arg {
 }
 
 fn op_command(op: &'static Op) -> Command {
-    let mut command = Command::new(op.name).about(op.about);
-    command = command.arg(Arg::new("key").value_name("KEY").required(true).help("The key"));
+    let mut command =
+        Command::new(op.name).arg(Arg::new("key").value_name("KEY").required(true).help("The key"));
     command = command.args(op.args.iter().map(|arg| argument(*arg)));
     let flags = |flag| op.args.iter().any(|arg| meant_by(*arg) == Some(flag));
     if flags(AS) {
@@ -100,7 +100,8 @@ fn op_command(op: &'static Op) -> Command {
     if flags(FIELD_AS) {
         command = command.arg(meant(FIELD_AS, "FIELD"));
     }
-    Target::augment_args(command.arg(at()))
+    // What is flattened in brings a description of its own.
+    Target::augment_args(command.arg(at())).about(op.about)
 }
 
 fn type_command(ty: &'static Type) -> Command {

@@ -168,11 +168,11 @@ impl OpRequest {
         let ty = ty.ok_or_else(|| OpError::NoType { name: self.ty.clone() })?;
         let op = ty.ops.iter().find(|op| op.name == self.op);
         let op = op.ok_or_else(|| OpError::NoOp { ty: ty.name(), op: self.op.clone() })?;
-        for arg in op.args.iter().filter(|arg| !arg.is_optional() && !self.has(**arg)) {
+        if let Some(arg) = op.args.iter().find(|arg| !arg.is_optional() && !self.has(**arg)) {
             return Err(OpError::Missing { ty: ty.name(), op: op.name, arg: arg.name() });
         }
         let taken = |arg: &Arg| op.args.iter().any(|taken| taken.name() == arg.name());
-        for arg in EVERY.iter().filter(|arg| self.has(**arg) && !taken(arg)) {
+        if let Some(arg) = EVERY.iter().find(|arg| self.has(**arg) && !taken(arg)) {
             return Err(OpError::NotTaken { ty: ty.name(), op: op.name, arg: arg.name() });
         }
         Ok((ty, op))

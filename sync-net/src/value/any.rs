@@ -182,11 +182,11 @@ from! {
 impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if !serializer.is_human_readable() {
-            return match self {
-                // The bytes of a `String`, on purpose.
-                Self::Text(text) => serializer.serialize_str(text),
-                other => serializer.serialize_bytes(&binary::encode(other).map_err(S::Error::custom)?),
-            };
+            // The bytes of a `String`, on purpose.
+            if let Self::Text(text) = self {
+                return serializer.serialize_str(text);
+            }
+            return serializer.serialize_bytes(&binary::encode(self).map_err(S::Error::custom)?);
         }
         match self {
             Self::Null => serializer.serialize_unit(),
