@@ -41,7 +41,9 @@ impl Done {
 }
 
 /// Writes on the first node, then what the other shows.
-const STEPS: &[(&[&str], &[(&str, &str)])] = &[
+type Step = (&'static [&'static str], &'static [(&'static str, &'static str)]);
+
+const STEPS: &[Step] = &[
     (&["set add s tea", "set add s 5", "set add s 5 --as json"], &[("set ls s", "5\n5\ntea")]),
     (&["set rm s 5 --as json"], &[("set ls s", "5\ntea")]),
     (
