@@ -359,7 +359,8 @@ fn a_whole_key_is_removed_in_each_types_way_and_what_was_written_meanwhile_stays
         assert_eq!(whole::types(store, "k"), []);
         assert_eq!(store.crdt_count(), 0);
     }
-    let cluster = apart(|group| write_each(group, 1), remove, |group| write_each(group, 2));
+    // Who writes on is who wrote before: a counter's row goes on from what the remove has seen.
+    let cluster = apart(|group| write_each(group, 1), |group| write_each(group, 2), remove);
     for store in [cluster.store(0), cluster.store(1)] {
         assert_eq!(whole::types(store, "k").len(), 15);
         assert!(or_set::elements(store, "k").eq([[2]]));
