@@ -47,7 +47,13 @@ pub(crate) enum Command {
     #[command(flatten)]
     Op(OpCommand),
     /// Show what lies at KEY, whatever its type; exit code 1 if nothing does.
-    Get(PlaceArgs),
+    Get {
+        #[command(flatten)]
+        place: PlaceArgs,
+        /// Wait, at most 10 s, until the node has the write of this token (what a write prints with --json).
+        #[arg(long, value_name = "TOKEN")]
+        after: Option<String>,
+    },
     /// Remove what lies at KEY, whatever its type, as far as this node has seen it.
     Rm(PlaceArgs),
     /// List the keys that start with PREFIX, or all.

@@ -188,6 +188,24 @@ fn a_rights(a: &Running<'_>, other: &str) -> String {
 }
 
 #[test]
+fn a_token_is_waited_for_by_every_read() {
+    let place = Place::new();
+    let (a, b) = two_nodes(&place);
+    for round in 0..5 {
+        let element = round.to_string();
+        let written = a.sync(&["set", "add", "s", &element, "--json"]).json();
+        let token = written["token"].as_str().expect("a write gives one");
+        assert!(b.done(&["set", "ls", "s", "--after", token]).contains(&element));
+        let removed = b.sync(&["rm", "s", "--json"]).json();
+        let token = removed["token"].as_str().expect("a write gives one");
+        let gone = a.sync(&["get", "s", "--after", token]);
+        assert!(gone.complaint().contains("nothing is stored at s here"), "{gone:?}");
+    }
+    let refused = a.sync(&["get", "s", "--after", "xyz"]);
+    assert_eq!(refused.code, 1);
+}
+
+#[test]
 fn get_shows_and_rm_removes_a_key_of_any_type() {
     let place = Place::new();
     place.authority("ca");

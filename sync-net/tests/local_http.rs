@@ -348,6 +348,8 @@ async fn an_operation_that_is_none_is_refused_and_nothing_changes() {
         (op("set", "add", "k", json!({"element": {"a": 1}, "at": "x"})), "bad_body"),
         (op("counter", "add", "k", json!({"by": 9_300_000_000_000_000_000_u64})), "range"),
         (op("grow-counter", "add", "k", json!({"by": -1})), "range"),
+        (op("set", "add", "k", json!({"element": 1, "after": "x"})), "bad_args"),
+        (op("set", "ls", "k", json!({"after": "x"})), "bad_token"),
         (op("bounded-counter", "send", "k", json!({"to": "ab", "count": 1})), "no_owner"),
     ] {
         let answer = api.post("/v1/op", body.clone()).await;

@@ -100,6 +100,10 @@ fn op_command(op: &'static Op) -> Command {
     if flags(FIELD_AS) {
         command = command.arg(meant(FIELD_AS, "FIELD"));
     }
+    if op.reads().is_some() {
+        let help = "Wait, at most 10 s, until the node has the write of this token (what a write prints with --json)";
+        command = command.arg(Arg::new("after").long("after").value_name("TOKEN").help(help));
+    }
     // What is flattened in brings a description of its own.
     Target::augment_args(command.arg(at())).about(op.about)
 }
@@ -164,6 +168,9 @@ impl FromArgMatches for OpCommand {
         let at: Vec<&String> = matches.get_many("at").unwrap_or_default().collect();
         if !at.is_empty() {
             body.insert("at".to_owned(), json!(at));
+        }
+        if op.reads().is_some() {
+            body.extend(matches.get_one::<String>("after").map(|token| ("after".to_owned(), json!(token))));
         }
         for arg in op.args {
             body.extend(given(*arg, matches)?.map(|value| (arg.name().to_owned(), value)));

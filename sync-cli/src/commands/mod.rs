@@ -26,7 +26,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Certs(command) => certs::certs(&command, json),
         Command::Run(args) => on_all_cores(run::run(args, json)),
         Command::Op(command) => on_this_thread(ops::run(command, json)),
-        Command::Get(place) => on_this_thread(ops::get(place, json)),
+        Command::Get { place, after } => on_this_thread(ops::get(place, after, json)),
         Command::Rm(place) => on_this_thread(ops::rm(place, json)),
         Command::Keys { prefix, target } => on_this_thread(look::keys(&client(&target), &prefix, json)),
         Command::Inspect { key, target } => {

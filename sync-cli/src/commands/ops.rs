@@ -51,10 +51,11 @@ struct Shown {
 }
 
 /// Shows a key by its type.
-pub(super) async fn get(place: PlaceArgs, json: bool) -> Result<(), Failure> {
+pub(super) async fn get(place: PlaceArgs, after: Option<String>, json: bool) -> Result<(), Failure> {
     let at = json!(place.at).to_string();
     let mut query = vec![("key", place.key.as_str()), ("at", &at)];
     query.extend(place.ty.as_deref().map(|ty| ("type", ty)));
+    query.extend(after.as_deref().map(|token| ("after", token)));
     let answer = client(&place.target).get("/v1/get", &query).await?;
     if json {
         return output::line(answer.as_str());

@@ -10,7 +10,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 
 use super::reply::{ApiError, Body, Params};
-use super::routes::Answer;
+use super::routes::{Answer, wait_for};
 use crate::node::Node;
 use crate::ops::{self, OpError, OpRequest, PlaceRequest, Reading, ShownPlace};
 
@@ -43,6 +43,8 @@ struct PlaceParams {
     at: Option<String>,
     #[serde(rename = "type")]
     ty: Option<String>,
+    /// Read a state that has the writes of this token.
+    after: Option<String>,
 }
 
 impl PlaceParams {
@@ -56,10 +58,12 @@ impl PlaceParams {
 }
 
 async fn op(State(node): State<Node>, Body(request): Body<OpRequest>) -> Answer<Reading> {
+    wait_for(&node, request.after()?).await?;
     Ok(Json(ops::operate(&node, &request)?))
 }
 
 async fn show(State(node): State<Node>, Params(query): Params<PlaceParams>) -> Answer<ShownPlace> {
+    wait_for(&node, query.after.as_deref()).await?;
     Ok(Json(ops::show(&node, query.read()?)?))
 }
 

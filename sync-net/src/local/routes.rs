@@ -186,7 +186,7 @@ const AFTER_MAX: Duration = Duration::from_secs(10);
 
 /// Waits until this node has the writes of the token that the request names, if it names one. What it has stays, so
 /// the read that follows sees them.
-async fn wait_for(node: &Node, after: Option<&str>) -> Result<(), ApiError> {
+pub(super) async fn wait_for(node: &Node, after: Option<&str>) -> Result<(), ApiError> {
     let Some(after) = after else { return Ok(()) };
     Ok(node.wait_for(&token(after)?, AFTER_MAX).await?)
 }

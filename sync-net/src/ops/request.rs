@@ -87,6 +87,8 @@ pub(crate) struct OpRequest {
     count: Option<i128>,
     keep: Option<i128>,
     keep_ms: Option<i128>,
+    /// Read a state that has the writes of this token.
+    after: Option<String>,
 }
 
 /// A key, or a place in the nested map there, and the type meant if it is one only.
@@ -162,6 +164,15 @@ impl OpRequest {
         }
     }
 
+    /// The token whose writes the node is to have before it reads.
+    pub(crate) fn after(&self) -> Result<Option<&str>, OpError> {
+        let (ty, op) = self.look_up()?;
+        match (&self.after, op.reads()) {
+            (Some(_), None) => Err(OpError::NotTaken { ty: ty.name(), op: op.name, arg: "after" }),
+            (after, _) => Ok(after.as_deref()),
+        }
+    }
+
     /// The operation, if there is one and it takes just what is given.
     fn look_up(&self) -> Result<(&'static Type, &'static Op), OpError> {
         let ty = TYPES.iter().find(|ty| ty.name() == self.ty);
@@ -212,9 +223,12 @@ const EVERY: &[Arg] = &[
     Arg::KeepMs,
 ];
 
-/// Whether a write minted anything, by the name that all writes answer with.
-fn changed(written: Written) -> Reading {
-    Reading::Map(vec![("changed".into(), Reading::Flag(written.last.is_some()))])
+/// Whether a write minted anything, and what to carry to another node to read it there.
+fn changed(written: &Written) -> Reading {
+    Reading::Map(vec![
+        ("changed".into(), Reading::Flag(written.last.is_some())),
+        ("token".into(), Reading::word(written.token().to_string())),
+    ])
 }
 
 /// Does one operation.
@@ -225,7 +239,7 @@ pub(crate) fn operate(node: &Node, request: &OpRequest) -> Result<Reading, OpErr
     let (label, read) = match op.run {
         Run::Write(write) => {
             let (_, written) = node.step(&mut |group| place.at(|at| write(group, at, &args).map(|()| 0)))?;
-            return Ok(changed(written));
+            return Ok(changed(&written));
         }
         Run::Read(label, read) => (label, read),
     };
@@ -283,5 +297,5 @@ pub(crate) fn remove(node: &Node, request: &PlaceRequest) -> Result<Reading, OpE
             None => whole::remove_all(group, at),
         })
     })?;
-    Ok(changed(written))
+    Ok(changed(&written))
 }
