@@ -3,6 +3,8 @@
 //! `clap` parses; this file only says what exists. A mistake on the command line comes back as one
 //! line ([`Failure::Usage`]), like every other error of the tool.
 
+mod ops;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -10,6 +12,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use sync_net::PeerAddr;
 
+pub(crate) use self::ops::OpCommand;
 use crate::failure::Failure;
 
 const EXIT_CODES: &str = "\
@@ -41,18 +44,18 @@ pub(crate) enum Command {
     /// Run a node until it is interrupted.
     #[command(after_help = EXIT_CODES)]
     Run(RunArgs),
-    /// Add, remove or list elements of a set.
-    #[command(subcommand)]
-    Set(SetCommand),
-    /// Put, remove, get or list fields of a map.
-    #[command(subcommand)]
-    Map(MapCommand),
-    /// Add to, read or reset a counter.
-    #[command(subcommand)]
-    Counter(CounterCommand),
-    /// Set, get or clear a register.
-    #[command(subcommand)]
-    Register(RegisterCommand),
+    #[command(flatten)]
+    Op(OpCommand),
+    /// Show what lies at KEY, whatever its type; exit code 1 if nothing does.
+    Get {
+        #[command(flatten)]
+        place: PlaceArgs,
+        /// Wait, at most 10 s, until the node has the write of this token (what a write prints with --json).
+        #[arg(long, value_name = "TOKEN")]
+        after: Option<String>,
+    },
+    /// Remove what lies at KEY, whatever its type, as far as this node has seen it.
+    Rm(PlaceArgs),
     /// List the keys that start with PREFIX, or all.
     Keys {
         /// The start of the keys to list.
@@ -174,107 +177,19 @@ pub(crate) struct RunArgs {
     pub(crate) target: Target,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum SetCommand {
-    /// Add ELEMENT to the set at KEY.
-    Add {
-        key: String,
-        element: String,
-        #[command(flatten)]
-        target: Target,
-    },
-    /// Remove ELEMENT from the set at KEY, as far as this node has seen it added.
-    Rm {
-        key: String,
-        element: String,
-        #[command(flatten)]
-        target: Target,
-    },
-    /// List the elements of the set at KEY, one a line.
-    Ls {
-        key: String,
-        #[command(flatten)]
-        target: Target,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum MapCommand {
-    /// Put VALUE at FIELD of the map at KEY.
-    Put {
-        key: String,
-        field: String,
-        value: String,
-        #[command(flatten)]
-        target: Target,
-    },
-    /// Remove FIELD from the map at KEY, as far as this node has seen it written.
-    Rm {
-        key: String,
-        field: String,
-        #[command(flatten)]
-        target: Target,
-    },
-    /// Print the value at FIELD of the map at KEY; exit code 1 if there is none.
-    Get {
-        key: String,
-        field: String,
-        #[command(flatten)]
-        target: Target,
-    },
-    /// List the fields of the map at KEY with their values.
-    Ls {
-        key: String,
-        #[command(flatten)]
-        target: Target,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum CounterCommand {
-    /// Add BY, which may be negative, to the counter at KEY.
-    Add {
-        key: String,
-        #[arg(allow_negative_numbers = true)]
-        by: i64,
-        #[command(flatten)]
-        target: Target,
-    },
-    /// Print the counter at KEY; a counter nobody has written is 0.
-    Get {
-        key: String,
-        #[command(flatten)]
-        target: Target,
-    },
-    /// Take back what this node has seen added to the counter at KEY.
-    Reset {
-        key: String,
-        #[command(flatten)]
-        target: Target,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum RegisterCommand {
-    /// Set the register at KEY to VALUE.
-    Set {
-        key: String,
-        value: String,
-        #[command(flatten)]
-        target: Target,
-    },
-    /// Print the register at KEY; exit code 1 if nothing was set.
-    Get {
-        key: String,
-        #[command(flatten)]
-        target: Target,
-    },
-    /// Clear the register at KEY, as far as this node has seen it set.
-    Clear {
-        key: String,
-        #[command(flatten)]
-        target: Target,
-    },
+/// A key, or a place in the nested map there.
+#[derive(Debug, Args)]
+pub(crate) struct PlaceArgs {
+    /// The key.
+    pub(crate) key: String,
+    /// Only the CRDT of this type, as `keys` names it.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) ty: Option<String>,
+    /// What is in field NAME of the nested map at KEY; once for each name, the outermost first.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) at: Vec<String>,
+    #[command(flatten)]
+    pub(crate) target: Target,
 }
 
 /// Which running node is meant.
@@ -365,6 +280,11 @@ mod tests {
             ("sync-cli converge --timeout 0", "0"),
             ("sync-cli converge --all --dry-run", "--dry-run"),
             ("sync-cli diff a.sock", "<B>"),
+            ("sync-cli flag add k", "add"),
+            ("sync-cli grow-counter add k -5", "-5"),
+            ("sync-cli map put k f", "<VALUE>"),
+            ("sync-cli map put k f tea --as json", "needs double quotes"),
+            ("sync-cli map put k f tea --as yaml", "yaml"),
         ] {
             let text = usage(line);
             assert!(text.contains(named), "{line}: {text}");
@@ -379,7 +299,8 @@ mod tests {
             let Ok(Parsed::Run(Cli { json: true, command })) = parse(line.split(' ')) else {
                 panic!("{line} does not parse");
             };
-            assert!(matches!(command, Command::Counter(CounterCommand::Add { by: -5, .. })));
+            let Command::Op(OpCommand { body, .. }) = command else { panic!("{line} is no operation") };
+            assert_eq!(body["by"], -5);
         }
     }
 
@@ -387,7 +308,9 @@ mod tests {
     fn every_command_documents_what_it_does() {
         fn walk(command: &clap::Command) {
             for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
-                assert!(sub.get_about().is_some(), "{} has no description", sub.get_name());
+                let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
+                assert!(!about.is_empty(), "{} has no description", sub.get_name());
+                assert!(!about.starts_with("Which running node"), "{} has another's", sub.get_name());
                 walk(sub);
             }
         }

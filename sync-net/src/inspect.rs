@@ -128,7 +128,7 @@ pub(crate) fn keys(shared: &Shared, prefix: &str) -> Vec<KeyInfo> {
 }
 
 /// The name of a type, of this crate or of the application; `type` and its number if nobody named it here.
-fn type_name(shared: &Shared, ty: TypeTag) -> String {
+pub(crate) fn type_name(shared: &Shared, ty: TypeTag) -> String {
     shared.types.name(ty).map_or_else(|| format!("{ty:?}"), str::to_owned)
 }
 

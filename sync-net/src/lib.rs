@@ -24,8 +24,8 @@
 //! ```
 //!
 //! Where things are: `builder` starts a node, [`Node`] is what the application holds, `driver` is the
-//! one task that moves frames, `handles` are the types, [`Tx`] and [`View`] open
-//! them for groups and for reads, [`Watch`] tells of
+//! one task that moves frames, `handles` are the types, [`Value`] is data of any shape for them, [`ops`] has the
+//! types' operations as a table for tools, [`Tx`] and [`View`] open handles for groups and for reads, [`Watch`] tells of
 //! changes, `converge` waits for peers, `visible` for one write to reach them, `survey` tells what
 //! they would exchange, `inspect` shows the state to people, [`local`] serves it over
 //! a Unix socket; `transport` is QUIC, [`certs`] and [`identity`] are who we are.
@@ -45,6 +45,7 @@ pub mod identity;
 mod inspect;
 pub mod local;
 mod node;
+pub mod ops;
 mod survey;
 mod transport;
 mod tx;
@@ -88,6 +89,7 @@ pub use crate::node::Node;
 pub use crate::survey::{Amount, Movement, PeerSurvey, SurveyReport};
 pub use crate::transport::{PeerAddr, PeerAddrError, TransportError};
 pub use crate::tx::Tx;
+pub use crate::value::{Float, Int, Stored, Value, ValueError};
 pub use crate::view::View;
 pub use crate::visible::{Visibility, VisibilityError, Visible, VisibleError, WaitError};
 pub use crate::watch::{

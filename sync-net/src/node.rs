@@ -20,6 +20,7 @@ use sync_core::node::{Node as Core, Written};
 use sync_core::store::Store;
 use sync_core::token::Token;
 use sync_core::types::user::Registry;
+use sync_core::types::whole;
 use tokio::sync::{Notify, watch};
 
 use crate::access::{Place, Step};
@@ -274,6 +275,16 @@ impl Node {
         });
         drop(core);
         shared.finish(done)
+    }
+
+    /// Removes every CRDT at `key`, whatever its type, as far as it is seen here; counts them. Concurrent writes
+    /// survive, and the key can be used again at once. [`crate::OrMap::remove`] does so in a nested map.
+    ///
+    /// # Errors
+    /// [`Error::Write`] for a limit, or [`WriteError::RightsOut`] if others may hold rights of a bounded counter;
+    /// [`Error::Closed`]. Nothing changed then.
+    pub fn remove(&self, key: &str) -> Result<(u64, Written), Error> {
+        self.step(&mut |group| whole::remove_all(group, key))
     }
 
     fn running(&self) -> Result<(), Error> {

@@ -8,8 +8,9 @@ use std::cell::RefCell;
 
 use sync_core::causal::CausalContext;
 use sync_core::store::Group;
+use sync_core::types::whole;
 
-use crate::access::{InTx, Place, Steps};
+use crate::access::{InTx, Place, Steps, Writes as _};
 use crate::error::Error;
 use crate::handles::opens;
 use crate::view::View;
@@ -37,6 +38,14 @@ impl<'a> Tx<'a> {
     /// The transaction's own events are not in it; they come with [`crate::Written`].
     pub fn seen(&mut self) -> &CausalContext {
         self.steps.get_mut().seen()
+    }
+
+    /// Removes every CRDT at `key`, as [`crate::Node::remove`] does; counts them.
+    ///
+    /// # Errors
+    /// [`Error::Write`]; the transaction is lost then.
+    pub fn remove(&self, key: &str) -> Result<u64, Error> {
+        InTx::new(&self.steps).run(&mut |group| whole::remove_all(group, key))
     }
 
     /// Reads, with the effects of this transaction's operations so far.

@@ -5,12 +5,23 @@
 //! its parts, so a type with a hash map or a hash set inside must not be an element or a field: its
 //! order differs from one process to the next. Use `BTreeMap` and `BTreeSet`. Floats are safe as bits:
 //! `0.0` and `-0.0` are two elements.
+//!
+//! `any` has the type that tools use, [`Value`], and `stored` what they see of other types.
+
+mod any;
+mod binary;
+mod json;
+mod stored;
+#[cfg(test)]
+mod tests;
 
 use std::any::type_name;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use self::any::{Float, Int, Value, ValueError};
+pub use self::stored::Stored;
 use crate::error::{Error, ReadError};
 
 /// The bytes of `value`, to be stored under `key`.
@@ -36,23 +47,4 @@ pub(crate) fn decode<T: DeserializeOwned>(
         Err(error) => error.to_string(),
     };
     Err(ReadError::Decode { key: key.to_owned(), what, wanted: type_name::<T>(), reason })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_value_comes_back_and_another_type_is_refused_by_name() {
-        let bytes = encode("k", "tea").expect("text has bytes");
-        assert_eq!(decode::<String>("k", "an element", &bytes).expect("same type"), "tea");
-        let ReadError::Decode { key, what, wanted, .. } =
-            decode::<u64>("k", "an element", &bytes).expect_err("text is no number");
-        assert_eq!((key.as_str(), what, wanted), ("k", "an element", "u64"));
-    }
-
-    #[test]
-    fn bytes_left_over_are_no_value() {
-        assert!(decode::<u8>("k", "a value", &[1, 2]).is_err());
-    }
 }

@@ -222,6 +222,160 @@ async fn what_is_not_understood_is_refused_in_json() {
     assert_refused(empty, StatusCode::BAD_REQUEST, "bad_body");
 }
 
+/// What `POST /v1/op` takes.
+fn op(ty: &str, op: &str, key: &str, more: Value) -> Value {
+    let mut body = json!({"type": ty, "op": op, "key": key});
+    body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+    body
+}
+
+#[tokio::test]
+async fn any_operation_is_done_by_its_name_and_applications_see_the_same() {
+    let api = alone().await;
+    let add = op("set", "add", "cart", json!({"element": "tea"}));
+    assert_eq!(api.done("/v1/op", add).await, json!({"changed": true}));
+    assert!(api.node.or_set::<String>("cart").contains(&"tea".to_owned()), "text is a String");
+    assert_eq!(api.ok("/v1/set?key=cart").await["elements"], json!(["tea"]));
+
+    let value = json!({"price": 250, "note": null, "icon": {"$bytes": "AAE="}});
+    api.done("/v1/op", op("map", "put", "m", json!({"field": 7, "value": value}))).await;
+    let read = api.done("/v1/op", op("map", "get", "m", json!({"field": 7}))).await;
+    assert_eq!(read, json!({"key": "m", "field": 7, "value": value}));
+    let map = api.node.lww_map::<sync_net::Value, sync_net::Value>("m");
+    assert_eq!(map.get(&7.into()).expect("a value").expect("it is there").to_json(), value_json(&value));
+    assert_eq!(api.ok("/v1/get?key=m").await, json!({"key": "m", "type": "map", "value": {"$7": value}}));
+    api.done("/v1/op", op("register", "set", "r", json!({"value": null}))).await;
+    assert_eq!(
+        api.node.lww_register::<sync_net::Value>("r").get().expect("a value"),
+        Some(sync_net::Value::Null),
+        "null is a value"
+    );
+
+    api.node.or_set::<(u16, bool)>("foreign").add(&(300, true)).expect("there is room");
+    let shown = api.ok("/v1/get?key=foreign").await;
+    assert_eq!(shown["value"], json!([{"$raw": "rAIB"}]));
+    let rm = op("set", "rm", "foreign", json!({"element": {"$raw": "rAIB"}}));
+    assert_eq!(api.done("/v1/op", rm).await, json!({"changed": true}));
+    assert!(api.node.or_set::<(u16, bool)>("foreign").is_empty());
+}
+
+fn value_json(value: &Value) -> String {
+    sync_net::Value::from_json(&value.to_string()).expect("a value").to_json()
+}
+
+#[tokio::test]
+async fn places_in_nested_maps_are_written_shown_and_removed() {
+    let api = alone().await;
+    let at = |names: Value, more: Value| {
+        let mut more = more;
+        more["at"] = names;
+        more
+    };
+    api.done(
+        "/v1/op",
+        op("register", "set", "user", at(json!(["address", "city"]), json!({"value": "London"}))),
+    )
+    .await;
+    api.done("/v1/op", op("counter", "add", "user", at(json!(["logins"]), json!({"by": 2})))).await;
+    api.done("/v1/op", op("set", "add", "user", at(json!(["logins"]), json!({"element": "web"})))).await;
+    assert_eq!(
+        api.ok("/v1/get?key=user").await["value"],
+        json!({"logins": {"$types": {"set": ["web"], "counter": 2}}, "address": {"city": "London"}})
+    );
+    let city = api.ok("/v1/get?key=user&at=[%22address%22,%22city%22]").await;
+    assert_eq!((&city["type"], &city["value"]), (&json!("register"), &json!("London")));
+    let logins = api.ok("/v1/get?key=user&at=[%22logins%22]").await;
+    assert_eq!((&logins["type"], &logins["others"]), (&json!("set"), &json!(["counter"])));
+    let removed = api.done("/v1/remove", json!({"key": "user", "at": ["logins"], "type": "set"})).await;
+    assert_eq!(removed, json!({"changed": true}));
+    assert_eq!(
+        api.ok("/v1/get?key=user").await["value"],
+        json!({"logins": 2, "address": {"city": "London"}})
+    );
+    assert_eq!(api.done("/v1/remove", json!({"key": "user"})).await, json!({"changed": true}));
+    assert_eq!(api.done("/v1/remove", json!({"key": "user"})).await, json!({"changed": false}));
+    assert_refused(api.get("/v1/get?key=user").await, StatusCode::NOT_FOUND, "nothing");
+}
+
+#[tokio::test]
+async fn a_type_of_an_application_is_shown_by_its_cells_and_removed() {
+    use sync_core::types::user::UserTag;
+    struct Vote;
+    impl sync_net::CustomType for Vote {
+        const TAG: UserTag = UserTag::new(200).expect("from 128 on");
+        const NAME: &str = "vote";
+        type Op = ();
+        type Value = u64;
+        fn apply(
+            group: &mut sync_core::store::Group<'_>,
+            cells: &sync_core::types::Spot<'_>,
+            (): &(),
+        ) -> Result<u64, sync_net::WriteError> {
+            cells.put(group, b"\x03ada", &[7, 7]).map(|_| 0)
+        }
+        fn read(store: &sync_core::store::Store, cells: &sync_core::types::Spot<'_>) -> u64 {
+            cells.cell_count(store)
+        }
+    }
+    for (api, name) in [
+        (
+            endpoint(builder(&ca(), "knows").custom_type::<Vote>().start().await.expect("starts")).await,
+            "vote",
+        ),
+        (alone().await, "type200"),
+    ] {
+        api.node.custom::<Vote>("lunch").apply(&()).expect("there is room");
+        let shown = api.ok("/v1/get?key=lunch").await;
+        let cells = json!([{"path": "ada", "writes": [{"$raw": "Bwc="}]}]);
+        assert_eq!(shown, json!({"key": "lunch", "type": name, "value": cells}));
+        let refused = api.post("/v1/op", op(name, "add", "lunch", json!({}))).await;
+        assert_refused(refused, StatusCode::BAD_REQUEST, "no_type");
+        let removed = api.done("/v1/remove", json!({"key": "lunch", "type": name})).await;
+        assert_eq!(removed, json!({"changed": true}));
+        assert_eq!(api.node.custom::<Vote>("lunch").read(), 0);
+    }
+}
+
+#[tokio::test]
+async fn an_operation_that_is_none_is_refused_and_nothing_changes() {
+    let api = alone().await;
+    let bad = StatusCode::BAD_REQUEST;
+    for (body, kind) in [
+        (op("basket", "add", "k", json!({})), "no_type"),
+        (op("set", "put", "k", json!({})), "no_op"),
+        (op("set", "add", "k", json!({})), "bad_args"),
+        (op("set", "add", "k", json!({"element": 1, "value": 2})), "bad_args"),
+        (op("set", "add", "k", json!({"elment": 1})), "bad_body"),
+        (op("set", "add", "k", json!({"element": {"$what": "x"}})), "bad_body"),
+        (op("set", "add", "k", json!({"element": {"a": 1}, "at": "x"})), "bad_body"),
+        (op("counter", "add", "k", json!({"by": 9_300_000_000_000_000_000_u64})), "range"),
+        (op("grow-counter", "add", "k", json!({"by": -1})), "range"),
+        (op("set", "add", "k", json!({"element": 1, "after": "x"})), "bad_args"),
+        (op("set", "ls", "k", json!({"after": "x"})), "bad_token"),
+        (op("bounded-counter", "send", "k", json!({"to": "ab", "count": 1})), "no_owner"),
+    ] {
+        let answer = api.post("/v1/op", body.clone()).await;
+        assert_eq!(answer.1["kind"], kind, "{body}: {answer:?}");
+        assert_refused(answer, bad, kind);
+    }
+    let deep =
+        format!(r#"{{"type":"set","op":"add","key":"k","element":{}1{}}}"#, "[".repeat(33), "]".repeat(33));
+    let answer = request(api.server.path(), Method::POST, "/v1/op", deep).await;
+    assert!(answer.1["error"].as_str().expect("text").contains("more than 32 deep"), "{answer:?}");
+    assert_refused(answer, bad, "bad_body");
+    // Deeper than the stack of who reads it.
+    let deep = format!(r#"{{"type":"set","op":"add","key":"k","element":{}"#, "[".repeat(500_000));
+    assert_refused(request(api.server.path(), Method::POST, "/v1/op", deep).await, bad, "bad_body");
+    let names = vec!["n"; 257];
+    let answer = api.post("/v1/op", op("set", "add", "k", json!({"element": 1, "at": names}))).await;
+    assert_refused(answer, StatusCode::PAYLOAD_TOO_LARGE, "too_deep");
+    let answer = api.post("/v1/op", op("set", "add", "k", json!({"element": 1, "at": vec!["n"; 20]}))).await;
+    assert_refused(answer, StatusCode::PAYLOAD_TOO_LARGE, "too_deep");
+    assert_refused(api.get("/v1/get?key=k&type=basket").await, bad, "no_type");
+    assert_refused(api.get("/v1/get?key=k&at=x").await, bad, "bad_query");
+    assert_eq!(api.ok("/v1/keys").await, json!([]));
+}
+
 #[tokio::test]
 async fn limits_and_foreign_types_are_refused_with_their_kind() {
     let limits = Limits { crdts_max: 1, ..Limits::default() };

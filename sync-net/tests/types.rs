@@ -1,6 +1,9 @@
 //! Every type through the embedding API: from a node, in a transaction, in a view, in a nested map.
 
-use sync_net::{Bound, ClusterCa, Error, LogEntry, Node, WriteError};
+use sync_core::store::{Group, Store};
+use sync_core::types::Spot;
+use sync_core::types::user::UserTag;
+use sync_net::{Bound, ClusterCa, CustomType, Error, LogEntry, Node, StartError, View, WriteError};
 
 async fn node() -> Node {
     let identity = ClusterCa::create("types").and_then(|ca| ca.issue("node-1")).expect("a certificate");
@@ -74,6 +77,30 @@ async fn rights_are_spent_and_a_refusal_undoes_the_whole_transaction() {
 }
 
 #[tokio::test]
+async fn a_key_is_removed_whatever_it_holds_and_not_while_others_may_hold_rights() {
+    let node = node().await;
+    node.pn_counter("k").add(5).expect("there is room");
+    node.or_set("k").add(&text("tea")).expect("there is room");
+    let ((), _) = node
+        .transaction(|tx| {
+            assert_eq!(tx.remove("k")?, 2);
+            assert_eq!(tx.remove("k")?, 0);
+            tx.pn_counter("k").add(1)
+        })
+        .expect("there is room");
+    assert_eq!(node.pn_counter("k").value(), 1);
+    let (count, written) = node.remove("k").expect("there is room");
+    assert_eq!((count, written.last.is_some(), node.keys("").len()), (1, true, 0));
+
+    let seats = node.bounded_counter("seats");
+    seats.gain(2).expect("there is room");
+    seats.send(sync_net::OwnerId([7; 16]), 1).expect("two are held");
+    let refused = node.remove("seats");
+    assert!(matches!(refused, Err(Error::Write(WriteError::RightsOut { sent: 1, .. }))), "{refused:?}");
+    assert_eq!(seats.value(), 2);
+}
+
+#[tokio::test]
 async fn maps_nest_every_type_and_views_agree_with_the_node() {
     let node = node().await;
     node.transaction(|tx| {
@@ -101,4 +128,46 @@ async fn maps_nest_every_type_and_views_agree_with_the_node() {
     let shown = node.inspect(Some("user/7")).objects;
     assert_eq!(shown[0].info.ty, "nested-map");
     assert!(shown[0].shown.iter().any(|cell| cell.path.to_string() == "tags (set) tea"), "{shown:?}");
+}
+
+/// The newest of what was noted, by a type of the application: one cell, the largest payload is read.
+struct Note<const TAG: u8>;
+
+impl<const TAG: u8> CustomType for Note<TAG> {
+    const TAG: UserTag = UserTag::new(200).expect("from 128 on");
+    const NAME: &str = if TAG == 0 { "note" } else { "memo" };
+    type Op = u8;
+    type Value = Option<u8>;
+
+    fn apply(group: &mut Group<'_>, cells: &Spot<'_>, op: &u8) -> Result<u64, WriteError> {
+        cells.put(group, &[], &[*op]).map(|_| 0)
+    }
+
+    fn read(store: &Store, cells: &Spot<'_>) -> Option<u8> {
+        cells.items(store, &[]).iter().filter_map(|item| item.payload.as_bytes().first().copied()).max()
+    }
+}
+
+#[tokio::test]
+async fn an_applications_own_type_takes_part_in_transactions_maps_and_views_and_a_tag_has_one_name() {
+    let identity = || ClusterCa::create("types").and_then(|ca| ca.issue("node-1")).expect("a certificate");
+    let builder = Node::builder().identity(identity()).custom_type::<Note<0>>();
+    let node = builder.start().await.expect("the node starts");
+    node.transaction(|tx| {
+        tx.custom::<Note<0>>("k").apply(&3)?;
+        tx.or_map("m").custom::<Note<0>>("inner").apply(&4)?;
+        assert_eq!(tx.custom::<Note<0>>("k").read(), Some(3));
+        Ok(())
+    })
+    .expect("there is room");
+    let read = |view: &View<'_>| {
+        (view.custom::<Note<0>>("k").read(), view.or_map("m").custom::<Note<0>>("inner").read())
+    };
+    assert_eq!(node.read(read), (Some(3), Some(4)));
+    assert_eq!(node.keys("k")[0].ty, "note");
+
+    let twice = Node::builder().identity(identity()).custom_type::<Note<0>>().custom_type::<Note<1>>();
+    let refused = twice.start().await.expect_err("two types have one tag");
+    assert!(matches!(refused, StartError::Types(_)), "{refused}");
+    assert!(refused.to_string().contains("\"memo\" needs one of its own"), "{refused}");
 }

@@ -8,8 +8,8 @@ use sync_core::store::{Group, Store};
 use sync_core::types::log::Bound;
 use sync_core::types::or_map::{self, Field, Map};
 use sync_core::types::{
-    bounded_counter, disable_flag, enable_flag, g_counter, grow_set, log, lww_register, max_register,
-    min_register, multimap, mv_register, or_set, pn_counter, rw_set,
+    bounded_counter, disable_flag, enable_flag, g_counter, grow_set, log, lww_map, lww_register,
+    max_register, min_register, multimap, mv_register, or_set, pn_counter, rw_set, whole,
 };
 use sync_tests::Cluster;
 
@@ -328,4 +328,56 @@ fn a_type_that_nobody_here_knows_is_stored_relayed_compared_and_removed() {
     cluster.write(1, |group| spot().clear(group).map(drop));
     cluster.advance(sync_core::time::Span::from_secs(2));
     assert!([0, 1, 2].into_iter().all(|node| cluster.store(node).item_count() == 0));
+}
+
+/// Writes `n` in each type that may be removed with other nodes' writes in it, all on one key.
+fn write_each(group: &mut Group<'_>, n: u8) -> Result<(), WriteError> {
+    const BOUND: Bound = Bound { entries: 9, age_ms: u64::MAX };
+    let (bytes, number) = (&[n][..], i64::from(n));
+    or_set::add(group, "k", bytes)?;
+    lww_map::put(group, "k", bytes, bytes)?;
+    pn_counter::add(group, "k", number)?;
+    lww_register::set(group, "k", bytes)?;
+    mv_register::set(group, "k", bytes)?;
+    enable_flag::enable(group, "k")?;
+    disable_flag::enable(group, "k")?;
+    grow_set::add(group, "k", bytes)?;
+    g_counter::add(group, "k", n.into())?;
+    max_register::write(group, "k", number)?;
+    min_register::write(group, "k", number)?;
+    rw_set::add(group, "k", bytes)?;
+    multimap::add(group, "k", bytes, bytes)?;
+    log::append(group, "k", bytes, BOUND)?;
+    pn_counter::add(group, Map::at_key("k").at(b"count"), number)
+}
+
+#[test]
+fn a_whole_key_is_removed_in_each_types_way_and_what_was_written_meanwhile_stays_alone() {
+    let remove: Write = |group| whole::remove_all(group, "k").map(|count| assert_eq!(count, 15));
+    let cluster = apart(|group| write_each(group, 1), remove, nothing);
+    for store in [cluster.store(0), cluster.store(1)] {
+        assert_eq!(whole::types(store, "k"), []);
+        assert_eq!(store.crdt_count(), 0);
+    }
+    // Who writes on is who wrote before: a counter's row goes on from what the remove has seen.
+    let cluster = apart(|group| write_each(group, 1), |group| write_each(group, 2), remove);
+    for store in [cluster.store(0), cluster.store(1)] {
+        assert_eq!(whole::types(store, "k").len(), 15);
+        assert!(or_set::elements(store, "k").eq([[2]]));
+        assert!(lww_map::entries(store, "k").eq([(&[2][..], &[2][..])]));
+        assert_eq!((pn_counter::value(store, "k"), g_counter::value(store, "k")), (Some(2), Some(2)));
+        assert_eq!(
+            (lww_register::get(store, "k"), mv_register::values(store, "k")),
+            (Some(&[2][..]), vec![&[2][..]])
+        );
+        assert!(enable_flag::is_on(store, "k") && disable_flag::is_on(store, "k"));
+        assert!(grow_set::elements(store, "k").eq([[2]]) && rw_set::elements(store, "k").eq([[2]]));
+        // An extremum's write carries what it saw.
+        assert_eq!((max_register::get(store, "k"), min_register::get(store, "k")), (Some(2), Some(1)));
+        assert!(multimap::entries(store, "k").eq([(&[2][..], &[2][..])]));
+        let entries = log::entries(store, "k", Bound { entries: 9, age_ms: u64::MAX });
+        assert!(entries.iter().map(|entry| entry.value).eq([[2]]));
+        assert_eq!(pn_counter::value(store, Map::at_key("k").at(b"count")), Some(2));
+        assert_eq!(whole::types(store, Map::at_key("k").at(b"count")), [TypeTag::PN_COUNTER]);
+    }
 }

@@ -132,7 +132,7 @@ fn value(payload: &Shown) -> String {
 
 /// Milliseconds since 1970 as `2010-12-01 08:26:00.000`, by the civil calendar (Hinnant, *chrono-
 /// Compatible Low-Level Date Algorithms*).
-fn at(millis: u64) -> String {
+pub(super) fn at(millis: u64) -> String {
     let (days, rest) = (millis / 86_400_000, millis % 86_400_000);
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);

@@ -5,9 +5,9 @@
 
 mod certs;
 mod converge;
-mod data;
 mod diff;
 mod look;
+mod ops;
 mod progress;
 mod run;
 mod watch;
@@ -26,10 +26,9 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Demo(args) => on_all_cores(demo::run(&args, json)),
         Command::Certs(command) => certs::certs(&command, json),
         Command::Run(args) => on_all_cores(run::run(args, json)),
-        Command::Set(command) => on_this_thread(data::set(command, json)),
-        Command::Map(command) => on_this_thread(data::map(command, json)),
-        Command::Counter(command) => on_this_thread(data::counter(command, json)),
-        Command::Register(command) => on_this_thread(data::register(command, json)),
+        Command::Op(command) => on_this_thread(ops::run(command, json)),
+        Command::Get { place, after } => on_this_thread(ops::get(place, after, json)),
+        Command::Rm(place) => on_this_thread(ops::rm(place, json)),
         Command::Keys { prefix, target } => on_this_thread(look::keys(&client(&target), &prefix, json)),
         Command::Inspect { key, target } => {
             on_this_thread(look::inspect(&client(&target), key.as_deref(), json))

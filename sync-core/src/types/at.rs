@@ -4,6 +4,7 @@
 //! cells; what comes before these paths in a nested map is added here.
 
 use super::dots_of;
+use super::or_map::Map;
 use crate::cell::{CellId, Item, ObjectId, Path, PathRange, Payload, TypeTag};
 use crate::error::WriteError;
 use crate::id::Dot;
@@ -21,6 +22,21 @@ pub struct At<'a> {
 impl<'a> At<'a> {
     pub(crate) fn field(key: &'a str, map: &'a [u8], name: &'a [u8]) -> Self {
         Self { key, field: Some((map, name)) }
+    }
+
+    /// The key, and what comes before the paths of a nested map here.
+    pub(crate) fn map_prefix(self) -> (&'a str, Vec<u8>) {
+        let prefix = self.field.map(|(map, name)| nested::step(map, name, TypeTag::OR_MAP));
+        (self.key, prefix.unwrap_or_default())
+    }
+
+    pub(super) fn as_key(self) -> &'a str {
+        self.key
+    }
+
+    /// The map around this place and the name there; `None` at a key of its own.
+    pub(super) fn in_map(self) -> Option<(Map<'a>, &'a [u8])> {
+        self.field.map(|(map, name)| (Map::under(self.key, map), name))
     }
 
     /// The cells of the CRDT of type `ty` here.

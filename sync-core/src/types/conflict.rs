@@ -34,11 +34,17 @@ pub struct Opened {
 /// # Ok::<(), sync_core::error::WriteError>(())
 /// ```
 pub fn open(store: &Store, key: &str) -> Option<Opened> {
+    let mut types = types(store, key);
+    let ty = *types.first()?;
+    Some(Opened { ty, others: types.split_off(1) })
+}
+
+/// The types present on `key`, ascending by tag.
+pub(super) fn types(store: &Store, key: &str) -> Vec<TypeTag> {
     // A key sorts before all others that begin with it.
     let objects = store.objects(key).map(|info| info.object).take_while(|object| object.key.as_str() == key);
     let mut types: Vec<TypeTag> =
         objects.map(|object| object.ty).filter(|ty| store.is_present(key, *ty)).collect();
     types.sort_unstable();
-    let ty = *types.first()?;
-    Some(Opened { ty, others: types.split_off(1) })
+    types
 }

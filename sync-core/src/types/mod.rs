@@ -27,6 +27,7 @@ pub mod pn_counter;
 pub mod reading;
 pub mod rw_set;
 pub mod user;
+pub mod whole;
 
 use crate::cell::Item;
 use crate::id::Dot;

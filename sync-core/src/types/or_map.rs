@@ -50,6 +50,16 @@ impl<'a> Map<'a> {
         Self { key, prefix: Vec::new() }
     }
 
+    /// The map at a place of any kind.
+    pub fn at_place(at: At<'a>) -> Self {
+        let (key, prefix) = at.map_prefix();
+        Self { key, prefix }
+    }
+
+    pub(super) fn under(key: &'a str, prefix: &[u8]) -> Self {
+        Self { key, prefix: prefix.to_vec() }
+    }
+
     /// The map in the field `name`.
     #[must_use]
     pub fn map(&self, name: &[u8]) -> Self {

@@ -9,6 +9,7 @@ use sync_core::node::Stats;
 
 use super::hex;
 use crate::bootstrap::Bootstrap;
+use crate::value::Stored;
 
 /// A node's figures.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -227,13 +228,13 @@ pub struct ItemInspection {
     pub payload: Shown,
 }
 
-/// Bytes for people: as text if they encode a string, else in hex.
+/// Bytes for people: as text if they encode a string, as JSON if another [`crate::Value`], else in hex.
 ///
 /// A guess, because cells do not tell their Rust type: other values may happen to be a string's bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shown {
-    /// The string that the bytes encode.
+    /// The string that the bytes encode, or the JSON of the value.
     Text(String),
     /// The bytes, in hex.
     Hex(String),
@@ -242,9 +243,9 @@ pub enum Shown {
 impl Shown {
     /// How `bytes`, an encoded value, are shown.
     pub fn of(bytes: &[u8]) -> Self {
-        match postcard::take_from_bytes::<String>(bytes) {
-            Ok((text, [])) => Self::Text(text),
-            Ok(_) | Err(_) => Self::Hex(hex(bytes)),
+        match Stored::of(bytes) {
+            Stored::Value(value) => Self::Text(Stored::Value(value).to_string()),
+            Stored::Raw(bytes) => Self::Hex(hex(&bytes)),
         }
     }
 }
@@ -270,6 +271,7 @@ mod tests {
     fn strings_are_shown_as_text_and_other_bytes_in_hex() {
         let bytes = postcard::to_stdvec("tea").expect("text has bytes");
         assert_eq!(Shown::of(&bytes), Shown::Text("tea".to_owned()));
+        assert_eq!(Shown::of(&[3, 0x84, 0xac, 2]), Shown::Text("300".to_owned()));
         assert_eq!(Shown::of(&[3, 0xff, 0, 1]), Shown::Hex("03ff0001".to_owned()));
         assert_eq!(Shown::of(&[9, 1]), Shown::Hex("0901".to_owned()), "a length that lies is no text");
     }

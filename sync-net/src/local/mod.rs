@@ -1,10 +1,11 @@
 //! The local endpoint: a node's API over HTTP/1.1 on a Unix socket, for tools on the same machine.
 //!
 //! Who may open the socket may do everything, so it is its owner's alone (mode 0600, see `socket`);
-//! there is no other authentication and no TCP. `routes` lists the calls, `operator` those that look
-//! at several nodes, `watch` the one that streams, `reply` is how they answer;
+//! there is no other authentication and no TCP. `routes` lists the calls, `any` those for every type,
+//! `operator` those that look at several nodes, `watch` the one that streams, `reply` is how they answer;
 //! this file accepts connections and bounds them in number, size and time.
 
+mod any;
 mod operator;
 mod reply;
 mod routes;

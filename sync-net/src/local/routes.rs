@@ -1,8 +1,8 @@
 //! The routes of the local endpoint: one line of HTTP for one call of the API.
 //!
 //! Elements, fields and values are strings here: the sets are `OrSet<String>`, the maps
-//! `LwwMap<String, String>`, the registers `LwwRegister<String>`. Other types are for programs; `inspect` shows
-//! their cells. Reads are `GET` with a query, writes are `POST` with a JSON object.
+//! `LwwMap<String, String>`, the registers `LwwRegister<String>`. Every other type and value is for `any`.
+//! Reads are `GET` with a query, writes are `POST` with a JSON object.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub(super) const CONVERGE_MS_MAX: u64 = 600_000;
 
 /// For who asks in vain.
 const ROUTES: &str = "status, peers, keys, inspect, set, set/add, set/remove, map, map/put, map/remove, \
-                      counter, counter/add, counter/reset, register, register/set, register/clear, converge, visible, converge/cluster, watch, survey, knowledge, \
+                      counter, counter/add, counter/reset, register, register/set, register/clear, op, get, remove, converge, visible, converge/cluster, watch, survey, knowledge, \
                       compare/objects, compare/range, compare/cells";
 
 pub(super) type Answer<T> = Result<Json<T>, ApiError>;
@@ -51,6 +51,7 @@ pub(super) fn router(node: Node) -> Router {
         .route("/v1/register/clear", post(register_clear))
         .route("/v1/converge", post(converge))
         .route("/v1/visible", post(visible))
+        .merge(super::any::routes())
         .merge(super::operator::routes())
         .merge(super::watch::routes())
         .fallback(no_such_route)
@@ -186,7 +187,7 @@ const AFTER_MAX: Duration = Duration::from_secs(10);
 
 /// Waits until this node has the writes of the token that the request names, if it names one. What it has stays, so
 /// the read that follows sees them.
-async fn wait_for(node: &Node, after: Option<&str>) -> Result<(), ApiError> {
+pub(super) async fn wait_for(node: &Node, after: Option<&str>) -> Result<(), ApiError> {
     let Some(after) = after else { return Ok(()) };
     Ok(node.wait_for(&token(after)?, AFTER_MAX).await?)
 }
