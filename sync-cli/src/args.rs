@@ -163,6 +163,8 @@ pub(crate) enum SetCommand {
         key: String,
         element: String,
         #[command(flatten)]
+        expiry: Expiry,
+        #[command(flatten)]
         target: Target,
     },
     /// Remove ELEMENT from the set at KEY, as far as this node has seen it added.
@@ -187,6 +189,8 @@ pub(crate) enum MapCommand {
         key: String,
         field: String,
         value: String,
+        #[command(flatten)]
+        expiry: Expiry,
         #[command(flatten)]
         target: Target,
     },
@@ -243,6 +247,8 @@ pub(crate) enum RegisterCommand {
         key: String,
         value: String,
         #[command(flatten)]
+        expiry: Expiry,
+        #[command(flatten)]
         target: Target,
     },
     /// Print the register at KEY; exit code 1 if nothing was set.
@@ -257,6 +263,45 @@ pub(crate) enum RegisterCommand {
         #[command(flatten)]
         target: Target,
     },
+}
+
+/// When what is written expires.
+#[derive(Debug, Args)]
+pub(crate) struct Expiry {
+    /// Let it expire after this time, such as 500ms, 90s, 15m, 12h or 30d; a plain number is seconds. It goes
+    /// some seconds later, on all nodes at one point of the state's history.
+    #[arg(long, value_name = "TIME", value_parser = duration_ms)]
+    expires_in: Option<u64>,
+}
+
+impl Expiry {
+    /// The body of a write, with the time in it if there is one.
+    pub(crate) fn into_body(self, mut body: serde_json::Value) -> serde_json::Value {
+        if let Some(after_ms) = self.expires_in {
+            body["expires_in_ms"] = after_ms.into();
+        }
+        body
+    }
+}
+
+/// Milliseconds of a time such as `90s`.
+fn duration_ms(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit_ms: u64 = match unit {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        other => return Err(format!("{other:?} is no unit of time; use ms, s, m, h or d")),
+    };
+    let number: u64 = number.parse().map_err(|_| "a time begins with a whole number".to_owned())?;
+    match number.checked_mul(unit_ms) {
+        None => Err("that is longer than any clock counts".to_owned()),
+        Some(0) => Err("it would be dead at once".to_owned()),
+        Some(ms) => Ok(ms),
+    }
 }
 
 /// Which running node is meant.
@@ -363,6 +408,19 @@ mod tests {
             };
             assert!(matches!(command, Command::Counter(CounterCommand::Add { by: -5, .. })));
         }
+    }
+
+    #[test]
+    fn a_time_is_a_number_and_a_unit() {
+        for (text, ms) in
+            [("500ms", 500), ("90", 90_000), ("90s", 90_000), ("15m", 900_000), ("12h", 43_200_000)]
+        {
+            assert_eq!(duration_ms(text), Ok(ms));
+        }
+        for text in ["", "s", "0", "0d", "1.5h", "-1s", "5 m", "9w", "99999999999999d"] {
+            assert!(duration_ms(text).is_err(), "{text}");
+        }
+        assert!(usage("sync-cli set add k e --expires-in 9w").contains("9w"));
     }
 
     #[test]

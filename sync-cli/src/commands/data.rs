@@ -16,8 +16,8 @@ use crate::output::{self, shown};
 /// Runs a `set` command.
 pub(super) async fn set(command: SetCommand, json: bool) -> Result<(), Failure> {
     match command {
-        SetCommand::Add { key, element, target } => {
-            let body = json!({"key": key, "element": element});
+        SetCommand::Add { key, element, expiry, target } => {
+            let body = expiry.into_body(json!({"key": key, "element": element}));
             written(&client(&target).post("/v1/set/add", &body).await?, json)
         }
         SetCommand::Rm { key, element, target } => {
@@ -41,8 +41,8 @@ pub(super) async fn set(command: SetCommand, json: bool) -> Result<(), Failure> 
 /// Runs a `map` command.
 pub(super) async fn map(command: MapCommand, json: bool) -> Result<(), Failure> {
     match command {
-        MapCommand::Put { key, field, value, target } => {
-            let body = json!({"key": key, "field": field, "value": value});
+        MapCommand::Put { key, field, value, expiry, target } => {
+            let body = expiry.into_body(json!({"key": key, "field": field, "value": value}));
             written(&client(&target).post("/v1/map/put", &body).await?, json)
         }
         MapCommand::Rm { key, field, target } => {
@@ -111,8 +111,8 @@ pub(super) async fn counter(command: CounterCommand, json: bool) -> Result<(), F
 /// Runs a `register` command.
 pub(super) async fn register(command: RegisterCommand, json: bool) -> Result<(), Failure> {
     match command {
-        RegisterCommand::Set { key, value, target } => {
-            let body = json!({"key": key, "value": value});
+        RegisterCommand::Set { key, value, expiry, target } => {
+            let body = expiry.into_body(json!({"key": key, "value": value}));
             written(&client(&target).post("/v1/register/set", &body).await?, json)
         }
         RegisterCommand::Clear { key, target } => {

@@ -21,8 +21,10 @@ pub struct Joined {
     /// Dots learned or killed: the log's entry.
     pub changed: DotSet,
     /// Cells whose live items are others than before, ascending. Of a large answer only those that lost
-    /// one, unless all were asked for.
+    /// one, unless all were asked for. Those that lost nothing but what the horizon killed are in `expired`.
     pub cells: Vec<(ObjectId, Path)>,
+    /// Cells that only lost items, and these because the horizon rose, ascending.
+    pub expired: Vec<(ObjectId, Path)>,
     /// Items that became live.
     pub items_new: u64,
     /// Items whose dot was known already.
@@ -105,9 +107,10 @@ impl Store {
                 fragment.cells.iter().flat_map(|part| part.items.iter().map(|item| item.dot)).collect()
             }
         };
-        self.spare_unproven(&mut plan, fragment, fresh.iter().map(|(cell, _)| *cell), |dot| {
-            items.contains(&dot)
-        });
+        // An item that is dead here as it arrives, for this horizon is later, has ended what it ended.
+        let is_new = |part: &&CellPart| part.items.iter().any(|item| !self.context.contains(item.dot));
+        let told: Vec<&CellId> = fragment.cells.iter().filter(is_new).map(|part| &part.cell).collect();
+        self.spare_unproven(&mut plan, fragment, told.into_iter(), |dot| items.contains(&dot));
         match self.check_ceiling(&plan) {
             Err(_) if mutant::is(Mutant::CeilingDropsItems) => {
                 fresh.clear();
@@ -238,7 +241,7 @@ impl Store {
     ) -> Joined {
         let Plan { dead, grows: _, items_new, items_known, new, horizon, spared } = plan;
         let mut joined = Joined { items_known, items_new, spared, ..Joined::default() };
-        let mut cells: Vec<(ObjectId, Path)> = Vec::new();
+        let (mut cells, mut expired): (Vec<(ObjectId, Path)>, Vec<_>) = (Vec::new(), Vec::new());
         joined.state_changed = !new.is_empty() || !dead.is_empty() || horizon > self.horizon;
         let mut changed = new;
         let expired_before = self.horizon;
@@ -250,7 +253,8 @@ impl Store {
             if !by_horizon && !mutant::is(Mutant::JoinedKillsNotLogged) {
                 changed.insert(dot);
             }
-            cells.push((cell.object, cell.path));
+            let told = if by_horizon { &mut expired } else { &mut cells };
+            told.push((cell.object, cell.path));
         }
         let whole = !mutant::is(Mutant::ContextBeforeCells) || matches!(fragment.claims, Claims::None);
         let apply = if whole { items_new } else { items_new / 2 };
@@ -280,9 +284,12 @@ impl Store {
         }
         self.log.append(changed.clone(), from, &self.limits);
         joined.changed = changed;
-        cells.sort_unstable();
-        cells.dedup();
-        joined.cells = cells;
+        for told in [&mut cells, &mut expired] {
+            told.sort_unstable();
+            told.dedup();
+        }
+        expired.retain(|cell| cells.binary_search(cell).is_err());
+        (joined.cells, joined.expired) = (cells, expired);
         joined
     }
 

@@ -5,6 +5,7 @@
 //! context that is not live is dead, for ever (DESIGN sections 1 and 3).
 //!
 //! - [`Group`] mints local events (`group.rs`);
+//! - [`Group::expiring`] gives writes a time to die, [`Store::expire`] raises the horizon (`expiry.rs`);
 //! - [`Store::join`] takes in a fragment (`join.rs`);
 //! - [`Store::push_fragment`], [`Store::answer`] build fragments (`offer.rs`);
 //! - [`Store::open_answer`], [`Store::next_items`] give an answer too long for a frame (`large.rs`);
@@ -15,6 +16,7 @@
 //! - [`Store::range_fingerprint`] is for comparing two nodes part by part (`fingerprint.rs`).
 
 mod compare;
+mod expiry;
 mod fingerprint;
 mod group;
 mod join;

@@ -21,7 +21,7 @@ use crate::mutant::{self, Mutant};
 
 impl Store {
     /// Takes back from `plan`, which is settled, the ends that nothing in `fragment` could have caused. `fresh` are
-    /// the cells of the items that will live, `is_item` is true for the dots named that are live at the sender.
+    /// the cells of new items that are live at the sender, `is_item` is true for the dots named that are live at the sender.
     pub(super) fn spare_unproven<'a>(
         &self,
         plan: &mut Plan,
