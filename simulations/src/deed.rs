@@ -148,6 +148,19 @@ pub struct Deed {
     pub what: What,
 }
 
+impl Deed {
+    /// See [`crate::history::Act::may_expire`].
+    pub fn may_expire(&self) -> bool {
+        match (self.on, &self.what) {
+            (Typed::MaxRegister | Typed::MinRegister, _) => false,
+            (Typed::RemoveWinsSet, What::Write(value)) => value == b"add",
+            (Typed::DisableFlag, What::Write(value)) => value == b"on",
+            (_, What::Write(_)) => true,
+            (_, What::Count(_) | What::Send { .. } | What::Collect(_) | What::End) => false,
+        }
+    }
+}
+
 impl std::fmt::Debug for Deed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { on, key, place, what } = self;

@@ -55,6 +55,7 @@ impl World {
         self.converge();
         let converged = self.counts.converged_us.is_some();
         if converged && self.violation.is_none() {
+            self.outlive();
             self.rest();
         }
         if self.violation.is_none() {

@@ -78,6 +78,19 @@ impl RandomWorkload {
     }
 
     fn act(&self, dice: &Dice, writer: &mut Writer<'_, '_>) -> Result<(), WriteError> {
+        // Where nothing that is written can expire, it is written for good.
+        let can = match dice.kind {
+            Kind::Set | Kind::Map => true,
+            Kind::Counter => false,
+            Kind::Typed(on) => self.deed(on, dice, writer.store()).may_expire(),
+        };
+        match dice.expires_ms.filter(|_| can) {
+            None => self.act_for_good(dice, writer),
+            Some(after_ms) => writer.expiring(after_ms, |writer| self.act_for_good(dice, writer)),
+        }
+    }
+
+    fn act_for_good(&self, dice: &Dice, writer: &mut Writer<'_, '_>) -> Result<(), WriteError> {
         let Dice { key, place, remove, clear, by, value, .. } = dice;
         let place = place.as_bytes();
         match dice.kind {
@@ -123,7 +136,7 @@ impl RandomWorkload {
         let lot = random.random::<u16>();
         let mut value = format!("{at}/{lot}").into_bytes();
         value.resize(value.len().max(random.random_range(0..=value_bytes)), b'.');
-        Dice {
+        let mut dice = Dice {
             kind,
             key: format!("{prefix}/{}", random.random_range(0..keys.max(1))),
             place: format!("p{}", random.random_range(0..places.max(1))),
@@ -137,7 +150,12 @@ impl RandomWorkload {
             },
             value,
             lot: u64::from(lot),
+            expires_ms: None,
+        };
+        if let Some((least, most)) = self.load.expires_ms.filter(|_| random.random_bool(self.load.expiring)) {
+            dice.expires_ms = Some(random.random_range(least..=most));
         }
+        dice
     }
 
     /// What the dice mean for one of the other types. Only to whom rights are sent depends on the store: to one
@@ -234,6 +252,7 @@ struct Dice {
     by: i64,
     value: Vec<u8>,
     lot: u64,
+    expires_ms: Option<u64>,
 }
 
 impl Workload for RandomWorkload {

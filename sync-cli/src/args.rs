@@ -305,6 +305,19 @@ mod tests {
     }
 
     #[test]
+    fn a_time_is_a_number_and_a_unit() {
+        for (text, ms) in
+            [("500ms", 500), ("90", 90_000), ("90s", 90_000), ("15m", 900_000), ("12h", 43_200_000)]
+        {
+            assert_eq!(ops::duration_ms(text), Ok(ms));
+        }
+        for text in ["", "s", "0", "0d", "1.5h", "-1s", "5 m", "9w", "99999999999999d"] {
+            assert!(ops::duration_ms(text).is_err(), "{text}");
+        }
+        assert!(usage("sync-cli set add k e --expires-in 9w").contains("9w"));
+    }
+
+    #[test]
     fn every_command_documents_what_it_does() {
         fn walk(command: &clap::Command) {
             for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {

@@ -53,6 +53,27 @@ fn a_write_on_one_node_is_read_on_the_others() {
 }
 
 #[test]
+fn what_expires_is_shown_with_its_time_and_goes_everywhere() {
+    let place = place_with(&["a", "b"]);
+    let a = place.run("a", &[]);
+    let b = place.run("b", &[&a.listen]);
+    a.has_links(1);
+    a.done(&["set", "add", "online", "ada", "--expires-in", "1s"]);
+    a.done(&["set", "add", "online", "bob"]);
+    a.done(&["map", "put", "page", "title", "Tea", "--expires-in", "1500ms"]);
+    a.done(&["register", "set", "motd", "hello", "--expires-in", "30d"]);
+    b.shows(&["register", "get", "motd"], "hello");
+    let inspected = b.done(&["inspect", "online"]);
+    assert!(inspected.contains("Expires (UTC)") && inspected.contains("never"), "{inspected}");
+    for node in [&a, &b] {
+        node.shows(&["set", "ls", "online"], "bob");
+        node.shows(&["map", "ls", "page"], "");
+        node.shows(&["register", "get", "motd"], "hello");
+    }
+    assert!(!b.done(&["inspect", "online"]).contains("Expires"));
+}
+
+#[test]
 fn after_converge_the_roots_are_equal() {
     let place = place_with(&["a", "b", "c"]);
     let a = place.run("a", &[]);

@@ -158,6 +158,11 @@ impl TypeTag {
         }
     }
 
+    /// True if writes of this type take no expiry: each carries what others wrote, which would go with it.
+    pub const fn never_expires(self) -> bool {
+        self.has_rows() || matches!(self, Self::BOUNDED_COUNTER | Self::MAX_REGISTER | Self::MIN_REGISTER)
+    }
+
     /// True if a live item at `path` makes an object of this type present.
     ///
     /// Counter floors are not presence: what is left of a reset counter is no counter (DESIGN section

@@ -135,6 +135,23 @@ pub enum WriteError {
         /// Rights that this owner has sent to others.
         sent: u64,
     },
+    /// Caller: the write would be dead already. Times are compared with the later of this node's wall clock and
+    /// the horizon, which has killed what expires up to it.
+    #[error(
+        "a write that expires at {expires_ms} ms is dead already: it is {now_ms} ms; choose a later time"
+    )]
+    AlreadyExpired {
+        /// When it was to expire, in milliseconds since 1970.
+        expires_ms: u64,
+        /// The later of clock and horizon.
+        now_ms: u64,
+    },
+    /// Caller: what this type holds is the sum or the extremum of all writes, which none can leave.
+    #[error("a {ty:?} cannot expire; remove or reset it when its time has come")]
+    NeverExpires {
+        /// The type.
+        ty: TypeTag,
+    },
     /// Caller: no such namespace is open here.
     #[error("namespace {namespace:?} is not open on this node")]
     NoNamespace {

@@ -219,8 +219,22 @@ pub struct Timing {
     /// frame asks for. Default 100 ms: a guess.
     pub survey_pause: Span,
     /// How far ahead of the own wall clock a remote reading may pull the own hybrid clock, and a
-    /// fragment's horizon may stand before the frame is refused. Default 60 s (DESIGN section 4).
+    /// fragment's horizon may stand before the frame is refused; how far clocks may be apart before one of them
+    /// is called wrong. Default 60 s (DESIGN section 4).
     pub drift_max: Span,
+    /// How long after its time a write that expires is kept, so that clocks which differ by less, and readings of
+    /// them that travelled for less, never end it early. Default 2 s: a guess.
+    pub expiry_grace: Span,
+    /// Writes expire together in steps of this length on the wall clock: replicas then raise their horizons to the
+    /// same values, and a thousand writes that expire one after the other cost one step of the state. At least
+    /// 1 ms. Default 1 s: a guess.
+    pub expiry_step: Span,
+    /// How long a member's clock reading counts. Longer than [`Self::sync_interval`] and its jitter, or members
+    /// are not heard often enough to outvote a wrong clock. Default 60 s (DESIGN section 4).
+    pub clock_window: Span,
+    /// How long a node that starts waits for the first member's clock before it lets anything expire by its own
+    /// alone: a machine that boots with a wrong clock meets its members first. Default 10 s: a guess.
+    pub clock_wait: Span,
 }
 
 impl Default for Timing {
@@ -236,6 +250,10 @@ impl Default for Timing {
             cleanup_interval: Span::from_secs(60),
             survey_pause: Span::from_millis(100),
             drift_max: Span::from_secs(60),
+            expiry_grace: Span::from_secs(2),
+            expiry_step: Span::from_secs(1),
+            clock_window: Span::from_secs(60),
+            clock_wait: Span::from_secs(10),
         }
     }
 }

@@ -109,6 +109,18 @@ mutants! {
     FloorsNotPersisted = "table: floors not persisted",
     /// A restart has forgotten its records; its floors do not say so.
     RecordsNotPersisted = "incarnations: one atomic unit persists",
+    /// A write that expires and kills leaves no record.
+    ExpiringUnrecorded = "table: no record for expiring writes",
+    /// What expires by the local clock is dead at once; the horizon does not say so.
+    ExpiredByLocalClock = "table: expiry by local clock",
+    /// A horizon too far ahead of the own clock is taken as far as the clock allows.
+    HorizonClamped = "table: H clamped to the local clock instead of refusing the frame",
+    /// A restart has forgotten the horizon.
+    HorizonNotPersisted = "table: H not persisted",
+    /// The horizon moves with the clock, whether that kills anything or not.
+    HorizonMovesAlone = "expiry: H moves only when it kills",
+    /// The horizon follows the own clock, whatever the members' clocks say.
+    MedianIgnored = "expiry: t = min(own clock, median of the members' clocks)",
     /// A write that kills a dot of another cell leaves no record.
     CrossCellUnrecorded = "table: no record for cross-cell writes",
     /// A restart drops a live cell; its dots stay in the context.

@@ -4,11 +4,13 @@
 //! gives back is the access's own: a token from a node, nothing more in a transaction.
 
 use std::cell::RefCell;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sync_core::causal::CausalContext;
 use sync_core::error::WriteError;
 use sync_core::node::Written;
 use sync_core::store::{Group, Store};
+use sync_core::time::{Span, WallMillis};
 use sync_core::types::At;
 use sync_core::types::or_map::Map;
 
@@ -198,11 +200,32 @@ pub(crate) struct Place {
     /// The names of the maps on the way.
     maps: Vec<Box<str>>,
     field: Option<Box<str>>,
+    /// When what is written here expires.
+    pub(crate) expires: Option<Expires>,
+}
+
+/// When writes expire.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Expires {
+    At(WallMillis),
+    After(Span),
+}
+
+impl Expires {
+    /// A time before 1970 has passed like any other.
+    pub(crate) fn at(at: SystemTime) -> Self {
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self::At(WallMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    pub(crate) fn after(after: Duration) -> Self {
+        Self::After(Span::from_micros(u64::try_from(after.as_micros()).unwrap_or(u64::MAX)))
+    }
 }
 
 impl Place {
     pub(crate) fn key(key: &str) -> Self {
-        Self { key: key.into(), maps: Vec::new(), field: None }
+        Self { key: key.into(), maps: Vec::new(), field: None, expires: None }
     }
 
     pub(crate) fn as_key(&self) -> &str {
@@ -222,6 +245,21 @@ impl Place {
         match &self.field {
             None => with(At::from(&self.key)),
             Some(name) => with(self.maps().at(name.as_bytes())),
+        }
+    }
+
+    /// Writes to the CRDT here, with the place's expiry.
+    pub(crate) fn write<T>(
+        &self,
+        group: &mut Group<'_>,
+        write: impl FnOnce(&mut Group<'_>, At<'_>) -> Result<T, WriteError>,
+    ) -> Result<T, WriteError> {
+        match self.expires {
+            None => self.at(|at| write(group, at)),
+            Some(Expires::At(at)) => group.expiring(at, |group| self.at(|at| write(group, at))),
+            Some(Expires::After(after)) => {
+                group.expiring_after(after, |group| self.at(|at| write(group, at)))
+            }
         }
     }
 

@@ -310,6 +310,25 @@ impl Driver {
                     "marks that all members know were ended"
                 );
             }
+            Event::ClockOff { ahead_ms, members } => {
+                if let Some(silenced) = self.alarms.pass(Instant::now()) {
+                    let text = match ahead_ms {
+                        ..0 => "this node's clock is slow by most of its members' clocks; set it right",
+                        0.. => "this node's clock is fast by most of its members' clocks; set it right",
+                    };
+                    tracing::error!(node, ahead_ms, members, silenced, "{text}");
+                }
+            }
+            Event::ClockJumped { by_ms } => {
+                let text =
+                    "the wall clock was set: nothing expires by it until members' clocks agree with it";
+                tracing::warn!(node, by_ms, "{text}");
+            }
+            Event::HorizonAhead { ahead_ms, .. } => {
+                let text = "a wrong clock let writes expire before their time: nothing is sent of this store \
+                            until the clocks have come that far";
+                tracing::error!(node, ahead_ms, "{text}; start the node again with an empty store");
+            }
             Event::EventsLost { count } => {
                 tracing::warn!(node, count, "events were dropped before they were read");
                 self.shared.watchers.lost();

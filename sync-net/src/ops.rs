@@ -101,6 +101,8 @@ pub enum Arg {
     Keep,
     /// How much older than the newest kept entries may be, in milliseconds, a `u64`; left out, any.
     KeepMs,
+    /// After how many milliseconds what is written expires, a `u64` above 0; left out, never.
+    ExpiresInMs,
 }
 
 impl Arg {
@@ -117,12 +119,13 @@ impl Arg {
             Self::Count => "count",
             Self::Keep => "keep",
             Self::KeepMs => "keep_ms",
+            Self::ExpiresInMs => "expires_in_ms",
         }
     }
 
     /// True if an operation that takes it can do without.
     pub fn is_optional(self) -> bool {
-        matches!(self, Self::Keep | Self::KeepMs)
+        matches!(self, Self::Keep | Self::KeepMs | Self::ExpiresInMs)
     }
 }
 

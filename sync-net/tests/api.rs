@@ -4,7 +4,7 @@ mod common;
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use common::{PATIENCE, alone, builder, ca, cluster, eventually, peer, text};
 use sync_net::{
@@ -156,6 +156,33 @@ async fn a_group_is_one_batch_here_and_on_the_peer() {
         assert_eq!(changes[0].decode_path::<u32>(), Ok(0));
         assert_eq!(watch.try_next(), None, "the counter is not below the prefix");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_expires_goes_on_both_nodes_and_watches_hear_the_cause() {
+    let nodes = cluster(2).await;
+    let mut watch = nodes[1].watch("online/");
+    let set = nodes[0].or_set::<String>("online/now");
+    let soon = set.expires_in(Duration::from_secs(1));
+    soon.add(&text("ada")).expect("there is room");
+    set.add(&text("bob")).expect("there is room");
+    let map = nodes[0].or_map("page").expires_in(Duration::from_secs(1));
+    map.lww_register("title").set(&text("Tea")).expect("there is room");
+    let refused = map.pn_counter("views").add(1).expect_err("a counter cannot expire");
+    assert!(matches!(refused, Error::Write(WriteError::NeverExpires { .. })), "{refused}");
+    let past = SystemTime::now() - Duration::from_secs(1);
+    let refused =
+        nodes[0].transaction(|tx| tx.enable_flag("f").expires_at(past).enable()).expect_err("too late");
+    assert!(matches!(refused, Error::Write(WriteError::AlreadyExpired { .. })), "{refused}");
+    loop {
+        let event = tokio::time::timeout(PATIENCE, watch.next()).await.expect("in time");
+        let Some(WatchEvent::Batch { changes }) = event else { panic!("{event:?}") };
+        if changes.iter().any(|change| change.cause == Cause::Expired) {
+            break;
+        }
+    }
+    assert_eq!(nodes[1].or_set::<String>("online/now").elements().expect("text"), [text("bob")]);
+    assert!(!nodes[1].or_map("page").contains("title"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -57,6 +57,8 @@ pub struct Cluster {
     /// Persist steps asked for and not yet granted, by node.
     unpersisted: BTreeMap<u8, PersistStep>,
     connected: BTreeSet<(u8, u8)>,
+    /// What wall clocks are off by, in milliseconds.
+    off_ms: BTreeMap<u8, i64>,
 }
 
 impl Cluster {
@@ -88,10 +90,23 @@ impl Cluster {
             parted: Vec::new(),
             unpersisted: BTreeMap::new(),
             connected: BTreeSet::new(),
+            off_ms: BTreeMap::new(),
         }
     }
 
-    /// The time that every node sees.
+    /// The time that a node sees.
+    pub fn now_at(&self, index: u8) -> Now {
+        let now = self.now();
+        let off_ms = self.off_ms.get(&index).copied().unwrap_or(0);
+        Now { wall: WallMillis(now.wall.0.saturating_add_signed(off_ms)), ..now }
+    }
+
+    /// From now on the wall clock of a node is off by this much.
+    pub fn set_clock(&mut self, index: u8, off_ms: i64) {
+        self.off_ms.insert(index, off_ms);
+    }
+
+    /// The time that every node sees whose clock is right.
     pub fn now(&self) -> Now {
         Now::at(self.now, WALL_START)
     }
@@ -150,7 +165,7 @@ impl Cluster {
         index: u8,
         fill: impl FnOnce(&mut Group<'_>) -> Result<T, WriteError>,
     ) -> Result<(T, Written), WriteError> {
-        let now = self.now();
+        let now = self.now_at(index);
         let written = self.node(index).write(now, namespace(), fill)?;
         self.input(index, Input::Wake);
         Ok(written)
@@ -163,7 +178,7 @@ impl Cluster {
 
     /// Gives an input to a node and moves what it sends onto the wires.
     pub fn input(&mut self, index: u8, input: Input) {
-        let now = self.now();
+        let now = self.now_at(index);
         self.node(index).handle(now, input);
         self.drain(index);
     }
@@ -175,7 +190,7 @@ impl Cluster {
                     let to = to.0[0] - 1;
                     let len = bytes.len();
                     self.wires.entry((index, to)).or_default().push_back(bytes);
-                    let now = self.now();
+                    let now = self.now_at(index);
                     self.node(index).handle(now, Input::Written { peer: node_id(to), frames: 1, bytes: len });
                 }
                 Output::Persist { n } => {

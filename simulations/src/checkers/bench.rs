@@ -68,6 +68,8 @@ impl Bench {
             seen,
             hlc,
             group: self.group,
+            expires: 0,
+            horizon: self.store().horizon().0,
             step: self.group,
             at: self.group,
             blind: Vec::new(),

@@ -63,7 +63,15 @@ impl Checker for Contents {
                 continue;
             }
             let Some((first_cell, first_item)) = self.of.get(&item.dot) else {
-                let written = step.history.by_dot(item.dot).and_then(|op| written(&op.act));
+                let op = step.history.by_dot(item.dot);
+                if let Some(op) = op.filter(|op| op.dots.is_some_and(|(_, last)| last == item.dot)) {
+                    let expires = op.expires;
+                    if expires != item.expires.0 {
+                        let what = format!("{cell:?} holds {item:?}, written to expire at {expires}");
+                        return step.violation(NAME, what);
+                    }
+                }
+                let written = op.and_then(|op| written(&op.act));
                 let held = (cell.path.as_bytes(), item.payload.as_bytes());
                 if let Some(written) = written.filter(|written| *written != held) {
                     return step.violation(NAME, format!("{cell:?} holds {item:?}, written as {written:?}"));

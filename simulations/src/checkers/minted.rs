@@ -15,7 +15,7 @@ const NAME: &str = "writes are events";
 pub(super) struct Minted;
 
 fn must_mint(history: &History, op: &Op) -> bool {
-    let seen = || Model::at(history, &op.seen);
+    let seen = || Model::at_horizon(history, &op.seen, op.horizon);
     // What damage hid from the origin was not there to be ended.
     let shown = |writes: &Vec<OpId>| writes.iter().any(|id| op.saw(history.op(*id)));
     match &op.act {
@@ -37,7 +37,15 @@ fn must_mint(history: &History, op: &Op) -> bool {
                 places.is_some_and(|places| places.keys().any(|held| held.starts_with(at)))
             };
             match what {
-                What::Write(_) => *on != Typed::GrowSet || !stands(place),
+                // What is present and stays as long is not added again.
+                What::Write(_) if *on == Typed::GrowSet => {
+                    let end = |expires: u64| expires.wrapping_sub(1);
+                    let model = seen();
+                    let writes = model.typed.get(*on, key).and_then(|places| places.get(place));
+                    let stays = |id: &OpId| end(history.op(*id).expires) >= end(op.expires);
+                    !writes.is_some_and(|writes| writes.iter().any(stays))
+                }
+                What::Write(_) => true,
                 What::Count(by) => *by != 0,
                 What::Send { to, count } => *count > 0 && *to != op.owner,
                 What::End => stands(place),

@@ -18,6 +18,7 @@ mod floor;
 mod groups;
 mod growth;
 mod held;
+mod horizon;
 mod minted;
 mod phantom;
 mod proof;
@@ -199,6 +200,7 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::new(rest::Rest::default()),
         Box::new(watches::Watches::default()),
         Box::new(structure::Structure),
+        Box::new(horizon::Horizon::default()),
     ]
 }
 
@@ -206,15 +208,15 @@ pub fn all() -> Vec<Box<dyn Checker>> {
 #[derive(Debug, Default)]
 struct Watch {
     model: Model,
-    mark: Option<(ReplicaId, u64, u64, u64)>,
+    mark: Option<(ReplicaId, [u64; 4])>,
     /// Operations that it knows and [`Checker::changed`] was not told of.
     fresh: Vec<OpId>,
     changes: u32,
 }
 
 impl Watch {
-    fn mark_of(state: &Node, store: &Store) -> (ReplicaId, u64, u64, u64) {
-        (state.replica(), store.log_head(), store.item_count(), store.bytes())
+    fn mark_of(state: &Node, store: &Store) -> (ReplicaId, [u64; 4]) {
+        (state.replica(), [store.log_head(), store.item_count(), store.bytes(), store.horizon().0])
     }
 }
 
@@ -310,8 +312,9 @@ impl Suite {
         let store = state.store(*namespace).expect("the default namespace is always open");
         let watch = watches.entry(node).or_default();
         let seen = Seen::from(store.context());
-        if *watch.model.seen() != seen {
-            watch.fresh.extend(watch.model.advance(history, &seen));
+        let horizon = store.horizon().0;
+        if *watch.model.seen() != seen || watch.model.horizon() != horizon {
+            watch.fresh.extend(watch.model.advance(history, &seen, horizon));
         }
         let (model, fresh, namespace) = (&watch.model, &watch.fresh, *namespace);
         let mut step = Step { history, node, state, model, fresh, look, namespace };

@@ -201,6 +201,8 @@ impl Local {
             seen,
             hlc,
             group,
+            expires: 0,
+            horizon: 0,
             step,
             at,
             blind: Vec::new(),
@@ -329,6 +331,9 @@ fn alarm(node: usize, event: &Event) -> Result<(), String> {
         | Event::Diverged { .. }
         | Event::Corrupt { .. }
         | Event::Healed { .. }
+        | Event::ClockOff { .. }
+        | Event::ClockJumped { .. }
+        | Event::HorizonAhead { .. }
         | Event::EventsLost { .. } => Err(format!("node {node} raises an alarm: {event:?}")),
     }
 }

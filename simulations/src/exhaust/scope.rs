@@ -213,6 +213,8 @@ pub(super) fn config(scope: &Scope, node: usize, life: usize) -> Config {
         random_session: Span::from_micros(2),
         survey_pause: Span::from_micros(1),
         drift_max: Span::from_secs(60),
+        // Nothing expires in these scopes.
+        ..Timing::default()
     };
     config
 }

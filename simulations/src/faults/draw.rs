@@ -3,7 +3,7 @@
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
-use super::{Fault, FaultKind, damage};
+use super::{Fault, FaultKind, damage, expiry};
 use crate::deed::Typed;
 use crate::random::{Random, fork};
 use crate::scenario::{Bounds, Clocks, Disk, Load, Mode, Network, Periods, Protocol, Scenario, Topology};
@@ -48,6 +48,7 @@ pub fn draw(seed: u64) -> Scenario {
     scenario.faults = draw_faults(&mut random, &scenario);
     let mut scenario = scenario.with_turns();
     damage::draw(&mut fork(seed, "damage"), &mut scenario);
+    expiry::draw(&mut fork(seed, "expiry"), &mut scenario);
     scenario
 }
 
@@ -224,6 +225,7 @@ fn draw_periods(random: &mut Random, mode: Mode) -> Periods {
         random_session_ms: None,
         scrub_period_ms: None,
         cleanup_interval_ms: None,
+        ..Periods::default()
     }
 }
 
@@ -239,6 +241,8 @@ fn draw_load(random: &mut Random, nodes: usize) -> Load {
         clear: random.random_range(0.0..=0.15),
         group: random.random_range(1..=4),
         value_bytes: sometimes(random, 0.1, |random| random.random_range(50..=400)).unwrap_or(12),
+        expiring: 0.0,
+        expires_ms: None,
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod damage;
 mod draw;
+mod expiry;
 
 use serde::{Deserialize, Serialize};
 

@@ -139,6 +139,22 @@ impl Act {
         same && self.place().is_none_or(|place| Some(place) == other.place())
     }
 
+    /// True if what it writes can expire: it writes, and neither a count nor an extremum, nor what stands for a
+    /// removal.
+    pub fn may_expire(&self) -> bool {
+        match self {
+            Self::Add { .. } | Self::Put { .. } => true,
+            Self::Typed(deed) => deed.may_expire(),
+            Self::Remove { .. }
+            | Self::Clear { .. }
+            | Self::RemoveField { .. }
+            | Self::ClearMap { .. }
+            | Self::Count { .. }
+            | Self::Reset { .. }
+            | Self::Again { .. } => false,
+        }
+    }
+
     /// True if it ends what it saw and writes nothing.
     pub fn is_removal(&self) -> bool {
         match self {

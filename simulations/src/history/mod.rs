@@ -81,6 +81,10 @@ pub struct Op {
     pub hlc: u64,
     /// Operations of one group share this number, and take effect together.
     pub group: u64,
+    /// When what it wrote expires, in wall milliseconds; 0 for never.
+    pub expires: u64,
+    /// The horizon of its origin then: what expires up to it was dead there.
+    pub horizon: u64,
     /// The persist step that makes it durable ([`sync_core::node::Written::step`]).
     pub step: u64,
     /// When it was accepted, in virtual microseconds.
@@ -102,6 +106,11 @@ impl Op {
         self.dots.is_some_and(|(_, last)| seen.contains(last))
     }
 
+    /// True if what it wrote is dead at `horizon`.
+    pub fn is_expired(&self, horizon: u64) -> bool {
+        (1..=horizon).contains(&self.expires)
+    }
+
     /// True if this operation had seen `other`.
     pub fn saw(&self, other: &Self) -> bool {
         other.is_in(&self.seen) && !other.dots.is_some_and(|(_, last)| self.blind.contains(&last))
@@ -120,6 +129,8 @@ pub struct History {
     damages: Vec<Damaged>,
     /// Operations that were blind to a lost item.
     blind: Vec<OpId>,
+    /// When what was written expires.
+    expiries: BTreeSet<u64>,
 }
 
 impl History {
@@ -135,8 +146,19 @@ impl History {
                 self.blind.push(id);
             }
         }
+        self.expiries.extend(Some(op.expires).filter(|expires| *expires > 0));
         self.ops.push(op);
         id
+    }
+
+    /// True if something that was written expires at `wall` milliseconds.
+    pub fn expires_at(&self, wall: u64) -> bool {
+        self.expiries.contains(&wall)
+    }
+
+    /// True if anything that was written expires.
+    pub fn has_expiries(&self) -> bool {
+        !self.expiries.is_empty()
     }
 
     /// The operation `id`.
@@ -253,11 +275,20 @@ pub(crate) mod tests {
                 seen,
                 hlc,
                 group: at,
+                expires: 0,
+                horizon: 0,
                 step: at,
                 at,
                 blind: Vec::new(),
             };
             self.history.record(op)
+        }
+
+        /// What `op` wrote expires at `expires`; its origin's horizon was `horizon`.
+        pub(crate) fn expiring(&mut self, op: OpId, expires: u64, horizon: u64) -> OpId {
+            (self.history.ops[op.0].expires, self.history.ops[op.0].horizon) = (expires, horizon);
+            self.history.expiries.insert(expires);
+            op
         }
 
         /// `op` did not see this lost item.

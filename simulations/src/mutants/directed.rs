@@ -118,6 +118,8 @@ impl Stage {
             seen,
             hlc: 0,
             group,
+            expires: 0,
+            horizon: 0,
             step: written.step.0,
             at: group,
             blind: Vec::new(),

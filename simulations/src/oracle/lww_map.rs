@@ -24,6 +24,17 @@ impl Maps {
         self.0.iter().map(|(key, fields)| (key.as_str(), fields))
     }
 
+    /// Forgets the writes that `is_gone` names.
+    pub(super) fn forget(&mut self, is_gone: impl Fn(&OpId) -> bool) {
+        self.0.retain(|_, fields| {
+            fields.retain(|_, writes| {
+                writes.retain(|id| !is_gone(id));
+                !writes.is_empty()
+            });
+            !fields.is_empty()
+        });
+    }
+
     /// Takes an operation in; all that it had seen was taken in before.
     pub fn apply(&mut self, history: &History, op: &Op) {
         let fields = self.0.entry(op.act.key().to_owned()).or_default();

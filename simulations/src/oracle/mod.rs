@@ -18,6 +18,7 @@ use crate::history::{History, Kind, Op, OpId, Seen};
 #[derive(Clone, Debug, Default)]
 pub struct Model {
     seen: Seen,
+    horizon: u64,
     /// Sets.
     pub sets: or_set::Sets,
     /// Maps.
@@ -29,11 +30,21 @@ pub struct Model {
 }
 
 impl Model {
-    /// The model of a replica that knows `seen`.
+    /// The model of a replica that knows `seen`, with nothing expired.
     pub fn at(history: &History, seen: &Seen) -> Self {
+        Self::at_horizon(history, seen, 0)
+    }
+
+    /// The model of a replica that knows `seen`, at this horizon.
+    pub fn at_horizon(history: &History, seen: &Seen, horizon: u64) -> Self {
         let mut model = Self::default();
-        model.advance(history, seen);
+        model.advance(history, seen, horizon);
         model
+    }
+
+    /// The horizon.
+    pub fn horizon(&self) -> u64 {
+        self.horizon
     }
 
     /// What the replica knows.
@@ -41,11 +52,12 @@ impl Model {
         &self.seen
     }
 
-    /// The replica has come to know `seen`, which covers what it knew; gives back what is new, ascending.
+    /// The replica has come to know `seen`, which covers what it knew, and what expires up to `horizon` is dead;
+    /// gives back what is new, ascending. What expired ends what it had seen like any other write.
     ///
     /// The numbers of operations extend the order in which they saw each other, so in their order each
     /// one meets all that it had seen.
-    pub fn advance(&mut self, history: &History, seen: &Seen) -> Vec<OpId> {
+    pub fn advance(&mut self, history: &History, seen: &Seen, horizon: u64) -> Vec<OpId> {
         let mut fresh: Vec<OpId> = Vec::new();
         for (life, count) in seen.columns() {
             let known = self.seen.get(life);
@@ -59,6 +71,13 @@ impl Model {
             self.apply(history, history.op(*id));
         }
         self.seen = seen.clone();
+        self.horizon = horizon;
+        if history.has_expiries() {
+            let expired = |id: &OpId| history.op(*id).is_expired(horizon);
+            self.sets.forget(expired);
+            self.maps.forget(expired);
+            self.typed.forget(expired);
+        }
         fresh
     }
 

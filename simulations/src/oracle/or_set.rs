@@ -24,6 +24,17 @@ impl Sets {
         self.0.iter().map(|(key, adds)| (key.as_str(), adds))
     }
 
+    /// Forgets the writes that `is_gone` names.
+    pub(super) fn forget(&mut self, is_gone: impl Fn(&OpId) -> bool) {
+        self.0.retain(|_, adds| {
+            adds.retain(|_, writes| {
+                writes.retain(|id| !is_gone(id));
+                !writes.is_empty()
+            });
+            !adds.is_empty()
+        });
+    }
+
     /// Takes an operation in; all that it had seen was taken in before.
     pub fn apply(&mut self, history: &History, op: &Op) {
         let adds = self.0.entry(op.act.key().to_owned()).or_default();
@@ -66,6 +77,18 @@ mod tests {
         assert_eq!(model.sets.get("s").map(|adds| adds[b"x".as_slice()].clone()), Some(vec![renewed]));
         let alone = story.seen(&[remove]);
         assert!(Model::at(&story.history, &alone).sets.get("s").is_none(), "the first add is gone");
+    }
+
+    #[test]
+    fn an_expired_add_has_ended_what_it_saw_and_is_not_there() {
+        let mut story = Story::default();
+        let forever = story.add(1, &[], "s", "x");
+        let again = story.add(2, &[forever], "s", "x");
+        let for_a_while = story.expiring(again, 50, 0);
+        let known = story.seen(&[for_a_while]);
+        let at = |horizon| Model::at_horizon(&story.history, &known, horizon);
+        assert_eq!(at(49).sets.get("s").map(|adds| adds[b"x".as_slice()].clone()), Some(vec![for_a_while]));
+        assert!(at(50).sets.get("s").is_none(), "neither of the two");
     }
 
     #[test]

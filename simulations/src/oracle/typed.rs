@@ -117,6 +117,17 @@ impl Objects {
         }
     }
 
+    /// Forgets the writes that `is_gone` names.
+    pub(super) fn forget(&mut self, is_gone: impl Fn(&OpId) -> bool) {
+        self.of.retain(|_, places| {
+            places.retain(|_, writes| {
+                writes.retain(|id| !is_gone(id));
+                !writes.is_empty()
+            });
+            !places.is_empty()
+        });
+    }
+
     /// The writes of an object of one place that were visible where `op` was made.
     fn visible_to<'a>(&'a self, history: &'a History, op: &'a Op, on: Typed, key: &str) -> Vec<&'a Op> {
         let known: Vec<&Op> = history.on_object(Kind::Typed(on), key).filter(|seen| op.saw(seen)).collect();
@@ -128,7 +139,8 @@ impl Objects {
         };
         let is_write = |op: &&&Op| matches!(deed(op).map(|deed| &deed.what), Some(What::Write(_)));
         let stands = |write: &&&Op| !known.iter().any(|later| ends(later, write));
-        known.iter().filter(is_write).filter(stands).copied().collect()
+        let known_live = known.iter().filter(is_write).filter(|write| !write.is_expired(op.horizon));
+        known_live.filter(stands).copied().collect()
     }
 
     fn extrema(&self, history: &History, op: &Op, on: Typed, key: &str) -> Vec<i64> {

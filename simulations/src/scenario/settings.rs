@@ -193,6 +193,15 @@ pub struct Periods {
     /// See [`Timing::scrub_period`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scrub_period_ms: Option<u64>,
+    /// See [`Timing::expiry_grace`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expiry_grace_ms: Option<u64>,
+    /// See [`Timing::expiry_step`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expiry_step_ms: Option<u64>,
+    /// See [`Timing::clock_wait`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_wait_ms: Option<u64>,
 }
 
 impl Periods {
@@ -209,6 +218,10 @@ impl Periods {
             random_session: or(self.random_session_ms, defaults.random_session),
             scrub_period: or(self.scrub_period_ms, defaults.scrub_period),
             cleanup_interval: or(self.cleanup_interval_ms, defaults.cleanup_interval),
+            expiry_grace: or(self.expiry_grace_ms, defaults.expiry_grace),
+            expiry_step: or(self.expiry_step_ms, defaults.expiry_step),
+            clock_wait: or(self.clock_wait_ms, defaults.clock_wait),
+            clock_window: defaults.clock_window,
             survey_pause: defaults.survey_pause,
             drift_max: defaults.drift_max,
         }
@@ -238,6 +251,18 @@ pub struct Load {
     pub group: u32,
     /// Longest value of a map's field, in bytes.
     pub value_bytes: usize,
+    /// Share of writes that expire, of types that can. Then clocks are set right when faults end, and what is
+    /// written must die at its time.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub expiring: f64,
+    /// Shortest and longest time until they do, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_ms: Option<(u64, u64)>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(share: &f64) -> bool {
+    *share == 0.0
 }
 
 impl Default for Load {
@@ -252,6 +277,8 @@ impl Default for Load {
             clear: 0.06,
             group: 2,
             value_bytes: 12,
+            expiring: 0.0,
+            expires_ms: None,
         }
     }
 }

@@ -74,6 +74,8 @@ type Rare = (&'static str, fn(&Outcome) -> u64);
 const RARE: &[Rare] = &[
     ("concurrent-kills", |outcome| outcome.counts.concurrent_kills),
     ("resets-seen-by-others", |outcome| outcome.counts.resets_seen),
+    ("expiring-writes", |outcome| outcome.counts.expiring),
+    ("horizons-raised", |outcome| outcome.counts.horizons),
     ("sessions", |outcome| outcome.counts.sessions),
     ("fallback-sessions", |outcome| outcome.counts.fallbacks),
     ("fallbacks-by-sketch", |outcome| outcome.counts.sketches),

@@ -5,6 +5,7 @@ use sync_core::cell::{ObjectId, Path, TypeTag};
 use sync_core::error::WriteError;
 use sync_core::id::{Dot, NamespaceId};
 use sync_core::store::{Group, Store};
+use sync_core::time::Span;
 use sync_core::types::{lww_map, or_set, pn_counter};
 
 use super::trace::Mark;
@@ -34,6 +35,8 @@ impl World {
             dots: Some((dot, dot)),
             seen,
             hlc: 0,
+            expires: 0,
+            horizon: store.horizon().0,
             group: self.groups,
             step: 0,
             at: self.at,
@@ -56,6 +59,7 @@ struct Done {
     act: Act,
     dots: Option<(Dot, Dot)>,
     hlc: u64,
+    expires: u64,
     killed: Vec<Dot>,
 }
 
@@ -106,6 +110,19 @@ impl<'a> Turn<'a> {
 }
 
 impl Writer<'_, '_> {
+    /// What `fill` writes expires `after_ms` milliseconds from now; see [`Group::expiring_after`].
+    ///
+    /// # Errors
+    /// What `fill` returns; of types that never expire, a refusal.
+    pub fn expiring<T>(
+        &mut self,
+        after_ms: u64,
+        fill: impl FnOnce(&mut Writer<'_, '_>) -> Result<T, WriteError>,
+    ) -> Result<T, WriteError> {
+        let done = &mut *self.done;
+        self.group.expiring_after(Span::from_millis(after_ms), |group| fill(&mut Writer { group, done }))
+    }
+
     /// The state as the group has made it so far.
     pub fn store(&self) -> &Store {
         self.group.store()
@@ -205,7 +222,8 @@ impl Writer<'_, '_> {
         let store = self.group.store();
         let hlc = dots.and_then(|(_, last)| store.item(last)).map_or(0, |(_, item)| item.hlc.0);
         let killed = before.into_iter().filter(|dot| !store.is_live(*dot)).collect();
-        self.done.push(Done { act, dots, hlc, killed });
+        let expires = if act.may_expire() { self.group.expires().0 } else { 0 };
+        self.done.push(Done { act, dots, hlc, expires, killed });
         Ok(value)
     }
 }
@@ -239,6 +257,7 @@ impl World {
         let (life, owner) = (node.replica(), node.owner());
         let context = node.store(self.namespace).expect("the default namespace is always open").context();
         let mut seen = Seen::from(context);
+        let horizon = node.store(self.namespace).map_or(0, |store| store.horizon().0);
         let hidden = node.store(self.namespace).map(|store| self.history.hidden(&seen, store));
         let hidden = hidden.unwrap_or_default();
         let mut done = Vec::new();
@@ -257,10 +276,11 @@ impl World {
         self.groups += 1;
         self.counts.groups += u64::from(done.len() > 1);
         let mut ops: Vec<OpId> = Vec::with_capacity(done.len());
-        for Done { act, dots, hlc, killed } in done {
+        for Done { act, dots, hlc, expires, killed } in done {
             let bytes = dots.map_or(0, |(_, last)| last.seq).to_le_bytes();
             self.trace.note(self.at, Mark::Wrote, at, &bytes, || format!("write {act:?} {dots:?}"));
             self.counts.ops += u64::from(dots.is_some());
+            self.counts.expiring += u64::from(dots.is_some() && expires > 0);
             self.counts.concurrent_kills += self.kills.ended(killed);
             self.count_resets(&act, at, dots, &seen);
             let (step, group) = (written.step.0, self.groups);
@@ -275,6 +295,8 @@ impl World {
                 seen: seen.clone(),
                 hlc,
                 group,
+                expires,
+                horizon,
                 step,
                 at: self.at,
                 blind,

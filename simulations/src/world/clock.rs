@@ -3,13 +3,15 @@
 use sync_core::time::{Now, Timestamp, WallMillis};
 
 /// Wall time when a world begins: somewhere in 2023. Far enough from zero for a clock set back by years.
-const WALL_START_MS: i64 = 1_700_000_000_000;
+pub(super) const WALL_START_MS: i64 = 1_700_000_000_000;
 
 /// The two clocks of one machine, as functions of virtual time.
 #[derive(Clone, Debug)]
 pub(crate) struct Clock {
     /// What the wall clock is off by.
     offset_ms: i64,
+    /// What it was off by when the world began.
+    skew_ms: i64,
     /// What the monotonic clock runs fast by, in millionths.
     ppm: i64,
     /// Where a frozen wall clock stands.
@@ -18,7 +20,7 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn new(offset_ms: i64, ppm: i64) -> Self {
-        Self { offset_ms, ppm, frozen: None }
+        Self { offset_ms, skew_ms: offset_ms, ppm, frozen: None }
     }
 
     /// What a node of this machine reads at virtual microsecond `at`.
@@ -57,6 +59,11 @@ impl Clock {
         if let Some(stands) = &mut self.frozen {
             *stands = stands.saturating_add(by_ms);
         }
+    }
+
+    /// Sets the wall clock back to what it was off by in the beginning.
+    pub(crate) fn correct(&mut self) {
+        self.offset_ms = self.skew_ms;
     }
 
     /// Stops the wall clock where it is.

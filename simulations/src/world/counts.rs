@@ -21,6 +21,10 @@ pub struct Counts {
     pub concurrent_kills: u64,
     /// Counters counted on by a replica that had seen another's reset.
     pub resets_seen: u64,
+    /// Operations whose writes expire.
+    pub expiring: u64,
+    /// Times that a node's horizon rose, by itself or by a peer's.
+    pub horizons: u64,
     /// Sessions completed, and how many of them compared all live dots.
     pub sessions: u64,
     /// See [`Self::sessions`].

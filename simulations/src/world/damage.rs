@@ -221,6 +221,8 @@ impl World {
                 seen,
                 hlc: item.hlc.0,
                 group: self.groups,
+                expires: item.expires.0,
+                horizon: 0,
                 step: 0,
                 at: self.at,
                 blind: Vec::new(),

@@ -36,6 +36,7 @@ impl World {
             let checked = self.suite.after_step(&self.history, at, node);
             self.judge(checked);
             self.check_application(at);
+            self.look_at_horizon(at);
         }
     }
 
@@ -146,8 +147,14 @@ impl World {
                 self.counts.marks_ended += marks;
                 self.note_collection(at, dot, &object, &paths);
             }
+            // Of the clocks in these worlds a minority is wrong at a time.
+            NodeEvent::HorizonAhead { ahead_ms, .. } => {
+                self.alarmed(false, at, || format!("says that its horizon is {ahead_ms} ms ahead"));
+            }
             NodeEvent::Changed(_)
             | NodeEvent::Conflicts { .. }
+            | NodeEvent::ClockOff { .. }
+            | NodeEvent::ClockJumped { .. }
             | NodeEvent::Bootstrap { .. }
             | NodeEvent::TypesMet { .. }
             | NodeEvent::PeerUp { .. }

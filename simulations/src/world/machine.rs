@@ -46,6 +46,8 @@ pub(crate) struct Machine {
     pub(crate) was_paused: bool,
     /// Until when it surely waits for the bytes of damaged cells.
     pub(crate) mending_until: Option<u64>,
+    /// Where the horizon of its node stood.
+    pub(crate) horizon: u64,
 }
 
 /// A machine's memory and disk at one moment.
@@ -109,6 +111,7 @@ impl Machine {
             garbage: false,
             was_paused: false,
             mending_until: None,
+            horizon: 0,
         }
     }
 

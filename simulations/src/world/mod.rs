@@ -12,6 +12,7 @@ mod counts;
 mod damage;
 mod disk;
 mod drive;
+mod expiry;
 mod heal;
 mod inject;
 mod life;

@@ -38,7 +38,8 @@ fn meant_by(arg: ops::Arg) -> Option<&'static str> {
         | ops::Arg::To
         | ops::Arg::Count
         | ops::Arg::Keep
-        | ops::Arg::KeepMs => None,
+        | ops::Arg::KeepMs
+        | ops::Arg::ExpiresInMs => None,
     }
 }
 
@@ -58,6 +59,11 @@ fn argument(arg: ops::Arg) -> Arg {
         ops::Arg::KeepMs => {
             ("MS", "Only entries at most MS milliseconds older than the newest count [default: all]")
         }
+        ops::Arg::ExpiresInMs => (
+            "TIME",
+            "Let it expire after this time, such as 500ms, 90s, 15m, 12h or 30d; a plain number is seconds. It goes \
+             some seconds later, on all nodes at one point of the state's history [default: never]",
+        ),
     };
     let plain = Arg::new(arg.name()).value_name(shown).help(help).required(!arg.is_optional());
     match arg {
@@ -68,6 +74,27 @@ fn argument(arg: ops::Arg) -> Arg {
         ops::Arg::Amount | ops::Arg::Count => plain.value_parser(value_parser!(u64)),
         ops::Arg::Keep => plain.long("keep").value_parser(value_parser!(u64)),
         ops::Arg::KeepMs => plain.long("keep-ms").value_parser(value_parser!(u64)),
+        ops::Arg::ExpiresInMs => plain.long("expires-in").value_parser(duration_ms),
+    }
+}
+
+/// Milliseconds of a time such as `90s`.
+pub(super) fn duration_ms(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit_ms: u64 = match unit {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        other => return Err(format!("{other:?} is no unit of time; use ms, s, m, h or d")),
+    };
+    let number: u64 = number.parse().map_err(|_| "a time begins with a whole number".to_owned())?;
+    match number.checked_mul(unit_ms) {
+        None => Err("that is longer than any clock counts".to_owned()),
+        Some(0) => Err("it would be dead at once".to_owned()),
+        Some(ms) => Ok(ms),
     }
 }
 
@@ -136,7 +163,7 @@ fn given(arg: ops::Arg, matches: &ArgMatches) -> Result<Option<Json>, clap::Erro
     let name = arg.name();
     Ok(match arg {
         ops::Arg::By | ops::Arg::Number => matches.get_one::<i64>(name).map(|number| json!(number)),
-        ops::Arg::Amount | ops::Arg::Count | ops::Arg::Keep | ops::Arg::KeepMs => {
+        ops::Arg::Amount | ops::Arg::Count | ops::Arg::Keep | ops::Arg::KeepMs | ops::Arg::ExpiresInMs => {
             matches.get_one::<u64>(name).map(|number| json!(number))
         }
         ops::Arg::Name | ops::Arg::To => matches.get_one::<String>(name).map(|word| json!(word)),

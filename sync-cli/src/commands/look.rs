@@ -96,21 +96,29 @@ fn coming(bootstrap: &Bootstrap) -> String {
 /// One object: a line about it, then its items by cell.
 fn cells(object: &ObjectInspection) -> String {
     let info = &object.info;
+    let items = || object.shown.iter().flat_map(|cell| &cell.items);
+    let expires = items().any(|item| item.expires_ms > 0);
     let rows = object.shown.iter().flat_map(|cell| {
         cell.items.iter().map(|item| {
             let replica = item.replica.get(..8).unwrap_or(&item.replica);
-            vec![
+            let mut row = vec![
                 cell.path.to_string(),
                 value(&item.payload),
                 format!("{replica}.{}", item.seq),
                 at(item.written_ms),
-            ]
+            ];
+            row.extend(expires.then(|| match item.expires_ms {
+                0 => "never".to_owned(),
+                ms => at(ms),
+            }));
+            row
         })
     });
     let left_out = match info.cells.saturating_sub(u64::try_from(object.shown.len()).unwrap_or(u64::MAX)) {
         0 => String::new(),
         more => format!("\nand {} more cells", grouped(more)),
     };
+    let header = ["Cell", "Value", "Event", "Written (UTC)", "Expires (UTC)"];
     format!(
         "{} ({}): {} cells, {} live items, {} bytes\n{}{left_out}",
         shown(&info.key),
@@ -118,7 +126,7 @@ fn cells(object: &ObjectInspection) -> String {
         grouped(info.cells),
         grouped(info.items),
         grouped(info.bytes),
-        table(&["Cell", "Value", "Event", "Written (UTC)"], rows)
+        table(&header[..if expires { 5 } else { 4 }], rows)
     )
 }
 

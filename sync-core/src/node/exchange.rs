@@ -259,7 +259,10 @@ impl Node {
 
     pub(super) fn note_clock(&mut self, now: Now, peer: NodeId, theirs: WallMillis) {
         let ahead = i128::from(theirs.0) - i128::from(now.wall.0);
-        self.peer_mut(peer).clock_ahead_ms = i64::try_from(ahead).ok();
+        let state = self.peer_mut(peer);
+        state.clock_ahead_ms = i64::try_from(ahead).ok();
+        state.clock = Some((now.mono, theirs));
+        self.clock_heard(now);
     }
 
     /// The pull to `peer` is over: what was staged of an answer to it will not be completed. Another pull
@@ -359,7 +362,9 @@ impl Node {
 
     fn on_pull(&mut self, peer: NodeId, route: Route, pull: Pull) -> Result<(), FrameError> {
         self.stated(peer, route, &pull.context)?;
-        let covered = self.spaces[&route.namespace].store.context().covers(&pull.context);
+        let store = &self.spaces[&route.namespace].store;
+        // A later horizon is news like an event: this side asks back for it.
+        let covered = store.context().covers(&pull.context) && pull.horizon <= store.horizon();
         self.asked(peer, route.namespace, Asked { context: pull.context, have: pull.have });
         let session = &mut self.link_mut(peer, route.namespace).session;
         session.listing_wanted = pull.listing;
@@ -551,6 +556,15 @@ impl Node {
         dead: BTreeSet<Dot>,
     ) -> Result<Joined, FrameError> {
         let newest = fragment.cells.iter().flat_map(|part| &part.items).map(|item| item.hlc).max();
+        let clamped;
+        let fragment = if mutant::is(Mutant::HorizonClamped) {
+            let bound = now.wall.0.saturating_add(self.config.timing.drift_max.as_millis());
+            let horizon = WallMillis(fragment.horizon.0.min(bound));
+            clamped = Fragment { horizon, ..fragment.clone() };
+            &clamped
+        } else {
+            fragment
+        };
         self.joining(now, peer, route, fragment.horizon, newest, |store, learned| {
             store.join_judged(fragment, dead, learned)
         })

@@ -382,8 +382,12 @@ impl Node {
 
     // The scrub.
 
-    /// True while cells of `namespace` are known to be damaged: no fragment of it leaves.
+    /// True while cells of `namespace` are known to be damaged, or its horizon is ahead of every clock: no fragment
+    /// of it leaves.
     pub(super) fn is_unsound(&self, namespace: NamespaceId) -> bool {
+        if self.wall_clock.is_behind_horizon(namespace) {
+            return true;
+        }
         if mutant::is(Mutant::DamagedFragmentLeaves) {
             return false;
         }

@@ -307,6 +307,31 @@ pub enum Event {
         /// How many marks.
         marks: u64,
     },
+    /// Alarm: this node's wall clock differs from the median of its members' by more than
+    /// [`crate::limits::Timing::drift_max`]: this clock is the wrong one, unless most of the others are. Told once,
+    /// until it agrees again. While it is slow, fragments of others may be refused as
+    /// [`FrameError::ClockAhead`]; while it is fast, nothing expires early by it.
+    ClockOff {
+        /// Own clock minus median, in milliseconds: below zero if this clock is slow.
+        ahead_ms: i64,
+        /// Members whose clocks were heard.
+        members: usize,
+    },
+    /// This node's wall clock was set by more than [`crate::limits::Timing::drift_max`]. Nothing expires by it until
+    /// it agrees with the median of the members' clocks.
+    ClockJumped {
+        /// By how much, in milliseconds.
+        by_ms: i64,
+    },
+    /// Alarm: the horizon of this store is ahead of every clock heard, so this node let writes expire before their
+    /// time while its clock was wrong. No fragment of it leaves until the clocks have come within
+    /// [`crate::limits::Timing::drift_max`] of the horizon; members refuse it as [`FrameError::ClockAhead`].
+    HorizonAhead {
+        /// The namespace.
+        namespace: NamespaceId,
+        /// Horizon minus clock, in milliseconds.
+        ahead_ms: u64,
+    },
     /// The application did not read its events; this many were dropped, oldest first.
     EventsLost {
         /// How many.

@@ -119,6 +119,7 @@ impl Node {
                 sink.bytes(bytes);
             }
         }
+        self.expiry_key(now, &mut |value| sink.number(value));
         sink.flags(&[self.staging.is_some(), self.healing.is_some()]);
         if let Some((from, namespace, staging)) = &self.staging {
             sink.hasher.update(&from.0).update(&namespace.0);
@@ -181,6 +182,7 @@ fn peer_key(peer: &Peer, answers: u64, sink: &mut Sink<'_>) {
         hello_at,
         seen_at: _,
         clock_ahead_ms: _,
+        clock: _,
         is_chosen,
         has_chosen_us,
         is_linked,

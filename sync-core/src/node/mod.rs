@@ -16,6 +16,7 @@ mod changes;
 mod config;
 mod converge;
 mod exchange;
+mod expiry;
 mod fill;
 mod heal;
 mod image;
@@ -61,6 +62,7 @@ pub use status::{Convergence, PeerStatus, Stats};
 pub use survey::{Prospect, SurveyGoal, Surveyed};
 pub use visible::{Holders, VisibleGoal};
 
+use expiry::WallClock;
 use fill::Touched;
 use overlay::Overlay;
 use peer::{Link, Peer};
@@ -111,6 +113,8 @@ pub struct Node {
     /// When the next part of the stores is scrubbed.
     scrub_at: Timestamp,
     overlay: Overlay,
+    /// Whether the own wall clock can be trusted, and when something expires.
+    wall_clock: WallClock,
     /// When stale counter floors and stable marks are looked for.
     cleanup_at: Timestamp,
     /// Of each namespace, how things stood at the last look.
@@ -187,6 +191,7 @@ impl Node {
             heal_at: Timestamp::ZERO,
             scrub_at: now.mono,
             overlay: Overlay::default(),
+            wall_clock: WallClock::started(now),
             cleanup_at: now.mono + cleanup_interval,
             cleaned: BTreeMap::new(),
             members: Members::default(),
@@ -237,6 +242,7 @@ impl Node {
         };
         self.cleanup(now);
         self.wake_heal(now);
+        self.wake_expiry(now);
         self.fill(now, touched);
         self.tell_pressure();
     }
@@ -274,7 +280,7 @@ impl Node {
         let peers = self.peers.values().filter(|peer| peer.connected).filter_map(Peer::deadline).min();
         let cleanup = self.needs_cleanup().then_some(self.cleanup_at);
         let overlay = self.overlay.session_at;
-        [peers, cleanup, overlay, self.heal_deadline()].into_iter().flatten().min()
+        [peers, cleanup, overlay, self.heal_deadline(), self.expiry_deadline()].into_iter().flatten().min()
     }
 
     // What the application asks.
@@ -305,7 +311,7 @@ impl Node {
         let space = self.spaces.get_mut(&namespace).ok_or(WriteError::NoNamespace { namespace })?;
         let next = space.store.context().get(self.replica) + 1;
         let hlc = space.hlc.tick(now.wall);
-        let mut group = space.store.group(self.replica, self.owner, next, hlc);
+        let mut group = space.store.group(self.replica, self.owner, next, hlc).at_wall(now.wall);
         let value = match fill(&mut group) {
             Ok(value) => value,
             Err(error) => {

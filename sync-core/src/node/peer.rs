@@ -15,7 +15,7 @@ use crate::node::survey::Surveying;
 use crate::push::Cursor;
 use crate::queue::Outbox;
 use crate::session::Session;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, WallMillis};
 
 /// A member known besides this node. At most [`crate::limits::Limits::peers_max`] are kept.
 #[derive(Clone, Debug)]
@@ -40,6 +40,8 @@ pub(crate) struct Peer {
     /// Pushes go to it, because either has chosen the other.
     pub(crate) is_linked: bool,
     pub(crate) clock_ahead_ms: Option<i64>,
+    /// Its wall clock when it was last told, and when that was.
+    pub(crate) clock: Option<(Timestamp, WallMillis)>,
     pub(crate) outbox: Outbox,
     pub(crate) stats: Stats,
     pub(crate) links: BTreeMap<NamespaceId, Link>,
@@ -62,6 +64,7 @@ impl Default for Peer {
             has_chosen_us: true,
             is_linked: false,
             clock_ahead_ms: None,
+            clock: None,
             outbox: Outbox::default(),
             stats: Stats::default(),
             links: BTreeMap::new(),

@@ -99,7 +99,8 @@ impl Node {
         self.link(peer, namespace).session.root_at = Some(again);
         let route = self.route(peer, namespace);
         let opens = wants_reply && self.link(peer, namespace).session.roots_equal.is_some();
-        let says_clock = opens || self.peers[&peer].version < Version::DIFFERENCES;
+        let expires = self.spaces[&namespace].store.expires_first().is_some();
+        let says_clock = opens || expires || self.peers[&peer].version < Version::DIFFERENCES;
         let space = self.spaces.get_mut(&namespace).expect("links are of open namespaces");
         let root = Root {
             state: space.store.state_id(),

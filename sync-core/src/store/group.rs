@@ -24,6 +24,10 @@ pub struct Group<'a> {
     replica: ReplicaId,
     owner: OwnerId,
     hlc: Hlc,
+    /// What expiry times are taken from and compared with, beside the horizon.
+    pub(super) wall: WallMillis,
+    /// When what is written now expires; 0 for never.
+    pub(super) expires: WallMillis,
     first: u64,
     next: u64,
     /// Bytes of keys, paths and payloads so far.
@@ -94,6 +98,8 @@ impl Store {
             replica,
             owner,
             hlc,
+            wall: hlc.wall(),
+            expires: WallMillis::default(),
             first: next,
             next,
             bytes: 0,
@@ -127,10 +133,11 @@ impl Group<'_> {
 
     /// Mints a write of `payload` to `cell` that ends `kills`, all of them live here.
     ///
-    /// Dots killed in other cells leave a record: no claim about the written cell would tell of them.
+    /// Dots killed in other cells leave a record: no claim about the written cell would tell of them. So do dots
+    /// killed by a write that expires: once it has, no live item makes a claim about its cell.
     ///
     /// # Errors
-    /// A limit or the sequence range; nothing of this event has happened then.
+    /// A limit, the sequence range, or [`WriteError::NeverExpires`]; nothing of this event has happened then.
     pub fn write(&mut self, cell: CellId, payload: Payload, kills: &[Dot]) -> Result<Dot, WriteError> {
         let seek = self.store.seek(cell.object.key.as_str(), cell.object.ty, cell.path.as_bytes());
         let target = seek.ix.map_or_else(|| Target::New(cell, seek.hash), Target::Held);
@@ -176,6 +183,7 @@ impl Group<'_> {
             Target::New(cell, _) => (&cell.object, &cell.path),
         };
         self.check_lengths(object, path, &payload)?;
+        let expires = self.expires_in_cell(object, path)?;
         self.admit(object, path, &payload, kills)?;
         let bytes = object.key.as_str().len() + path.as_bytes().len() + payload.len();
         self.count_bytes(bytes)?;
@@ -183,10 +191,11 @@ impl Group<'_> {
             self.next -= 1;
         }
         let dot = self.next_dot();
-        let item = Item { dot, hlc: self.hlc, expires: WallMillis::default(), payload };
+        let item = Item { dot, hlc: self.hlc, expires, payload };
         self.mint(kills)?;
         let is_other = |ended: &CellIx| !matches!(target, Target::Held(ix) if ix == *ended);
-        if self.ended.iter().any(is_other) && !mutant::is(Mutant::CrossCellUnrecorded) {
+        let cross_cell = self.ended.iter().any(is_other) && !mutant::is(Mutant::CrossCellUnrecorded);
+        if cross_cell || self.kills_for_a_time(expires) {
             let cells = self.ended_cells();
             self.record(dot, Record::Cells(cells));
         }
@@ -276,14 +285,19 @@ impl Group<'_> {
     }
 
     /// The cells that the last event ended something in, ascending.
-    fn ended_cells(&self) -> Vec<CellId> {
+    pub(super) fn ended_cells(&self) -> Vec<CellId> {
         let mut cells: Vec<CellId> = self.ended.iter().map(|ix| self.store.cell_id(*ix)).collect();
         cells.sort_unstable();
         cells.dedup();
         cells
     }
 
-    fn record(&mut self, dot: Dot, record: Record) {
+    /// True if something ended, and all that tells of it is an item that will be dead from `expires` on.
+    pub(super) fn kills_for_a_time(&self, expires: WallMillis) -> bool {
+        expires.0 != 0 && !self.ended.is_empty() && !mutant::is(Mutant::ExpiringUnrecorded)
+    }
+
+    pub(super) fn record(&mut self, dot: Dot, record: Record) {
         self.undo.push(Undo::Recorded(dot));
         let Store { records, limits, .. } = &mut *self.store;
         records.insert(dot, record, limits);

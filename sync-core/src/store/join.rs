@@ -109,8 +109,10 @@ impl Store {
         let mut found = self.seek_all(fresh.iter().map(|(cell, _)| *cell));
         let mut written: Vec<CellIx> = found.iter().filter_map(|seek| seek.ix).collect();
         written.sort_unstable();
-        let cells = fresh.iter().map(|(cell, _)| *cell);
-        self.spare_unproven(&mut plan, fragment, &written, cells, |dot| items.contains(&dot));
+        // An item that is dead here as it arrives, for this horizon is later, has ended what it ended.
+        let is_new = |part: &&CellPart| part.items.iter().any(|item| !self.context.contains(item.dot));
+        let told = fragment.cells.iter().filter(is_new).map(|part| &part.cell);
+        self.spare_unproven(&mut plan, fragment, &written, told, |dot| items.contains(&dot));
         match self.check_ceiling(&plan) {
             Err(_) if mutant::is(Mutant::CeilingDropsItems) => {
                 fresh.clear();

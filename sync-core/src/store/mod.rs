@@ -5,6 +5,7 @@
 //! context that is not live is dead, for ever (DESIGN sections 1 and 3).
 //!
 //! - [`Group`] mints local events (`group.rs`);
+//! - [`Group::expiring`] gives writes a time to die, [`Store::expire`] raises the horizon (`expiry.rs`);
 //! - [`Store::join`] takes in a fragment (`join.rs`);
 //! - [`Store::push_fragment`], [`Store::answer`] build fragments (`offer.rs`);
 //! - [`Store::open_answer`], [`Store::next_items`] give an answer too long for a frame (`large.rs`);
@@ -19,6 +20,7 @@ mod changes;
 #[cfg(any(test, feature = "faults"))]
 mod check;
 mod compare;
+mod expiry;
 mod fingerprint;
 mod fullest;
 mod group;

@@ -6,6 +6,7 @@ use crate::cell::{CellId, Item, TypeTag};
 use crate::fragment::{Fragment, Record};
 use crate::id::Dot;
 use crate::mutant::{self, Mutant};
+use crate::time::WallMillis;
 
 impl Store {
     /// Every item of the cells that the records name, but for those that the fragment carries.
@@ -67,6 +68,9 @@ impl Store {
 
     /// What a durable image loses.
     pub(super) fn planted_image(&mut self) {
+        if mutant::is(Mutant::HorizonNotPersisted) {
+            self.horizon = WallMillis::default();
+        }
         if mutant::is(Mutant::RecordsNotPersisted) {
             self.records = Records::default();
         }

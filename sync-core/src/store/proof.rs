@@ -21,8 +21,8 @@ use crate::mutant::{self, Mutant};
 
 impl Store {
     /// Takes back from `plan`, which is settled, the ends that nothing in `fragment` could have caused. `fresh` are
-    /// the cells of the items that will live, `written` the places of such cells as far as they are known, ascending;
-    /// `is_item` is true for the dots named that are live at the sender.
+    /// the cells of new items that are live at the sender, `written` the places of such cells as far as they are known,
+    /// ascending; `is_item` is true for the dots named that are live at the sender.
     pub(super) fn spare_unproven<'a>(
         &self,
         plan: &mut Plan,

@@ -8,6 +8,7 @@ use super::root::{fingerprint, fingerprint_of};
 use super::{CellIx, Group, Store};
 use crate::cell::{CellId, Item};
 use crate::error::WriteError;
+use crate::fragment::Record;
 use crate::id::Dot;
 use crate::merkle::Address;
 use crate::mutant::{self, Mutant};
@@ -107,6 +108,10 @@ impl Group<'_> {
         let dot = self.next_dot();
         let kills: Vec<Dot> = Some(item.dot).filter(|dot| self.store().is_live(*dot)).into_iter().collect();
         self.mint(&kills)?;
+        if self.kills_for_a_time(item.expires) {
+            let cells = self.ended_cells();
+            self.record(dot, Record::Cells(cells));
+        }
         self.rewrote(&cell, Item { dot, ..item.clone() });
         Ok(dot)
     }

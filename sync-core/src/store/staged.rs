@@ -43,9 +43,11 @@ impl Store {
         self.judge_claims(&fragment.claims, &mut plan.dead);
         plan.settle();
         let horizon = plan.horizon;
-        let told = runs.iter().flatten().filter(|(_, item)| {
-            !self.context.contains(item.dot) && is_used(live, item.dot) && !item.is_expired(horizon)
-        });
+        // An item that is dead here as it arrives, for this horizon is later, has ended what it ended.
+        let told = runs
+            .iter()
+            .flatten()
+            .filter(|(_, item)| !self.context.contains(item.dot) && is_used(live, item.dot));
         self.spare_unproven(&mut plan, fragment, &[], told.map(|(cell, _)| cell), |dot| live.contains(dot));
         for (cell, item) in runs.iter().flatten() {
             if self.context.contains(item.dot) {

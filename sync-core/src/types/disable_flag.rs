@@ -41,7 +41,8 @@ pub fn enable<'k>(group: &mut Group<'_>, at: impl Into<At<'k>>) -> Result<(), Wr
 /// # Errors
 /// A limit was reached or a length is too large; nothing changed then.
 pub fn disable<'k>(group: &mut Group<'_>, at: impl Into<At<'k>>) -> Result<(), WriteError> {
-    at.into().cells_of(TYPE).put(group, &[], OFF).map(drop)
+    let cells = at.into().cells_of(TYPE);
+    group.lasting(|group| cells.put(group, &[], OFF)).map(drop)
 }
 
 /// Forgets all that this replica has seen of the flag, which frees its key; false if there is nothing.

@@ -1,7 +1,8 @@
 //! Grow-only set: what was added stays.
 //!
 //! One cell an element, no payload. There is no remove, so adding what is present mints nothing (Shapiro et
-//! al. 2011, G-Set). It never frees its key: choose an [OR-set](super::or_set) where it should.
+//! al. 2011, G-Set). It never frees its key: choose an [OR-set](super::or_set) where it should. An element that
+//! expires stays until the latest time that it was added for.
 //!
 //! ```
 //! use sync_core::types::grow_set;
@@ -17,19 +18,23 @@
 //! ```
 
 use super::At;
-use crate::cell::TypeTag;
+use crate::cell::{Item, TypeTag};
 use crate::error::WriteError;
 use crate::store::{Group, Store};
+use crate::time::WallMillis;
 
 const TYPE: TypeTag = TypeTag::GROW_SET;
 
-/// Adds `element`; false if it is present, and then nothing is minted.
+/// Adds `element`; false if it is present and stays as long, and then nothing is minted.
 ///
 /// # Errors
 /// A limit was reached or a length is too large; nothing changed then.
 pub fn add<'k>(group: &mut Group<'_>, at: impl Into<At<'k>>, element: &[u8]) -> Result<bool, WriteError> {
     let cells = at.into().cells_of(TYPE);
-    if !cells.items(group.store(), element).is_empty() {
+    // 0 is never: the end of all times.
+    let end = |expires: WallMillis| expires.0.wrapping_sub(1);
+    let stays = |item: &Item| end(item.expires) >= end(group.expires());
+    if cells.items(group.store(), element).iter().any(stays) {
         return Ok(false);
     }
     cells.put(group, element, &[]).map(|_| true)

@@ -63,7 +63,8 @@ pub fn add<'k>(group: &mut Group<'_>, at: impl Into<At<'k>>, element: &[u8]) -> 
 pub fn remove<'k>(group: &mut Group<'_>, at: impl Into<At<'k>>, element: &[u8]) -> Result<bool, WriteError> {
     let cells = at.into().cells_of(TYPE);
     let present = is_present(cells.items(group.store(), element));
-    cells.put(group, element, REMOVED).map(|_| present)
+    // A mark that expired would let adds through that it has won against.
+    group.lasting(|group| cells.put(group, element, REMOVED)).map(|_| present)
 }
 
 /// Forgets all that this replica has seen of the set, marks too, by one event; returns how many elements it

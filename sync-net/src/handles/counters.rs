@@ -19,7 +19,7 @@ impl<A: Writes> PnCounter<A> {
     /// [`Error::Write`] for a limit, [`Error::Closed`]; nothing changed then, and a transaction is lost.
     pub fn add(&self, by: i64) -> Result<A::Plain, Error> {
         self.access
-            .run(&mut |group| self.place.at(|at| pn_counter::add(group, at, by).map(|()| 0)))
+            .run(&mut |group| self.place.write(group, |group, at| pn_counter::add(group, at, by).map(|()| 0)))
             .map(A::plain)
     }
 
@@ -55,7 +55,7 @@ impl<A: Writes> GCounter<A> {
     /// [`Error::Write`] for a limit, [`Error::Closed`]; nothing changed then, and a transaction is lost.
     pub fn add(&self, by: u64) -> Result<A::Plain, Error> {
         self.access
-            .run(&mut |group| self.place.at(|at| g_counter::add(group, at, by).map(|()| 0)))
+            .run(&mut |group| self.place.write(group, |group, at| g_counter::add(group, at, by).map(|()| 0)))
             .map(A::plain)
     }
 

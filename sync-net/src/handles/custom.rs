@@ -5,7 +5,7 @@ use sync_core::store::{Group, Store};
 use sync_core::types::Spot;
 use sync_core::types::user::UserTag;
 
-use super::handle;
+use super::{expires, handle};
 use crate::access::{Reads, Writes};
 use crate::error::Error;
 
@@ -88,13 +88,17 @@ handle! {
     Custom<T>
 }
 
+expires!(Custom<T>);
+
 impl<T: CustomType, A: Writes> Custom<T, A> {
     /// Does `op`.
     ///
     /// # Errors
     /// [`Error::Write`] for a limit, [`Error::Closed`]; nothing changed then, and a transaction is lost.
     pub fn apply(&self, op: &T::Op) -> Result<A::Count, Error> {
-        self.access.run(&mut |group| self.place.at(|at| T::apply(group, &at.cells_of(T::TAG.tag()), op)))
+        self.access.run(&mut |group| {
+            self.place.write(group, |group, at| T::apply(group, &at.cells_of(T::TAG.tag()), op))
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use sync_core::types::{disable_flag, enable_flag};
 
-use super::handle;
+use super::{expires, handle};
 use crate::access::{Reads, Writes};
 use crate::error::Error;
 
@@ -11,6 +11,8 @@ handle! {
     EnableFlag
 }
 
+expires!(EnableFlag);
+
 impl<A: Writes> EnableFlag<A> {
     /// Turns the flag on. Doing so again renews it against concurrent turning off.
     ///
@@ -18,7 +20,7 @@ impl<A: Writes> EnableFlag<A> {
     /// [`Error::Write`] for a limit, [`Error::Closed`]; nothing changed then, and a transaction is lost.
     pub fn enable(&self) -> Result<A::Plain, Error> {
         self.access
-            .run(&mut |group| self.place.at(|at| enable_flag::enable(group, at).map(|()| 0)))
+            .run(&mut |group| self.place.write(group, |group, at| enable_flag::enable(group, at).map(|()| 0)))
             .map(A::plain)
     }
 
@@ -45,6 +47,8 @@ handle! {
     DisableFlag
 }
 
+expires!(DisableFlag);
+
 impl<A: Writes> DisableFlag<A> {
     /// Turns the flag on, unless someone turns it off concurrently.
     ///
@@ -52,7 +56,9 @@ impl<A: Writes> DisableFlag<A> {
     /// [`Error::Write`] for a limit, [`Error::Closed`]; nothing changed then, and a transaction is lost.
     pub fn enable(&self) -> Result<A::Plain, Error> {
         self.access
-            .run(&mut |group| self.place.at(|at| disable_flag::enable(group, at).map(|()| 0)))
+            .run(&mut |group| {
+                self.place.write(group, |group, at| disable_flag::enable(group, at).map(|()| 0))
+            })
             .map(A::plain)
     }
 

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use sync_core::id::Dot;
 use sync_core::types::log::{self, Bound};
 
+use super::expires;
 use crate::access::{Place, Reads, Writes};
 use crate::error::{Error, ReadError};
 use crate::node::Node;
@@ -49,6 +50,8 @@ impl<T, A: Clone> Clone for Log<T, A> {
     }
 }
 
+expires!(Log<T>);
+
 impl<T: Serialize + DeserializeOwned, A: Writes> Log<T, A> {
     /// Appends `value`; ends the oldest entries if more than a tenth too many are seen.
     ///
@@ -58,7 +61,9 @@ impl<T: Serialize + DeserializeOwned, A: Writes> Log<T, A> {
     pub fn append(&self, value: &T) -> Result<A::Plain, Error> {
         let bytes = self.access.checked(encode(self.key(), value))?;
         self.access
-            .run(&mut |group| self.place.at(|at| log::append(group, at, &bytes, self.bound).map(|()| 0)))
+            .run(&mut |group| {
+                self.place.write(group, |group, at| log::append(group, at, &bytes, self.bound).map(|()| 0))
+            })
             .map(A::plain)
     }
 

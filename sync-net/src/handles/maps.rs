@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sync_core::types::{lww_map, multimap};
 
-use super::handle;
+use super::{expires, handle};
 use crate::access::{Reads, Writes};
 use crate::error::{Error, ReadError};
 use crate::value::{decode, encode, encode_for_lookup};
@@ -17,6 +17,8 @@ handle! {
     LwwMap<K, V>
 }
 
+expires!(LwwMap<K, V>);
+
 impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned, A: Writes> LwwMap<K, V, A> {
     /// Sets `field` to `value`.
     ///
@@ -27,7 +29,9 @@ impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned, A: Writes
         let made = encode(self.key(), field).and_then(|field| Ok((field, encode(self.key(), value)?)));
         let (field, value) = self.access.checked(made)?;
         self.access
-            .run(&mut |group| self.place.at(|at| lww_map::put(group, at, &field, &value).map(|()| 0)))
+            .run(&mut |group| {
+                self.place.write(group, |group, at| lww_map::put(group, at, &field, &value).map(|()| 0))
+            })
             .map(A::plain)
     }
 
@@ -82,6 +86,8 @@ handle! {
     Multimap<K, V>
 }
 
+expires!(Multimap<K, V>);
+
 impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned, A: Writes> Multimap<K, V, A> {
     /// Adds `value` to `field`. Adding a present one renews it against concurrent removes.
     ///
@@ -92,7 +98,9 @@ impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned, A: Writes
         let made = encode(self.key(), field).and_then(|field| Ok((field, encode(self.key(), value)?)));
         let (field, value) = self.access.checked(made)?;
         self.access
-            .run(&mut |group| self.place.at(|at| multimap::add(group, at, &field, &value).map(|()| 0)))
+            .run(&mut |group| {
+                self.place.write(group, |group, at| multimap::add(group, at, &field, &value).map(|()| 0))
+            })
             .map(A::plain)
     }
 

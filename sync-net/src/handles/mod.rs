@@ -54,6 +54,36 @@ macro_rules! handle {
     };
 }
 
+/// Handles whose writes expire.
+macro_rules! expires {
+    ($name:ident $(<$($param:ident),+>)?) => {
+        impl<$($($param,)+)? A: Clone> $name<$($($param,)+)? A> {
+            /// This handle, with everything that is written through it expiring at `at`: each write by itself, and
+            /// nothing that others wrote. Removals stay. A write replaces what it saw, whenever that expired.
+            ///
+            /// A write is readable until `at` and some seconds more ([`crate::Timing::expiry_grace`] and
+            /// [`crate::Timing::expiry_step`]), everywhere until the same moment of the state's history, whatever
+            /// a node's own clock says; watches then see [`crate::Cause::Expired`]. Writes from `at` on are refused:
+            /// [`crate::WriteError::AlreadyExpired`].
+            #[must_use = "it is this handle's writes that expire"]
+            pub fn expires_at(&self, at: std::time::SystemTime) -> Self {
+                let mut handle = self.clone();
+                handle.place.expires = Some(crate::access::Expires::at(at));
+                handle
+            }
+
+            /// As [`Self::expires_at`], `after` from each write on, by this node's clock or the store's horizon,
+            /// whichever is later. In whole milliseconds.
+            #[must_use = "it is this handle's writes that expire"]
+            pub fn expires_in(&self, after: std::time::Duration) -> Self {
+                let mut handle = self.clone();
+                handle.place.expires = Some(crate::access::Expires::after(after));
+                handle
+            }
+        }
+    };
+}
+
 /// What can be opened by name, at whatever has `open(&self, name)`.
 macro_rules! opens {
     (impl<$life:lifetime> $on:ty, $access:ty) => {
@@ -154,4 +184,4 @@ macro_rules! opens {
     };
 }
 
-pub(crate) use {handle, opens};
+pub(crate) use {expires, handle, opens};

@@ -3,7 +3,7 @@
 use sync_core::cell::TypeTag;
 use sync_core::types::or_map;
 
-use super::{handle, opens};
+use super::{expires, handle, opens};
 use crate::access::{Place, Reads, Writes};
 use crate::error::Error;
 
@@ -28,6 +28,8 @@ handle! {
     /// ```
     OrMap
 }
+
+expires!(OrMap);
 
 /// A field of an [`OrMap`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

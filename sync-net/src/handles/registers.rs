@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sync_core::types::{lww_register, max_register, min_register, mv_register};
 
-use super::handle;
+use super::{expires, handle};
 use crate::access::{Reads, Writes};
 use crate::error::{Error, ReadError};
 use crate::value::{decode, encode};
@@ -13,6 +13,8 @@ handle! {
     /// One value: of concurrent writes the later by hybrid clock is read.
     LwwRegister<T>
 }
+
+expires!(LwwRegister<T>);
 
 impl<T: Serialize + DeserializeOwned, A: Writes> LwwRegister<T, A> {
     /// Writes `value` and ends every write seen here.
@@ -23,7 +25,9 @@ impl<T: Serialize + DeserializeOwned, A: Writes> LwwRegister<T, A> {
     pub fn set(&self, value: &T) -> Result<A::Plain, Error> {
         let bytes = self.access.checked(encode(self.key(), value))?;
         self.access
-            .run(&mut |group| self.place.at(|at| lww_register::set(group, at, &bytes).map(|()| 0)))
+            .run(&mut |group| {
+                self.place.write(group, |group, at| lww_register::set(group, at, &bytes).map(|()| 0))
+            })
             .map(A::plain)
     }
 
@@ -56,6 +60,8 @@ handle! {
     MvRegister<T>
 }
 
+expires!(MvRegister<T>);
+
 impl<T: Serialize + DeserializeOwned, A: Writes> MvRegister<T, A> {
     /// Writes `value` and ends every write seen here.
     ///
@@ -65,7 +71,9 @@ impl<T: Serialize + DeserializeOwned, A: Writes> MvRegister<T, A> {
     pub fn set(&self, value: &T) -> Result<A::Plain, Error> {
         let bytes = self.access.checked(encode(self.key(), value))?;
         self.access
-            .run(&mut |group| self.place.at(|at| mv_register::set(group, at, &bytes).map(|()| 0)))
+            .run(&mut |group| {
+                self.place.write(group, |group, at| mv_register::set(group, at, &bytes).map(|()| 0))
+            })
             .map(A::plain)
     }
 
@@ -104,7 +112,9 @@ impl<A: Writes> MaxRegister<A> {
     /// [`Error::Write`] for a limit, [`Error::Closed`]; nothing changed then, and a transaction is lost.
     pub fn write(&self, number: i64) -> Result<A::Plain, Error> {
         self.access
-            .run(&mut |group| self.place.at(|at| max_register::write(group, at, number).map(|()| 0)))
+            .run(&mut |group| {
+                self.place.write(group, |group, at| max_register::write(group, at, number).map(|()| 0))
+            })
             .map(A::plain)
     }
 
@@ -138,7 +148,9 @@ impl<A: Writes> MinRegister<A> {
     /// [`Error::Write`] for a limit, [`Error::Closed`]; nothing changed then, and a transaction is lost.
     pub fn write(&self, number: i64) -> Result<A::Plain, Error> {
         self.access
-            .run(&mut |group| self.place.at(|at| min_register::write(group, at, number).map(|()| 0)))
+            .run(&mut |group| {
+                self.place.write(group, |group, at| min_register::write(group, at, number).map(|()| 0))
+            })
             .map(A::plain)
     }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sync_core::types::{grow_set, or_set, rw_set};
 
-use super::handle;
+use super::{expires, handle};
 use crate::access::{Reads, Writes};
 use crate::error::{Error, ReadError};
 use crate::value::{decode, encode, encode_for_lookup};
@@ -13,6 +13,8 @@ handle! {
     /// An add-wins, observed-remove set: a remove ends exactly the adds that it saw.
     OrSet<T>
 }
+
+expires!(OrSet<T>);
 
 impl<T: Serialize + DeserializeOwned, A: Writes> OrSet<T, A> {
     /// Adds `element`. Adding a present one mints an event too: it renews the element against
@@ -24,7 +26,7 @@ impl<T: Serialize + DeserializeOwned, A: Writes> OrSet<T, A> {
     pub fn add(&self, element: &T) -> Result<A::Plain, Error> {
         let bytes = self.access.checked(encode(self.key(), element))?;
         self.access
-            .run(&mut |group| self.place.at(|at| or_set::add(group, at, &bytes).map(|()| 0)))
+            .run(&mut |group| self.place.write(group, |group, at| or_set::add(group, at, &bytes).map(|()| 0)))
             .map(A::plain)
     }
 
@@ -84,6 +86,8 @@ handle! {
     GrowSet<T>
 }
 
+expires!(GrowSet<T>);
+
 impl<T: Serialize + DeserializeOwned, A: Writes> GrowSet<T, A> {
     /// Adds `element`; false if it is present, and then nothing is minted.
     ///
@@ -93,7 +97,9 @@ impl<T: Serialize + DeserializeOwned, A: Writes> GrowSet<T, A> {
     pub fn add(&self, element: &T) -> Result<A::Found, Error> {
         let bytes = self.access.checked(encode(self.key(), element))?;
         self.access
-            .run(&mut |group| self.place.at(|at| grow_set::add(group, at, &bytes).map(u64::from)))
+            .run(&mut |group| {
+                self.place.write(group, |group, at| grow_set::add(group, at, &bytes).map(u64::from))
+            })
             .map(A::found)
     }
 }
@@ -135,6 +141,8 @@ handle! {
     RwSet<T>
 }
 
+expires!(RwSet<T>);
+
 impl<T: Serialize + DeserializeOwned, A: Writes> RwSet<T, A> {
     /// Adds `element`, unless someone removes it concurrently.
     ///
@@ -144,7 +152,7 @@ impl<T: Serialize + DeserializeOwned, A: Writes> RwSet<T, A> {
     pub fn add(&self, element: &T) -> Result<A::Plain, Error> {
         let bytes = self.access.checked(encode(self.key(), element))?;
         self.access
-            .run(&mut |group| self.place.at(|at| rw_set::add(group, at, &bytes).map(|()| 0)))
+            .run(&mut |group| self.place.write(group, |group, at| rw_set::add(group, at, &bytes).map(|()| 0)))
             .map(A::plain)
     }
 

@@ -83,6 +83,8 @@ fn write_error(error: &WriteError) -> (StatusCode, &'static str) {
         WriteError::NotNested { .. } => (StatusCode::BAD_REQUEST, "not_nested"),
         WriteError::Rights { .. } => (StatusCode::CONFLICT, "rights"),
         WriteError::RightsOut { .. } => (StatusCode::CONFLICT, "rights_out"),
+        WriteError::AlreadyExpired { .. } => (StatusCode::CONFLICT, "already_expired"),
+        WriteError::NeverExpires { .. } => (StatusCode::BAD_REQUEST, "never_expires"),
         WriteError::NoNamespace { .. } => (StatusCode::NOT_FOUND, "no_namespace"),
         WriteError::SequencesUsed { .. } => (StatusCode::SERVICE_UNAVAILABLE, "sequences_used"),
     }

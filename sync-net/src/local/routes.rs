@@ -102,6 +102,14 @@ struct ElementBody {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct AddBody {
+    key: String,
+    element: String,
+    expires_in_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct FieldBody {
     key: String,
     field: String,
@@ -113,6 +121,7 @@ struct EntryBody {
     key: String,
     field: String,
     value: String,
+    expires_in_ms: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -127,6 +136,7 @@ struct CountBody {
 struct ValueBody {
     key: String,
     value: String,
+    expires_in_ms: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -221,6 +231,14 @@ struct RegisterReply {
     value: Option<String>,
 }
 
+/// `handle`, or what `with` makes of it if its writes are to expire.
+fn expiring<H>(after_ms: Option<u64>, handle: H, with: impl FnOnce(&H, Duration) -> H) -> H {
+    match after_ms {
+        None => handle,
+        Some(ms) => with(&handle, Duration::from_millis(ms)),
+    }
+}
+
 async fn status(State(node): State<Node>, _: Params<NoParams>) -> Json<NodeStatus> {
     Json(node.status())
 }
@@ -243,8 +261,9 @@ async fn set_read(State(node): State<Node>, Params(query): Params<KeyParam>) -> 
     Ok(Json(SetReply { key: query.key, elements }))
 }
 
-async fn set_add(State(node): State<Node>, Body(body): Body<ElementBody>) -> Answer<Changed> {
-    let written = node.or_set(&body.key).add(&body.element)?;
+async fn set_add(State(node): State<Node>, Body(body): Body<AddBody>) -> Answer<Changed> {
+    let set = node.or_set(&body.key);
+    let written = expiring(body.expires_in_ms, set, |set, after| set.expires_in(after)).add(&body.element)?;
     Ok(Changed::by(&written))
 }
 
@@ -262,7 +281,8 @@ async fn map_read(State(node): State<Node>, Params(query): Params<MapParams>) ->
 }
 
 async fn map_put(State(node): State<Node>, Body(body): Body<EntryBody>) -> Answer<Changed> {
-    let written = node.lww_map(&body.key).put(&body.field, &body.value)?;
+    let map = expiring(body.expires_in_ms, node.lww_map(&body.key), |map, after| map.expires_in(after));
+    let written = map.put(&body.field, &body.value)?;
     Ok(Changed::by(&written))
 }
 
@@ -292,7 +312,9 @@ async fn register_read(State(node): State<Node>, Params(query): Params<KeyParam>
 }
 
 async fn register_set(State(node): State<Node>, Body(body): Body<ValueBody>) -> Answer<Changed> {
-    let written = node.lww_register(&body.key).set(&body.value)?;
+    let register = node.lww_register(&body.key);
+    let register = expiring(body.expires_in_ms, register, |register, after| register.expires_in(after));
+    let written = register.set(&body.value)?;
     Ok(Changed::by(&written))
 }
 

@@ -3,6 +3,8 @@
 //! Lengths are bounded by the request's body, depth by [`crate::Value::DEPTH_MAX`] and [`PLACE_NAMES_MAX`]; limits of the
 //! store are refused by it.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Deserializer, Serialize};
 use sync_core::cell::TypeTag;
 use sync_core::id::OwnerId;
@@ -12,7 +14,7 @@ use sync_core::types::whole;
 
 use super::reading::{self, Reading};
 use super::{Arg, Args, Op, Run, TYPES, Type};
-use crate::access::{Place, Reads as _};
+use crate::access::{Expires, Place, Reads as _};
 use crate::error::Error;
 use crate::inspect;
 use crate::node::Node;
@@ -87,6 +89,7 @@ pub(crate) struct OpRequest {
     count: Option<i128>,
     keep: Option<i128>,
     keep_ms: Option<i128>,
+    expires_in_ms: Option<i128>,
     /// Read a state that has the writes of this token.
     after: Option<String>,
 }
@@ -161,6 +164,7 @@ impl OpRequest {
             Arg::Count => self.count.is_some(),
             Arg::Keep => self.keep.is_some(),
             Arg::KeepMs => self.keep_ms.is_some(),
+            Arg::ExpiresInMs => self.expires_in_ms.is_some(),
         }
     }
 
@@ -221,6 +225,7 @@ const EVERY: &[Arg] = &[
     Arg::Count,
     Arg::Keep,
     Arg::KeepMs,
+    Arg::ExpiresInMs,
 ];
 
 /// Whether a write minted anything, and what to carry to another node to read it there.
@@ -235,10 +240,15 @@ fn changed(written: &Written) -> Reading {
 pub(crate) fn operate(node: &Node, request: &OpRequest) -> Result<Reading, OpError> {
     let (_, op) = request.look_up()?;
     let args = request.args(op, node.owner())?;
-    let place = place(&request.key, &request.at)?;
+    let mut place = place(&request.key, &request.at)?;
+    if request.expires_in_ms.is_some() {
+        let after = Duration::from_millis(natural("expires_in_ms", request.expires_in_ms, 0)?);
+        place.expires = Some(Expires::after(after));
+    }
     let (label, read) = match op.run {
         Run::Write(write) => {
-            let (_, written) = node.step(&mut |group| place.at(|at| write(group, at, &args).map(|()| 0)))?;
+            let (_, written) =
+                node.step(&mut |group| place.write(group, |group, at| write(group, at, &args).map(|()| 0)))?;
             return Ok(changed(&written));
         }
         Run::Read(label, read) => (label, read),

@@ -30,7 +30,7 @@ pub const TYPES: &[Type] = &[
         tag: TypeTag::OR_SET,
         about: "A set: of an add and a remove at once, the add wins",
         ops: &[
-            writes!("add", [Element], "Add ELEMENT to the set at KEY", |g, at, a| or_set::add(
+            writes!("add", [Element, ExpiresInMs], "Add ELEMENT to the set at KEY", |g, at, a| or_set::add(
                 g, at, &a.element
             )),
             writes!("rm", [Element], "Remove ELEMENT, as far as this node has seen it added", |g, at, a| {
@@ -49,9 +49,12 @@ pub const TYPES: &[Type] = &[
         tag: TypeTag::LWW_MAP,
         about: "A map from fields to values: of two writes at once, the later is read",
         ops: &[
-            writes!("put", [Field, Value], "Put VALUE at FIELD of the map at KEY", |g, at, a| {
-                lww_map::put(g, at, &a.field, &a.value)
-            }),
+            writes!(
+                "put",
+                [Field, Value, ExpiresInMs],
+                "Put VALUE at FIELD of the map at KEY",
+                |g, at, a| { lww_map::put(g, at, &a.field, &a.value) }
+            ),
             writes!("rm", [Field], "Remove FIELD, as far as this node has seen it written", |g, at, a| {
                 lww_map::remove(g, at, &a.field).map(drop)
             }),
@@ -95,7 +98,7 @@ pub const TYPES: &[Type] = &[
         tag: TypeTag::LWW_REGISTER,
         about: "One value: of two writes at once, the later is read",
         ops: &[
-            writes!("set", [Value], "Set the register at KEY to VALUE", |g, at, a| {
+            writes!("set", [Value, ExpiresInMs], "Set the register at KEY to VALUE", |g, at, a| {
                 lww_register::set(g, at, &a.value)
             }),
             writes!("clear", [], "Clear the register, as far as this node has seen it set", |g, at, _| {
@@ -117,7 +120,7 @@ pub const TYPES: &[Type] = &[
         ops: &[
             writes!(
                 "set",
-                [Value],
+                [Value, ExpiresInMs],
                 "Set the register at KEY to VALUE, which settles what this node sees",
                 |g, at, a| { mv_register::set(g, at, &a.value) }
             ),
@@ -134,7 +137,9 @@ pub const TYPES: &[Type] = &[
         tag: TypeTag::ENABLE_FLAG,
         about: "A flag: turned on and off at once, it is on",
         ops: &[
-            writes!("enable", [], "Turn the flag at KEY on", |g, at, _| enable_flag::enable(g, at)),
+            writes!("enable", [ExpiresInMs], "Turn the flag at KEY on", |g, at, _| enable_flag::enable(
+                g, at
+            )),
             writes!(
                 "disable",
                 [],
@@ -155,9 +160,12 @@ pub const TYPES: &[Type] = &[
         tag: TypeTag::DISABLE_FLAG,
         about: "A flag: turned on and off at once, it is off",
         ops: &[
-            writes!("enable", [], "Turn the flag at KEY on, unless it is turned off at once", |g, at, _| {
-                disable_flag::enable(g, at)
-            }),
+            writes!(
+                "enable",
+                [ExpiresInMs],
+                "Turn the flag at KEY on, unless it is turned off at once",
+                |g, at, _| { disable_flag::enable(g, at) }
+            ),
             writes!("disable", [], "Turn the flag at KEY off", |g, at, _| disable_flag::disable(g, at)),
             writes!("clear", [], "Forget all that this node sees of the flag", |g, at, _| {
                 disable_flag::clear(g, at).map(drop)
@@ -176,7 +184,7 @@ pub const TYPES: &[Type] = &[
         tag: TypeTag::GROW_SET,
         about: "A set that only grows",
         ops: &[
-            writes!("add", [Element], "Add ELEMENT to the set at KEY", |g, at, a| {
+            writes!("add", [Element, ExpiresInMs], "Add ELEMENT to the set at KEY", |g, at, a| {
                 grow_set::add(g, at, &a.element).map(drop)
             }),
             reads!("ls", [], "elements", "List the elements of the set at KEY, one a line", |s, at, _| {
@@ -257,7 +265,7 @@ pub const TYPES: &[Type] = &[
         ops: &[
             writes!(
                 "add",
-                [Element],
+                [Element, ExpiresInMs],
                 "Add ELEMENT to the set at KEY, unless it is removed at once",
                 |g, at, a| { rw_set::add(g, at, &a.element) }
             ),
@@ -280,9 +288,12 @@ pub const TYPES: &[Type] = &[
         tag: TypeTag::MULTIMAP,
         about: "A map from fields to sets of values",
         ops: &[
-            writes!("add", [Field, Value], "Add VALUE to FIELD of the map at KEY", |g, at, a| {
-                multimap::add(g, at, &a.field, &a.value)
-            }),
+            writes!(
+                "add",
+                [Field, Value, ExpiresInMs],
+                "Add VALUE to FIELD of the map at KEY",
+                |g, at, a| { multimap::add(g, at, &a.field, &a.value) }
+            ),
             writes!(
                 "rm",
                 [Field, Value],
@@ -363,9 +374,12 @@ pub const TYPES: &[Type] = &[
         tag: TypeTag::LOG,
         about: "A log of the newest entries, in one order on all nodes",
         ops: &[
-            writes!("append", [Value, Keep, KeepMs], "Append VALUE to the log at KEY", |g, at, a| {
-                log::append(g, at, &a.value, a.bound)
-            }),
+            writes!(
+                "append",
+                [Value, Keep, KeepMs, ExpiresInMs],
+                "Append VALUE to the log at KEY",
+                |g, at, a| { log::append(g, at, &a.value, a.bound) }
+            ),
             writes!("clear", [], "Remove every entry that this node sees", |g, at, _| log::clear(g, at)
                 .map(drop)),
             reads!(
