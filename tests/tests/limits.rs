@@ -502,6 +502,10 @@ fn timing() -> Vec<(&'static str, u64)> {
             cleanup_interval,
             survey_pause,
             drift_max,
+            expiry_grace,
+            expiry_step,
+            clock_window,
+            clock_wait,
         ]
     )
 }
