@@ -2,7 +2,7 @@
 //!
 //! `table` has a row for each type: its operations, what they take, how they are done and how the whole is
 //! read. The local endpoint looks operations up there, the command line makes its commands of it, so that a new type
-//! or operation is a row and nothing else. In flows a request as JSON, out a [`Reading`].
+//! or operation is a row and nothing else. In flows a request as JSON, out a reading.
 
 mod reading;
 mod request;

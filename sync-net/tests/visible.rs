@@ -92,7 +92,7 @@ async fn a_client_reads_its_own_writes_on_another_node_also_after_a_cut() {
     eventually("cut", || nodes[1].status().peers_connected == 0).await;
     let mut session = add(&nodes[0], "here");
     session.join(&add(&nodes[1], "there")).expect("one namespace");
-    let error = nodes[1].read_after(&session, SHORT, |_| panic!("read too early")).await.map(|()| ());
+    let error = nodes[1].read_after(&session, SHORT, |_| panic!("read too early")).await;
     let error = error.expect_err("it is cut off");
     assert!(matches!(error, WaitError::TimedOut { lacking: 1, links: 0, .. }), "{error}");
     assert!(error.to_string().ends_with("no peer is connected"), "{error}");
@@ -133,11 +133,11 @@ async fn marks_are_ended_once_the_configured_peers_know_of_them() {
         ..Timing::default()
     };
     let late = builder(&ca, "late").timing(timing);
-    let first = builder(&ca, "first").timing(timing).start().await.expect("starts");
-    // An address at which nobody answers yet: who that will be is not known.
+    // An address at which nobody answers yet: who that will be is not known, and every node has to know of it.
     let reserved = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
     let addr = reserved.local_addr().expect("bound");
     let to_be = sync_net::PeerAddr { addr: addr.to_string(), id: None };
+    let first = builder(&ca, "first").timing(timing).peer(to_be.clone()).start().await.expect("starts");
     let second = builder(&ca, "second").timing(timing).peer(peer(&first)).peer(to_be).start().await;
     let second = second.expect("starts");
     eventually("linked", || first.status().peers_connected == 1).await;

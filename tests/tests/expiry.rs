@@ -118,14 +118,15 @@ fn what_a_remote_horizon_kills_is_told_as_expired_and_what_came_with_it_as_remot
     );
     cluster.write(0, |group| or_set::add(group, "t", b"y"));
     cluster.events();
-    // Before the other one looks at its own clock, the repair brings both.
+    // The repair brings both; the other one may look at its own clock just before.
     cluster.set_clock(1, -90_000 + 61_000);
     cluster.connect(0, 1);
     cluster.settle();
     let mut told = Vec::new();
     for (index, event) in cluster.events() {
         if let (1, Event::Changed(changed)) = (index, event) {
-            assert_eq!(changed.cause, Cause::Remote { peer: node_id(0) });
+            let by_peer = changed.cause == Cause::Remote { peer: node_id(0) };
+            assert!(by_peer || changed.cause == Cause::Expired && changed.changes.iter().all(|c| c.expired));
             let change = |change: &PlaceChange| (change.place.object.key.clone(), change.expired);
             told.extend(changed.changes.iter().map(change));
         }
@@ -208,7 +209,8 @@ fn removals_and_turning_off_never_expire() {
         disable_flag::disable(group, "f")
     };
     cluster.write(0, |group| group.expiring_after(secs(5), off));
-    cluster.advance(secs(60));
+    // Less than the interval after which marks that every member knows are ended.
+    cluster.advance(secs(30));
     assert_eq!(rw_set::marks(cluster.store(0), "r"), 1);
     assert_eq!(cluster.store(0).item_count(), 2);
 }

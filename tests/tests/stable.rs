@@ -172,9 +172,11 @@ fn what_a_crash_may_take_from_a_member_is_not_held_by_it() {
     cluster.write(0, |group| rw_set::add(group, "other", b"y"));
     cluster.take(0, 1);
     cluster.connect(0, 2);
-    // Pushes are lost, so the unequal roots make node 2 pull.
+    // Pushes are lost, so the unequal roots make node 2 pull: when its open, which is held, has gone unanswered.
     let mut pulled = false;
     for (from, to) in [(0, 2), (2, 0)].repeat(6) {
+        cluster.sleep(Span::from_secs(1));
+        cluster.input(2, Input::Wake);
         for bytes in cluster.take(from, to) {
             let frame = cluster.read_sent(from, to, &bytes);
             pulled |= matches!(frame, Frame::Pull(..)) && from == 2;

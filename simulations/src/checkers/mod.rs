@@ -156,6 +156,9 @@ pub trait Checker {
         Ok(())
     }
 
+    /// The node's memory was damaged: its state is another, and no event tells of it.
+    fn damaged(&mut self, _step: &mut Step<'_>) {}
+
     /// The wall clock of `node` shows `wall` milliseconds.
     fn clock(&mut self, _node: usize, _wall: u64) {}
 
@@ -275,6 +278,15 @@ impl Suite {
     ) -> Result<(), Violation> {
         self.feed(history, node, state, false, |checker, step| checker.wrote(step, ops))?;
         self.after_step(history, node, state)
+    }
+
+    /// The memory of `node` was damaged. [`Self::after_step`] follows.
+    pub fn damaged(&mut self, history: &History, node: usize, state: &mut Node) {
+        let told = self.feed(history, node, state, false, |checker, step| {
+            checker.damaged(step);
+            Ok(())
+        });
+        told.expect("damage itself is no violation");
     }
 
     /// `node` has handled an input.

@@ -164,6 +164,10 @@ impl Checker for Watches {
         Ok(())
     }
 
+    fn damaged(&mut self, step: &mut Step<'_>) {
+        self.begin(step);
+    }
+
     fn crashed(&mut self, node: usize) {
         self.watchers.remove(&node);
     }

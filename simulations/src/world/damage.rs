@@ -154,6 +154,7 @@ impl World {
         self.trace.note(self.at, Mark::Fault, at, &dot.seq.to_le_bytes(), || format!("DAMAGED: {damaged:?}"));
         self.history.damage(damaged);
         let node = self.machines[at].node.as_mut().expect("it was just damaged");
+        self.suite.damaged(&self.history, at, node);
         let checked = self.suite.after_step(&self.history, at, node);
         self.judge(checked);
         true
