@@ -35,6 +35,11 @@ impl Outbox {
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
+    /// Bytes waiting.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Frames waiting.
     pub fn frames(&self) -> usize {
         self.frames

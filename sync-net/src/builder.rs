@@ -16,9 +16,10 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use crate::bootstrap::Progress;
 use crate::clock::Clock;
-use crate::driver;
+use crate::driver::{self, Alarm};
 use crate::error::StartError;
 use crate::handles::CustomType;
+use crate::hands::Hands;
 use crate::identity::Identity;
 use crate::node::{Node, Phase, Shared};
 use crate::transport::{PeerAddr, Transport, TransportConfig};
@@ -131,8 +132,10 @@ impl NodeBuilder {
         let turns = Arc::new(AtomicU64::new(0));
         let watchdog =
             Watchdog::start(&name, turns.clone()).map_err(|source| StartError::Thread { source })?;
+        let transport = Arc::new(transport);
         let shared = Arc::new(Shared {
             core: Mutex::new(core),
+            hands: Mutex::new(Hands::new(transport.clone())),
             id,
             name,
             cluster: self.cluster,
@@ -141,8 +144,9 @@ impl NodeBuilder {
             limits: self.limits,
             clock,
             turns,
-            transport: Mutex::new(Some(Arc::new(transport))),
+            transport: Mutex::new(Some(transport.clone())),
             work: Notify::new(),
+            alarm: Alarm::default(),
             progress: Notify::new(),
             phase: watch::Sender::new(Phase::Running),
             watchers: Arc::new(Watchers::default()),
@@ -150,6 +154,7 @@ impl NodeBuilder {
             bootstrap: Progress::default(),
             prompted: Prompt::default(),
         });
+        transport.first_hand(Arc::new(Arc::downgrade(&shared)));
         driver::spawn(shared.clone(), inbox, watchdog);
         Ok(Node::new(shared))
     }

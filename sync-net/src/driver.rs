@@ -4,27 +4,26 @@
 //! Each turn of the loop waits for one reason to act, then takes in a bounded number of transport
 //! events, wakes the core if its deadline has come, and acts on a bounded number of outputs. So no
 //! source can starve another: writers, peers and timers all get their part of each turn. The core is
-//! locked for one step at a time; frames are decoded, and sent, outside of the lock.
+//! locked for one step at a time; frames are decoded, and sent, outside of the lock. What is done with outputs, and
+//! who else may move a quiet node, is in `hands`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use sync_core::id::NodeId;
 use sync_core::message::Frame;
-use sync_core::node::{Bound, ConvergeGoal, Convergence, Event, Healed, Input, Level, Members, Output};
-use tokio::sync::mpsc;
+use sync_core::node::{ConvergeGoal, Convergence, Input, Members};
+use sync_core::time::Timestamp;
+use tokio::sync::{Notify, mpsc};
 
 use crate::converge::AskAgain;
+use crate::hands::Hands;
 use crate::node::{Phase, Shared};
-use crate::transport::{LinkId, Transport, TransportEvent};
+use crate::transport::{Transport, TransportEvent};
 use crate::watchdog::{BEAT, Watchdog};
 
 /// Transport events taken in one turn, at most.
 const EVENTS_PER_TURN: usize = 64;
-
-/// Outputs acted on in one turn, at most.
-const OUTPUTS_PER_TURN: usize = 256;
 
 /// The shortest wait for a deadline; what is due at once comes with a notification. Whatever deadline the
 /// core names, the loop does not spin.
@@ -33,17 +32,11 @@ const TICK: Duration = Duration::from_millis(1);
 /// How long a shutdown tries to hand over what connected peers lack.
 const HAND_OVER: Duration = Duration::from_secs(2);
 
-/// Most lines a second of one kind that a peer can cause: it must not fill the log.
-const LINES_PER_SECOND: u32 = 10;
-
 /// Starts the driver, and a supervisor that closes the links if the driver breaks.
 pub(crate) fn spawn(shared: Arc<Shared>, inbox: mpsc::Receiver<TransportEvent>, watchdog: Watchdog) {
     let transport = shared.transport().expect("a node starts with its links");
     tell_members(&shared, &transport);
     let driver = Driver {
-        links: BTreeMap::new(),
-        refusals: LogGate::default(),
-        alarms: LogGate::default(),
         hand_over: None,
         shared: shared.clone(),
         transport: transport.clone(),
@@ -70,6 +63,33 @@ fn tell_members(shared: &Shared, transport: &Transport) {
     shared.core().set_members(Members { nodes, unnamed: unnamed.len() });
 }
 
+/// When the driver wakes by itself: who moves the node in its place tells it of deadlines before that.
+#[derive(Debug, Default)]
+pub(crate) struct Alarm {
+    /// Microseconds of the node's clock; 0 while the driver is awake.
+    at: AtomicU64,
+}
+
+impl Alarm {
+    /// The driver, which holds the core, is about to sleep for `due`.
+    fn set(&self, now: Timestamp, due: Duration) {
+        let due = u64::try_from(due.as_micros()).unwrap_or(u64::MAX);
+        self.at.store(now.as_micros().saturating_add(due), Ordering::Relaxed);
+    }
+
+    /// The driver is awake, and will look for the deadline itself.
+    fn off(&self) {
+        self.at.store(0, Ordering::Relaxed);
+    }
+
+    /// The deadline of the core, which the caller holds, is `deadline`: wakes the driver if it would sleep too long.
+    pub(crate) fn tell(&self, driver: &Notify, deadline: Option<Timestamp>) {
+        if deadline.is_some_and(|at| at.as_micros() < self.at.load(Ordering::Relaxed)) {
+            driver.notify_one();
+        }
+    }
+}
+
 /// The end of a node, also when its runtime is dropped under it: nobody must wait for ever.
 struct End(Arc<Shared>);
 
@@ -86,11 +106,6 @@ struct Driver {
     transport: Arc<Transport>,
     inbox: mpsc::Receiver<TransportEvent>,
     watchdog: Watchdog,
-    /// The link of each connected peer that the core knows of; at most `peers_max`.
-    links: BTreeMap<NodeId, LinkId>,
-    refusals: LogGate,
-    /// Apart from refusals, so that these cannot hide one.
-    alarms: LogGate,
     hand_over: Option<HandOver>,
 }
 
@@ -113,6 +128,7 @@ impl Driver {
                 () = self.shared.work.notified() => None,
                 () = tokio::time::sleep(due) => None,
             };
+            self.shared.alarm.off();
             self.watchdog.turned();
             let now = *phase.borrow_and_update();
             let goes_on = match now {
@@ -130,22 +146,27 @@ impl Driver {
 
     /// How long the loop may wait.
     fn due(&self) -> Duration {
-        let deadline = self.shared.core().poll_timeout();
-        let core = deadline.map_or(BEAT, |at| self.shared.clock.until(at));
         let hand_over = self.hand_over.as_ref().map_or(BEAT, |begun| begun.again.pause(Instant::now()));
-        core.min(hand_over).clamp(TICK, BEAT)
+        let core = self.shared.core();
+        let until = core.poll_timeout().map_or(BEAT, |at| self.shared.clock.until(at));
+        let due = until.min(hand_over).clamp(TICK, BEAT);
+        self.shared.alarm.set(self.shared.clock.mono(), due);
+        due
     }
 
     fn turn(&mut self, first: Option<TransportEvent>) {
+        let shared = self.shared.clone();
+        let mut hands = shared.hands();
         let mut taken = 0;
         let mut next = first;
         while let Some(event) = next {
-            self.on_transport(event);
+            self.on_transport(&mut hands, event);
             taken += 1;
             next = if taken < EVENTS_PER_TURN { self.inbox.try_recv().ok() } else { None };
         }
         self.wake_if_due();
-        let drained = self.drain();
+        let drained = hands.drain(&shared);
+        drop(hands);
         if !drained {
             self.shared.work.notify_one();
         }
@@ -162,30 +183,18 @@ impl Driver {
         }
     }
 
-    /// Acts on what the core wants done; false if there is more than one turn may do.
-    fn drain(&mut self) -> bool {
-        for _ in 0..OUTPUTS_PER_TURN {
-            let output = self.shared.core().poll_output();
-            match output {
-                Some(output) => self.act(output),
-                None => return true,
-            }
-        }
-        false
-    }
-
     fn handle(&self, input: Input) {
         let mut core = self.shared.core();
         // Read under the lock: readings must not go back from one input to the next.
         core.handle(self.shared.clock.now(), input);
     }
 
-    fn on_transport(&mut self, event: TransportEvent) {
+    fn on_transport(&self, hands: &mut Hands, event: TransportEvent) {
         let node = self.shared.name.as_str();
         match event {
-            TransportEvent::Up { peer, link, addr, name } => {
+            TransportEvent::Up { peer, link, addr, name, .. } => {
                 tracing::info!(node, ?peer, name, %addr, "link up");
-                self.links.insert(peer, link);
+                hands.linked(peer, link);
                 self.handle(Input::Connected { peer });
                 tell_members(&self.shared, &self.transport);
             }
@@ -201,148 +210,12 @@ impl Driver {
             }
             TransportEvent::Down { peer, reason } => {
                 tracing::info!(node, ?peer, reason, "link down");
-                self.links.remove(&peer);
+                hands.unlinked(peer);
                 self.handle(Input::Disconnected { peer });
             }
             // The transport has logged both, and `peers` shows them. An address may have turned out to be ours.
             TransportEvent::DialFailed { .. } => tell_members(&self.shared, &self.transport),
             TransportEvent::Refused { .. } => {}
-        }
-    }
-
-    fn act(&mut self, output: Output) {
-        match output {
-            Output::Send { to, bytes } => {
-                let len = bytes.len();
-                let sent = self.links.get(&to).is_some_and(|link| self.transport.send(&to, *link, bytes));
-                if !sent {
-                    // The link is gone and `Down` is on its way, or the frame is lost like any other:
-                    // the core must not count it as waiting for ever.
-                    self.handle(Input::Written { peer: to, frames: 1, bytes: len });
-                }
-            }
-            Output::Disconnect { peer, reason } => {
-                tracing::warn!(node = self.shared.name, ?peer, %reason, "the link is closed by this node");
-                self.transport.disconnect(&peer, &reason.to_string());
-            }
-            // Memory mode: what is in memory is all the durability there is.
-            Output::Persist { n } => self.handle(Input::Persisted { n }),
-            Output::Event(event) => self.on_event(event),
-        }
-    }
-
-    fn on_event(&mut self, event: Event) {
-        let node = self.shared.name.as_str();
-        match event {
-            Event::Changed(changed) => {
-                self.shared.watchers.changed(&changed);
-                if self.shared.watchers.is_idle() {
-                    self.shared.unwatch_if_unwatched();
-                }
-            }
-            Event::Conflicts { .. } if self.shared.watchers.is_without_conflicts() => {
-                self.shared.unwatch_if_unwatched();
-            }
-            Event::Conflicts { conflicts, .. } => self.shared.watchers.conflicts(&conflicts),
-            Event::TypesMet { key, ty, others, .. } => {
-                if let Some(silenced) = self.alarms.pass(Instant::now()) {
-                    let text = "a key holds several types; opened without a type it reads as the first";
-                    tracing::warn!(node, key = key.as_str(), ?ty, ?others, silenced, "{text}");
-                }
-            }
-            Event::PeerUp { peer, incarnation } => {
-                tracing::debug!(node, ?peer, ?incarnation, "peer introduced itself")
-            }
-            Event::PeerDown { peer } => {
-                self.shared.bootstrap.over(peer);
-                tracing::debug!(node, ?peer, "peer gone");
-            }
-            Event::SessionDone { peer, items, by, .. } => {
-                self.shared.bootstrap.over(peer);
-                tracing::debug!(node, ?peer, items, ?by, "repaired by a session");
-            }
-            Event::Bootstrap { peer, items, items_total, .. } => {
-                self.shared.bootstrap.advanced(peer, items, items_total);
-                tracing::trace!(node, ?peer, items, items_total, "a large answer comes in");
-            }
-            Event::FrameRefused { peer, error } => {
-                if let Some(silenced) = self.refusals.pass(Instant::now()) {
-                    tracing::warn!(node, ?peer, %error, silenced, "a frame was refused whole; the state is as before");
-                }
-            }
-            Event::Pressure { bound, level, used, max, .. } => self.on_pressure(bound, level, used, max),
-            Event::Degraded { bytes, after, max, .. } => {
-                if let Some(silenced) = self.alarms.pass(Instant::now()) {
-                    let text = "a join was refused: the store is at its ceiling; remove data";
-                    tracing::error!(node, bytes, after, max, silenced, "{text}");
-                }
-            }
-            Event::Fenced { peer, old, new, owner, claimed, minted } => {
-                if let Some(silenced) = self.alarms.pass(Instant::now()) {
-                    let text = "another node lives under this replica's id: new ids were taken; look for a copied key";
-                    tracing::error!(node, ?peer, ?old, ?new, ?owner, claimed, minted, silenced, "{text}");
-                }
-            }
-            Event::Diverged { peer, .. } => {
-                if let Some(silenced) = self.alarms.pass(Instant::now()) {
-                    let text =
-                        "this node and a peer know the same events and hold different state: damage or a bug";
-                    tracing::error!(node, ?peer, silenced, "{text}");
-                }
-            }
-            Event::Corrupt { cells, .. } => {
-                let names: Vec<&str> = cells.iter().map(|(object, _)| object.key.as_str()).collect();
-                let text =
-                    "bytes in this node's memory are not those that were hashed: peers are asked for them";
-                tracing::error!(node, ?names, "{text}; check the machine's memory");
-            }
-            Event::Healed { peer, healed, cells, .. } => {
-                let names: Vec<&str> = cells.iter().map(|(object, _)| object.key.as_str()).collect();
-                let Healed { mended, buried, restored, rewritten } = healed;
-                let text = "damaged state was healed; what was written again may have been removed before";
-                tracing::warn!(node, ?peer, mended, buried, restored, rewritten, ?names, "{text}");
-            }
-            Event::MarksEnded { object, marks, .. } => {
-                tracing::debug!(
-                    node,
-                    key = object.key.as_str(),
-                    marks,
-                    "marks that all members know were ended"
-                );
-            }
-            Event::ClockOff { ahead_ms, members } => {
-                if let Some(silenced) = self.alarms.pass(Instant::now()) {
-                    let text = match ahead_ms {
-                        ..0 => "this node's clock is slow by most of its members' clocks; set it right",
-                        0.. => "this node's clock is fast by most of its members' clocks; set it right",
-                    };
-                    tracing::error!(node, ahead_ms, members, silenced, "{text}");
-                }
-            }
-            Event::ClockJumped { by_ms } => {
-                let text =
-                    "the wall clock was set: nothing expires by it until members' clocks agree with it";
-                tracing::warn!(node, by_ms, "{text}");
-            }
-            Event::HorizonAhead { ahead_ms, .. } => {
-                let text = "a wrong clock let writes expire before their time: nothing is sent of this store \
-                            until the clocks have come that far";
-                tracing::error!(node, ahead_ms, "{text}; start the node again with an empty store");
-            }
-            Event::EventsLost { count } => {
-                tracing::warn!(node, count, "events were dropped before they were read");
-                self.shared.watchers.lost();
-            }
-        }
-    }
-
-    /// A bound that an operator can raise or relieve is a warning; full rings are how they work.
-    fn on_pressure(&self, bound: Bound, level: Level, used: u64, max: u64) {
-        let (node, edge, bound_name) = (self.shared.name.as_str(), bound.edge(), bound.name());
-        if bound.is_ring() {
-            tracing::debug!(node, bound = bound_name, used, max, edge, "a bound is at {level}");
-        } else {
-            tracing::warn!(node, bound = bound_name, used, max, edge, "a bound is at {level}");
         }
     }
 
@@ -375,7 +248,7 @@ impl Driver {
         // The last writes still reach the watches, and as frames the links. It ends: only finished steps
         // give outputs, and each peer's frames are bounded.
         self.wake_if_due();
-        while !self.drain() {}
+        while !self.shared.hands().drain(&self.shared) {}
         let transport = self.transport.clone();
         let mut closing = std::pin::pin!(transport.shutdown());
         loop {
@@ -386,29 +259,6 @@ impl Driver {
                 () = tokio::time::sleep(BEAT) => self.watchdog.turned(),
             }
         }
-    }
-}
-
-/// Lets a bounded number of lines a second through, and counts the others.
-#[derive(Debug, Default)]
-struct LogGate {
-    since: Option<Instant>,
-    passed: u32,
-    silenced: u64,
-}
-
-impl LogGate {
-    /// How many lines were held back before this one, if this one may pass.
-    fn pass(&mut self, now: Instant) -> Option<u64> {
-        if self.since.is_none_or(|since| now.duration_since(since) >= Duration::from_secs(1)) {
-            (self.since, self.passed) = (Some(now), 0);
-        }
-        if self.passed == LINES_PER_SECOND {
-            self.silenced += 1;
-            return None;
-        }
-        self.passed += 1;
-        Some(std::mem::take(&mut self.silenced))
     }
 }
 
@@ -439,15 +289,5 @@ mod tests {
         while peer.status().peers_connected > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-    }
-
-    #[test]
-    fn a_flood_of_refusals_costs_a_bounded_number_of_lines_and_is_counted() {
-        let start = Instant::now();
-        let mut gate = LogGate::default();
-        let passed = (0..1_000).filter(|_| gate.pass(start).is_some()).count();
-        assert_eq!(passed, 10);
-        assert_eq!(gate.pass(start + Duration::from_secs(1)), Some(990));
-        assert_eq!(gate.pass(start + Duration::from_secs(1)), Some(0));
     }
 }

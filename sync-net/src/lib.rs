@@ -24,7 +24,7 @@
 //! ```
 //!
 //! Where things are: `builder` starts a node, [`Node`] is what the application holds, `driver` is the
-//! one task that moves frames, `handles` are the types, [`Value`] is data of any shape for them, [`ops`] has the
+//! one task that moves frames and `hands` what it moves them with, `handles` are the types, [`Value`] is data of any shape for them, [`ops`] has the
 //! types' operations as a table for tools, [`Tx`] and [`View`] open handles for groups and for reads, [`Watch`] tells of
 //! changes, `converge` waits for peers, `visible` for one write to reach them, `survey` tells what
 //! they would exchange, `inspect` shows the state to people, [`local`] serves it over
@@ -41,6 +41,7 @@ mod converge;
 mod driver;
 mod error;
 mod handles;
+mod hands;
 pub mod identity;
 mod inspect;
 pub mod local;

@@ -1,6 +1,6 @@
 //! The node that an application holds: one core state machine behind one lock.
 //!
-//! Application calls lock the core for one step and return at once; a write then wakes the driver,
+//! Application calls lock the core for one step and return at once; a write then goes out, or wakes the driver,
 //! which sends what there is to send. Nothing here waits for the network but [`Node::converge`] and
 //! [`Node::shutdown`], and neither holds the lock while it waits.
 
@@ -29,8 +29,10 @@ use crate::builder::NodeBuilder;
 use crate::clock::Clock;
 use crate::converge::cluster::{self, ClusterReport};
 use crate::converge::{self, ConvergeError, ConvergeReport};
+use crate::driver::Alarm;
 use crate::error::Error;
 use crate::handles::opens;
+use crate::hands::Hands;
 use crate::inspect::{self, Inspection, KeyInfo, Knowledge, NodeStatus, PeerInfo, compare};
 use crate::survey::{self, SurveyReport};
 use crate::transport::{LinkStatus, Transport};
@@ -76,8 +78,12 @@ pub(crate) struct Shared {
     pub(crate) turns: Arc<AtomicU64>,
     /// Gone once the node has stopped, and with it the socket: the port is free again.
     pub(crate) transport: Mutex<Option<Arc<Transport>>>,
+    /// Locked before the core, for one turn, never across an await.
+    pub(crate) hands: Mutex<Hands>,
     /// The application did something that the driver must act on.
     pub(crate) work: Notify,
+    /// When the driver wakes by itself.
+    pub(crate) alarm: Alarm,
     /// The driver took in something that a waiting `converge` may want to look at.
     pub(crate) progress: Notify,
     pub(crate) phase: watch::Sender<Phase>,
@@ -120,6 +126,7 @@ impl Shared {
     /// Lets go of the links; what holds them still lets go soon, and then the socket is closed.
     pub(crate) fn forget_transport(&self) {
         self.transport.lock().expect("nothing panics while the transport is taken or cloned").take();
+        self.hands().forget_transport();
     }
 
     /// Every configured and every linked peer; none once the node has stopped.
@@ -148,11 +155,11 @@ impl Shared {
         }
     }
 
-    /// Wakes the driver for what was written, or says why nothing was.
+    /// Sends what was written, or says why nothing was.
     fn finish<T>(&self, done: Result<T, Unwritten>) -> Result<T, Error> {
         match done {
             Ok(written) => {
-                self.work.notify_one();
+                self.written();
                 Ok(written)
             }
             Err(Unwritten::Failed(error)) => Err(error),

@@ -8,8 +8,9 @@
 //!
 //! Methods come in families: [`Node::handle`] takes in what the world did; `poll_*` give out what is
 //! wanted; [`Node::write`], `converge_*` and `survey_*` are what the application asks; the rest reads. After
-//! `handle`, poll outputs until there are none, then read the deadline. A write only marks what is due;
-//! the driver follows it with [`Input::Wake`], so the writer pays for no frame.
+//! `handle`, poll outputs until there are none, then read the deadline. A write only marks what is due,
+//! and [`Input::Wake`] follows it: at once if the node [is quiet](Node::is_quiet), or else by the driver, which takes
+//! many writes together.
 
 mod bases;
 mod changes;
@@ -27,6 +28,7 @@ mod overlay;
 mod peer;
 mod pressure;
 mod round;
+mod settle;
 mod sketch;
 mod space;
 mod stable;
@@ -160,7 +162,7 @@ impl Node {
         let namespace = NamespaceId::named(DEFAULT_NAMESPACE);
         let store = Store::new(namespace, config.limits.clone()).keyed(config.lookup_key());
         let hlc = crate::cell::Hlc::default();
-        let space = Space { store, hlc, inbound: BTreeMap::new(), base: None, scrubbed: 0 };
+        let space = Space { store, hlc, inbound: BTreeMap::new(), base: None, scrubbed: 0, settling: None };
         Self::with_spaces(config, now, BTreeMap::from([(namespace, space)]))
     }
 
@@ -243,6 +245,7 @@ impl Node {
         self.cleanup(now);
         self.wake_heal(now);
         self.wake_expiry(now);
+        self.wake_settling(now);
         self.fill(now, touched);
         self.tell_pressure();
     }
@@ -280,7 +283,8 @@ impl Node {
         let peers = self.peers.values().filter(|peer| peer.connected).filter_map(Peer::deadline).min();
         let cleanup = self.needs_cleanup().then_some(self.cleanup_at);
         let overlay = self.overlay.session_at;
-        [peers, cleanup, overlay, self.heal_deadline(), self.expiry_deadline()].into_iter().flatten().min()
+        let own = [self.heal_deadline(), self.expiry_deadline(), self.settling_deadline()];
+        own.into_iter().chain([peers, cleanup, overlay]).flatten().min()
     }
 
     // What the application asks.
@@ -394,6 +398,15 @@ impl Node {
             }
         };
         self.peers.iter().map(status).collect()
+    }
+
+    /// True if no frame waits to be written and no push to be confirmed: what is written now may as well go out at
+    /// once. Under load it is cheaper to let writes gather.
+    pub fn is_quiet(&self) -> bool {
+        let quiet = |peer: &Peer| {
+            peer.outbox.frames() == 0 && !peer.links.values().any(|link| link.cursor.is_pushing())
+        };
+        self.peers.values().filter(|peer| peer.connected).all(quiet)
     }
 
     /// Counts over all peers since the start.

@@ -17,12 +17,16 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::outbox::Written;
 use super::refusal::{Close, Refusal, in_words};
 use super::table::{Life, Link, Proven, Registered, Shared};
-use super::{Inbound, TransportEvent};
+use super::{Inbound, Queued, TransportEvent};
 use crate::certs::Facts;
 use crate::identity::node_id_of;
 
 /// A frame's buffer starts at most this large and grows as bytes arrive: a length is a claim.
 const FRAME_BYTES_FIRST: usize = 64 << 10;
+
+/// A frame that comes sooner than this behind the one before it goes to the engine's own task, which takes in many at a
+/// time. A guess: some ten times what one costs.
+const QUIET: Duration = Duration::from_micros(50);
 
 /// How often the validity of both certificates is compared with the clock. A link outlives its
 /// certificate by this much at most.
@@ -106,20 +110,23 @@ pub(super) async fn run(
     }
     let (addr, name) = (link.addr, link.proven.name.clone());
     tracing::debug!(peer = %peer.short(), name, %addr, "link up");
-    emit(shared, &stop, TransportEvent::Up { peer, link: link.id, addr, name }).await;
+    link.lane.open(send);
+    let queued = Queued(link.queued.clone());
+    emit(shared, &stop, TransportEvent::Up { peer, link: link.id, addr, name, queued }).await;
 
     // One task moves both directions. The order of the branches is random on purpose: with a fixed one, a
     // peer that always has a frame for us would use up the task's budget, and nothing would be written.
     let ended = tokio::select! {
         () = was_cut(link) => String::new(),
         reason = read_frames(&registered, recv, &stop) => reason,
-        reason = write_frames(&registered, send, stop.clone()) => reason,
+        reason = write_frames(&registered, stop.clone()) => reason,
         refusal = expiry(&registered) => {
             link.cut(refusal.clone());
             refusal.reason
         }
         () = abandoned(shared, stop.clone()) => "this node is gone".to_owned(),
     };
+    drop(link.lane.close());
     // A decision of ours is the cause, whatever broke in its course.
     let decided = link.cut.borrow().as_ref().map(|cut| cut.reason.clone());
     let reason = decided.unwrap_or(ended);
@@ -167,16 +174,18 @@ async fn read_frames(
     mut stream: RecvStream,
     stop: &watch::Receiver<bool>,
 ) -> String {
-    let peer = registered.link.proven.peer;
+    let mut before: Option<Instant> = None;
     loop {
         match read_frame(registered, &mut stream).await {
-            Ok(bytes) => {
-                tell_written(registered, stop, registered.link.outbox.take_untold()).await;
-                emit(&registered.shared, stop, TransportEvent::Frame { peer, bytes }).await;
+            Ok(frame) => {
+                let now = Instant::now();
+                let is_quiet = before.replace(now).is_none_or(|before| now.duration_since(before) >= QUIET);
+                hand_over(registered, stop, frame, is_quiet).await;
             }
             Err(End::Lost(reason)) => return reason,
             Err(End::Broke(refusal)) => {
-                tracing::warn!(peer = %peer.short(), reason = refusal.reason, "closing a link");
+                let peer = registered.link.proven.peer.short();
+                tracing::warn!(%peer, reason = refusal.reason, "closing a link");
                 registered.link.cut(refusal.clone());
                 return refusal.reason;
             }
@@ -190,6 +199,26 @@ async fn read_frames(
             }
         }
     }
+}
+
+/// Gives a frame to the engine: at once, if the link is quiet and the engine has time.
+async fn hand_over(
+    registered: &Registered,
+    stop: &watch::Receiver<bool>,
+    mut bytes: Inbound,
+    is_quiet: bool,
+) {
+    let Registered { shared, link, .. } = registered;
+    let (peer, told) = (link.proven.peer, link.outbox.take_untold());
+    // Nothing that came before on this link waits for the engine.
+    let is_next = is_quiet && Arc::strong_count(&link.queued) == 1;
+    let taker = shared.first_hand.get().filter(|_| is_next);
+    if taker.is_some_and(|taker| taker.take(peer, told, &bytes)) {
+        return;
+    }
+    bytes.queued = Some(Queued(link.queued.clone()));
+    tell_written(registered, stop, told).await;
+    emit(shared, stop, TransportEvent::Frame { peer, bytes }).await;
 }
 
 /// Why no frame came.
@@ -247,7 +276,7 @@ async fn read_frame(registered: &Registered, stream: &mut RecvStream) -> Result<
         let chunk = within(config.frame_stall, stream.read_chunk(missing, true)).await?;
         bytes.extend_from_slice(&chunk.bytes);
     }
-    Ok(Inbound { bytes, _room: room })
+    Ok(Inbound { bytes, _room: room, queued: None })
 }
 
 /// What `read` brings within `stall`; inside a frame the end of the stream is as bad as silence.
@@ -265,11 +294,7 @@ async fn within<T>(
 
 /// Writes frames until the node shuts down; returns why it stopped. If the connection is lost, the reader
 /// says so, once it has read what had arrived.
-async fn write_frames(
-    registered: &Registered,
-    mut stream: SendStream,
-    mut stop: watch::Receiver<bool>,
-) -> String {
+async fn write_frames(registered: &Registered, mut stop: watch::Receiver<bool>) -> String {
     let outbox = &registered.link.outbox;
     let stopping = stop.clone();
     loop {
@@ -278,17 +303,19 @@ async fn write_frames(
             frames = outbox.take() => frames,
             _ = stop.wait_for(|stop| *stop) => break,
         };
-        write_batch(registered, &mut stream, frames, &stopping).await;
+        write_batch(registered, &frames, &stopping).await;
     }
     let flush = async {
         loop {
             let frames = outbox.try_take();
-            if frames.is_empty() {
+            if frames.is_empty() && outbox.is_idle() {
                 break;
             }
-            write_batch(registered, &mut stream, frames, &stopping).await;
+            write_batch(registered, &frames, &stopping).await;
         }
-        if stream.finish().is_ok() {
+        if let Some(mut stream) = registered.link.lane.close()
+            && stream.finish().is_ok()
+        {
             let _ = stream.stopped().await;
         }
     };
@@ -296,32 +323,21 @@ async fn write_frames(
     "the node that closes is shutting down".to_owned()
 }
 
-/// Writes frames as one piece.
-async fn write_batch(
-    registered: &Registered,
-    stream: &mut SendStream,
-    frames: Vec<Vec<u8>>,
-    stop: &watch::Receiver<bool>,
-) {
-    let mut packed = Vec::with_capacity(frames.iter().map(|frame| 4 + frame.len()).sum());
-    for frame in &frames {
-        let len = u32::try_from(frame.len()).expect("bind bounds message_bytes_max by u32, send checks it");
-        packed.extend_from_slice(&len.to_le_bytes());
-        packed.extend_from_slice(frame);
-    }
-    match stream.write_all(&packed).await {
-        Ok(()) => {}
+/// Writes frames as one piece, behind one that was begun before.
+async fn write_batch(registered: &Registered, frames: &[Vec<u8>], stop: &watch::Receiver<bool>) {
+    let Registered { link, .. } = registered;
+    link.lane.load(frames);
+    match link.lane.flush().await {
+        Ok(Written { frames, bytes }) => {
+            let told = link.outbox.written(frames, bytes);
+            tell_written(registered, stop, told).await;
+        }
         Err(WriteError::ConnectionLost(_)) => future::pending().await,
         Err(error) => {
-            registered
-                .link
-                .cut(Refusal::new(Close::Protocol, format!("the stream of frames broke: {error}")));
+            link.cut(Refusal::new(Close::Protocol, format!("the stream of frames broke: {error}")));
             future::pending().await
         }
     }
-    let bytes = frames.iter().map(Vec::len).sum();
-    let told = registered.link.outbox.written(frames.len(), bytes);
-    tell_written(registered, stop, told).await;
 }
 
 async fn tell_written(registered: &Registered, stop: &watch::Receiver<bool>, told: Option<Written>) {

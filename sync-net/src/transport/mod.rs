@@ -12,11 +12,12 @@
 //!
 //! `tls` builds the two TLS configurations, `endpoint` the socket and its limits and lets peers in,
 //! `dial` calls the configured ones, `table` decides which link of two stays, `link` moves the frames of
-//! one link, `status` and `refusal` say how links are and what went wrong, in words.
+//! one link, `lane` is its outgoing stream, `status` and `refusal` say how links are and what went wrong, in words.
 
 mod addr;
 mod dial;
 mod endpoint;
+mod lane;
 mod link;
 mod outbox;
 mod refusal;
@@ -36,6 +37,7 @@ use sync_core::id::NodeId;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 pub use self::addr::{PeerAddr, PeerAddrError};
+pub(crate) use self::outbox::Written;
 use self::refusal::{Close, Refusal};
 use self::table::{Life, Shared};
 use crate::identity::Identity;
@@ -130,6 +132,14 @@ pub(crate) struct LinkId(pub(crate) u64);
 pub(crate) struct Inbound {
     bytes: Vec<u8>,
     _room: OwnedSemaphorePermit,
+    queued: Option<Queued>,
+}
+
+/// Shown without what stands behind it.
+impl std::fmt::Debug for dyn FirstHand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FirstHand")
+    }
 }
 
 impl std::ops::Deref for Inbound {
@@ -138,6 +148,17 @@ impl std::ops::Deref for Inbound {
     fn deref(&self) -> &[u8] {
         &self.bytes
     }
+}
+
+/// Held by an event that the engine has not taken in yet: until it is dropped, later ones of its link wait behind it.
+#[derive(Debug)]
+pub(crate) struct Queued(#[expect(dead_code, reason = "its clones are counted")] Arc<()>);
+
+/// Takes in what comes on a quiet link, on the task that has read it.
+pub(crate) trait FirstHand: Send + Sync {
+    /// Takes in a frame of `peer`, and before it that frames were written to it. False if it has no time for that,
+    /// and nothing was taken in: then both come as [`TransportEvent`]s.
+    fn take(&self, peer: NodeId, written: Option<Written>, frame: &[u8]) -> bool;
 }
 
 /// What happened on the links.
@@ -153,6 +174,8 @@ pub(crate) enum TransportEvent {
         addr: SocketAddr,
         /// The name in its certificate, free of control characters.
         name: String,
+        /// Until the engine knows the link, its frames wait.
+        queued: Queued,
     },
     /// One frame came from `peer`: 1 to `message_bytes_max` bytes.
     Frame {
@@ -285,12 +308,18 @@ impl Transport {
         self.local_addr
     }
 
-    /// Queues `frame` for `peer` on the link that `Up` announced. Never blocks.
+    /// Queues `frame` for `peer` on the link that `Up` announced. Never blocks. With `at_once` it is written by
+    /// the caller if no other frame waits; of many frames that costs more than packing them.
     ///
     /// False if that link is gone, its queue is full, or the frame is empty or too long; then no
     /// `Written` follows for it.
-    pub(crate) fn send(&self, peer: &NodeId, link: LinkId, frame: Vec<u8>) -> bool {
-        self.shared.send(peer, link, frame)
+    pub(crate) fn send(&self, peer: &NodeId, link: LinkId, frame: Vec<u8>, at_once: bool) -> bool {
+        self.shared.send(peer, link, frame, at_once)
+    }
+
+    /// From now on `taker` is asked first to take in what comes on a quiet link. Only the first call counts.
+    pub(crate) fn first_hand(&self, taker: Arc<dyn FirstHand>) {
+        let _ = self.shared.first_hand.set(taker);
     }
 
     /// Closes the link to `peer`, if there is one; the peer is told `reason` (cut to 200 characters). It

@@ -11,7 +11,10 @@ use tokio::sync::Notify;
 /// Frames are packed into one write until it holds this many bytes; a longer frame is a write alone. Many
 /// small frames then cost one call into QUIC (DESIGN section 6), and a packed write stays well below the
 /// stream window.
-const PACK_BYTES: usize = 64 << 10;
+pub(super) const PACK_BYTES: usize = 64 << 10;
+
+/// Bytes written of which the engine is told at once: it builds the items of a large answer some frames ahead.
+const TOLD_BYTES: usize = 128 << 10;
 
 #[derive(Debug)]
 pub(super) struct Outbox {
@@ -29,13 +32,17 @@ struct Queue {
     bytes_used: usize,
     /// Written, and the engine does not know it yet.
     untold: Written,
+    /// A frame was begun by its sender, and the link's task must go on with it.
+    begun: bool,
 }
 
 /// Frames that were handed to QUIC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Written {
-    pub(super) frames: usize,
-    pub(super) bytes: usize,
+pub(crate) struct Written {
+    /// How many.
+    pub(crate) frames: usize,
+    /// Their length in all, in bytes.
+    pub(crate) bytes: usize,
 }
 
 impl Outbox {
@@ -59,9 +66,32 @@ impl Outbox {
         true
     }
 
-    /// Waits for frames and takes as many as make one write, at least one.
+    /// True if no frame waits or is being written.
+    pub(super) fn is_idle(&self) -> bool {
+        self.lock().frames_used == 0
+    }
+
+    /// A frame of `bytes` bytes was written past the queue, which was idle: all of it, or its begin.
+    pub(super) fn passed(&self, bytes: usize, all: bool) {
+        let mut queue = self.lock();
+        if all {
+            queue.untold.frames += 1;
+            queue.untold.bytes += bytes;
+            return;
+        }
+        queue.frames_used += 1;
+        queue.bytes_used += bytes;
+        queue.begun = true;
+        drop(queue);
+        self.more.notify_one();
+    }
+
+    /// Waits for frames and takes as many as make one write; none if one was begun that must be gone on with.
     pub(super) async fn take(&self) -> Vec<Vec<u8>> {
         loop {
+            if std::mem::take(&mut self.lock().begun) {
+                return Vec::new();
+            }
             let frames = self.try_take();
             if !frames.is_empty() {
                 return frames;
@@ -85,15 +115,15 @@ impl Outbox {
         frames
     }
 
-    /// Gives back the room of frames that were taken. What the engine is to be told at once, if it is an eighth
-    /// of what may wait: it builds frames as long as it knows of room, and need not be woken for each.
+    /// Gives back the room of frames that were taken. What the engine is to be told at once, if it is many bytes or
+    /// an eighth of what may wait: it builds frames as long as it knows of room, and need not be woken for each.
     pub(super) fn written(&self, frames: usize, bytes: usize) -> Option<Written> {
         let mut queue = self.lock();
         queue.frames_used -= frames;
         queue.bytes_used -= bytes;
         queue.untold.frames += frames;
         queue.untold.bytes += bytes;
-        let many = queue.untold.frames >= self.frames_max / 8 || queue.untold.bytes >= self.bytes_max / 8;
+        let many = queue.untold.frames >= self.frames_max / 8 || queue.untold.bytes >= TOLD_BYTES.min(self.bytes_max / 8);
         many.then(|| std::mem::take(&mut queue.untold))
     }
 
@@ -144,6 +174,20 @@ mod tests {
         assert_eq!(outbox.take_untold(), None);
         assert_eq!(outbox.written(3, 30), Some(Written { frames: 3, bytes: 30 }));
         assert_eq!((outbox.take_untold(), outbox.frames_used()), (None, 0));
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_passes_an_idle_queue_counts_until_it_is_written() {
+        let outbox = Outbox::new(2, 100);
+        outbox.passed(10, true);
+        assert!(outbox.is_idle());
+        assert_eq!(outbox.take_untold(), Some(Written { frames: 1, bytes: 10 }));
+        outbox.passed(60, false);
+        assert!(!outbox.is_idle() && !outbox.push(vec![0; 41]) && outbox.push(vec![0; 40]));
+        assert!(outbox.take().await.is_empty(), "the one that was begun comes first");
+        assert_eq!(outbox.take().await.len(), 1);
+        assert_eq!(outbox.written(1, 60), Some(Written { frames: 1, bytes: 60 }));
+        assert!(!outbox.is_idle());
     }
 
     #[test]

@@ -9,17 +9,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use quinn::Connection;
 use sync_core::id::NodeId;
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use super::lane::Lane;
 use super::outbox::Outbox;
 use super::refusal::{Close, Refusal, RefusalLimit};
 use super::status::Dial;
-use super::{LinkId, TransportConfig, TransportEvent};
+use super::{FirstHand, LinkId, TransportConfig, TransportEvent};
 
 /// One life of a transport: 16 random bytes, told in the preface of each connection.
 pub(super) type Life = [u8; 16];
@@ -40,6 +41,9 @@ pub(super) struct Link {
     pub(super) proven: Proven,
     pub(super) addr: SocketAddr,
     pub(super) outbox: Outbox,
+    pub(super) lane: Lane,
+    /// Events of this link that the engine has not taken in yet, each with a clone of this.
+    pub(super) queued: Arc<()>,
     /// Free bytes for frames that this peer sends, see [`TransportConfig::inbox_bytes_max`].
     pub(super) inbox: Arc<Semaphore>,
     /// Set once, when this node decides to close the link.
@@ -49,6 +53,17 @@ pub(super) struct Link {
 }
 
 impl Link {
+    fn send(&self, frame: Vec<u8>, at_once: bool) -> bool {
+        if at_once
+            && self.outbox.is_idle()
+            && let Some(all) = self.lane.write_now(&frame)
+        {
+            self.outbox.passed(frame.len(), all);
+            return true;
+        }
+        self.outbox.push(frame)
+    }
+
     /// Closes the link; the first reason given is the one that both sides log.
     pub(super) fn cut(&self, refusal: Refusal) {
         let first = self.cut.send_if_modified(|cut| {
@@ -98,6 +113,8 @@ pub(super) struct Shared {
     pub(super) own: NodeId,
     pub(super) life: Life,
     pub(super) events: mpsc::Sender<TransportEvent>,
+    /// Who takes frames in at once, if somebody does.
+    pub(super) first_hand: OnceLock<Arc<dyn FirstHand>>,
     /// Counts changes of the table that a waiting dial may care for.
     changed: watch::Sender<u64>,
     table: Mutex<Table>,
@@ -110,6 +127,7 @@ impl Shared {
             own: config.identity.node_id(),
             life,
             events,
+            first_hand: OnceLock::new(),
             changed: watch::Sender::new(0),
             table: Mutex::new(Table { dials, ..Table::default() }),
             config,
@@ -176,6 +194,8 @@ impl Shared {
             addr,
             proven,
             outbox: Outbox::new(self.config.outbox_frames_max, self.config.outbox_bytes_max),
+            lane: Lane::default(),
+            queued: Arc::default(),
             inbox: Arc::new(Semaphore::new(self.inbox_bytes())),
             cut: watch::Sender::new(None),
             dialled_here,
@@ -217,14 +237,14 @@ impl Shared {
         Ok(())
     }
 
-    /// Queues a frame on the link `link` of `peer`.
-    pub(super) fn send(&self, peer: &NodeId, link: LinkId, frame: Vec<u8>) -> bool {
+    /// Queues a frame on the link `link` of `peer`; with `at_once`, writes it if no other waits.
+    pub(super) fn send(&self, peer: &NodeId, link: LinkId, frame: Vec<u8>, at_once: bool) -> bool {
         if frame.is_empty() || frame.len() > self.config.message_bytes_max {
             return false;
         }
         match self.current(peer) {
             Some(current) if current.id == link && current.cut.borrow().is_none() => {
-                current.outbox.push(frame)
+                current.send(frame, at_once)
             }
             Some(_) | None => false,
         }

@@ -94,7 +94,7 @@ async fn a_peer_that_stops_reading_fills_its_own_queue_and_send_says_so() {
     let link = a.up(b.id).await;
     let (mut sent, mut written) = (0u32, 0);
     timeout(PATIENCE, async {
-        while a.transport.send(&b.id, link, frame(sent)) {
+        while a.transport.send(&b.id, link, frame(sent), false) {
             sent += 1;
             // Room for the writer, which stops only when QUIC's windows are full.
             if sent % 10 == 0 {
@@ -116,7 +116,7 @@ async fn a_peer_that_stops_reading_fills_its_own_queue_and_send_says_so() {
         assert_eq!(b.frame(a.id).await, frame(n));
     }
     a.watch(Duration::from_millis(100)).await;
-    assert!(a.transport.send(&b.id, link, frame(0)));
+    assert!(a.transport.send(&b.id, link, frame(0), false));
 }
 
 /// 20 kB that tell which frame they are.
@@ -147,7 +147,7 @@ async fn frames_that_the_engine_has_not_dropped_stop_the_reading_at_the_byte_lim
     let mut b = Side::start(narrow).await;
     let (link, _) = (a.up(b.id).await, b.up(a.id).await);
     for n in 0..100 {
-        assert!(a.transport.send(&b.id, link, frame(n)));
+        assert!(a.transport.send(&b.id, link, frame(n), false));
     }
     // `seen` holds each frame of 20 kB, as a slow engine would.
     for n in 0..50 {
