@@ -112,14 +112,14 @@ async fn read(
 }
 
 async fn read_ours(node: &Node, seen: UnboundedSender<Seen>) {
-    let (mut watch, map) = (node.watch(MAP), cluster::map(node)); let mut gets: Vec<Duration> = Vec::new();
+    let (mut watch, map) = (node.watch(MAP), cluster::map(node));
     while let Some(event) = watch.next().await {
         let WatchEvent::Batch { changes, .. } = event else { continue };
         // A single change is a write under the clock; more are the entries from before.
         if let [change] = &changes[..] {
-            let t = Instant::now(); let field = change.decode_path::<Key>().expect("a key");
+            let field = change.decode_path::<Key>().expect("a key");
             if let Ok(Some(value)) = map.get(&field) {
-                let now = Instant::now(); let _ = seen.send((number(&value), now)); gets.push(now - t); if gets.len() == 3999 { eprintln!("get {:?}", quantile(&mut gets, 0.5)); }
+                let _ = seen.send((number(&value), Instant::now()));
             }
         }
     }
@@ -142,25 +142,21 @@ async fn write(
     let mut stream = connection.open_uni().await.expect("B allows streams");
     let mut own: HashMap<Key, Value> = (0..ENTRIES).map(|at| (key(at), value(at, 0))).collect();
     let map = cluster::map(&node);
-    let mut samples = [Vec::new(), Vec::new()]; let (mut puts, mut sends): (Vec<Duration>, Vec<Duration>) = Default::default();
+    let mut samples = [Vec::new(), Vec::new()];
     for round in 0..writes as u64 {
         let field = key(round as usize % ENTRIES);
         let written = numbered(round);
         tokio::time::sleep(PAUSE).await;
         let begun = Instant::now();
         map.put(&field, &written).expect("the limits leave room");
-        puts.push(begun.elapsed());
-        let seen = wait(&mut ours, round).await;
-        samples[0].push(seen - begun);
+        samples[0].push(wait(&mut ours, round).await - begun);
 
         tokio::time::sleep(PAUSE).await;
         let begun = Instant::now();
         own.insert(field, written);
         bare::send(&mut stream, (field, written)).await;
-        sends.push(begun.elapsed());
         samples[1].push(wait(&mut bare, round).await - begun);
     }
-    eprintln!("put {:?} bare send {:?}", quantile(&mut puts, 0.5), quantile(&mut sends, 0.5));
     samples
 }
 
