@@ -232,9 +232,10 @@ impl World {
         }
     }
 
-    /// A node says that it has diverged from a peer: true if damage that has struck accounts for it.
-    pub(super) fn on_diverged(&mut self) -> bool {
+    /// `at` says that it has diverged from a peer: true if damage that has struck accounts for it.
+    pub(super) fn on_diverged(&mut self, at: usize) -> bool {
         self.counts.alarms += 1;
+        self.machines[at].alarm_stands = true;
         self.history.damages_mut().iter_mut().for_each(|damaged| damaged.diverged = true);
         !self.history.damages().is_empty()
     }
@@ -257,14 +258,18 @@ impl World {
         accounted
     }
 
-    /// `at` says that it has healed `cells`: true if something was damaged there.
+    /// `at` says that it has healed `cells`: true if something was damaged there. What strikes while an alarm of
+    /// that node stands is found under that alarm: there is no second one to raise.
     pub(super) fn on_healed(&mut self, at: usize, cells: &[(ObjectId, Path)]) -> bool {
         self.counts.healed += 1;
         self.machines[at].mending_until = None;
         let named = self.named(cells);
         let accounted = named.contains(&true);
-        let damages = self.history.damages_mut().iter_mut().zip(named);
-        damages.for_each(|(damaged, named)| damaged.healed |= named);
+        let alarmed = std::mem::take(&mut self.machines[at].alarm_stands);
+        for (damaged, named) in self.history.damages_mut().iter_mut().zip(named) {
+            damaged.healed |= named;
+            damaged.diverged |= named && alarmed;
+        }
         accounted
     }
 

@@ -131,7 +131,7 @@ impl World {
                 self.fenced(at, new);
             }
             NodeEvent::Diverged { peer, .. } => {
-                let accounted = self.on_diverged();
+                let accounted = self.on_diverged(at);
                 self.alarmed(accounted, at, || format!("says that it has diverged from {peer:?}"));
             }
             NodeEvent::Corrupt { cells, .. } => {

@@ -46,6 +46,8 @@ pub(crate) struct Machine {
     pub(crate) was_paused: bool,
     /// Until when it surely waits for the bytes of damaged cells.
     pub(crate) mending_until: Option<u64>,
+    /// True from the alarm that it raised until it says that something is healed.
+    pub(crate) alarm_stands: bool,
     /// Where the horizon of its node stood.
     pub(crate) horizon: u64,
 }
@@ -111,6 +113,7 @@ impl Machine {
             garbage: false,
             was_paused: false,
             mending_until: None,
+            alarm_stands: false,
             horizon: 0,
         }
     }
@@ -132,6 +135,7 @@ impl Machine {
         self.still_since = None;
         self.deaf = false;
         self.mending_until = None;
+        self.alarm_stands = false;
         self.deferred.clear();
         self.unread.clear();
         self.snapshots.clear();
