@@ -12,7 +12,7 @@ use crate::error::FrameError;
 use crate::id::{Dot, ReplicaId};
 
 /// Appends fields to a frame.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Writer {
     bytes: Vec<u8>,
 }
@@ -66,6 +66,16 @@ impl Writer {
     /// True if nothing was written.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// The bytes written so far.
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Takes back what was written behind the first `len` bytes.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.bytes.truncate(len);
     }
 
     /// The frame.

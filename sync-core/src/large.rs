@@ -14,7 +14,7 @@
 use crate::causal::{CausalContext, DotSet};
 use crate::cell::{CellId, Hlc, Item};
 use crate::error::FrameError;
-use crate::id::{NamespaceId, NodeId, ReplicaId};
+use crate::id::{Dot, NamespaceId, NodeId, ReplicaId};
 use crate::limits::Limits;
 use crate::message::{Payloads, Skeleton};
 use crate::mutant::{self, Mutant};
@@ -89,27 +89,25 @@ impl Inbound {
     /// [`FrameError::OutsideDots`] if an item is not live in the skeleton that the frame belongs to: nothing was
     /// staged. [`FrameError::Count`] if the staging limit is met: the caller drops all of it.
     pub(crate) fn stage(&mut self, payloads: Payloads, limits: &Limits) -> Result<u64, FrameError> {
-        let items = || payloads.cells.iter().flat_map(|part| &part.items);
-        let stray = items().find(|item| !self.skeleton.live.contains(item.dot));
-        if let Some(item) = stray.filter(|_| payloads.answer == self.skeleton.answer) {
-            return Err(FrameError::OutsideDots { dot: item.dot, field: "payloads" });
+        let dots: DotSet = payloads.items.iter().map(|(_, item)| item.dot).collect();
+        if payloads.answer == self.skeleton.answer
+            && let Some((replica, stray)) = dots.minus(&self.skeleton.live).intervals().next()
+        {
+            let dot = Dot::new(replica, stray.first);
+            return Err(FrameError::OutsideDots { dot, field: "payloads" });
         }
-        let mut run = Vec::with_capacity(payloads.item_count());
-        for part in payloads.cells {
-            let new = part.items.into_iter().filter(|item| self.want.contains(item.dot));
-            let new = new.filter(|item| !self.staged.contains(item.dot));
-            run.extend(new.map(|item| (part.cell.clone(), item)));
+        let wanted = dots.intersection(&self.want).minus(&self.staged);
+        let (new, mut run) = (wanted.len(), payloads.items);
+        if new < run.len() as u64 {
+            run.retain(|(_, item)| wanted.contains(item.dot));
+            run.shrink_to_fit();
         }
-        run.shrink_to_fit();
-        let mut dots: Vec<_> = run.iter().map(|(_, item)| item.dot).collect();
-        dots.sort_unstable();
         self.bytes += run.iter().map(|(cell, item)| Store::item_bytes(cell, item)).sum::<u64>();
         let max = limits.staging_bytes_max as u64;
         if self.bytes > max {
             return Err(FrameError::Count { field: "staged bytes", count: self.bytes, max });
         }
-        dots.iter().for_each(|dot| self.staged.insert(*dot));
-        let new = run.len() as u64;
+        self.staged.union(&wanted);
         self.missing -= new;
         self.runs.extend((new > 0).then_some(run));
         Ok(new)

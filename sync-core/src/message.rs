@@ -12,11 +12,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::causal::{CausalContext, DotSet};
+use crate::cell::{CellId, Item};
 use crate::codec::{Reader, ReplicaTable, Writer};
 use crate::dictionary::{Base, Dictionary, Names, RouteTag, Version, Versions};
 use crate::error::FrameError;
 use crate::fragment::{
-    CellPart, Fragment, changed, read_columns, read_context, read_dots, read_items, read_symbols,
+    Fragment, ItemsWriter, changed, read_columns, read_context, read_dots, read_items, read_symbols,
     write_columns, write_context, write_dots, write_items, write_symbols,
 };
 use crate::id::{NodeId, ReplicaId, StateId};
@@ -161,14 +162,14 @@ pub struct Payloads {
     /// True if the sender could not keep an item that was ended before it was sent: this answer will not be
     /// completed, and the receiver pulls again.
     pub gone: bool,
-    /// Live items, by cell.
-    pub cells: Vec<CellPart>,
+    /// Live items with their cells, ascending by dot, each dot once.
+    pub items: Vec<(CellId, Item)>,
 }
 
 impl Payloads {
     /// Number of items carried.
     pub fn item_count(&self) -> usize {
-        self.cells.iter().map(|part| part.items.len()).sum()
+        self.items.len()
     }
 }
 
@@ -390,9 +391,20 @@ impl Frame {
                 write_route(PAYLOADS, route, &mut out);
                 out.varint(payloads.answer);
                 out.byte(u8::from(payloads.gone));
-                write_items(&payloads.cells, &Names::new(route, None), &mut out);
+                write_items(&payloads.items, &Names::new(route, None), &mut out);
             }
         }
+        out.finish()
+    }
+
+    /// The bytes of a [`Payloads`] frame whose items were written as they were read.
+    pub(crate) fn encode_items(route: &Route, version: Version, answer: u64, items: &ItemsWriter) -> Vec<u8> {
+        let mut out = Writer::default();
+        out.byte(version.0);
+        write_route(PAYLOADS, route, &mut out);
+        out.varint(answer);
+        out.byte(0);
+        items.finish(&Names::new(route, None), &mut out);
         out.finish()
     }
 
@@ -520,8 +532,8 @@ impl Frame {
                 PAYLOADS => {
                     let answer = input.varint("answer")?;
                     let gone = read_flags("payload flags", 1, input)? == 1;
-                    let cells = read_items(input, &Names::new(&route, None), limits)?;
-                    Self::Payloads(route, Payloads { answer, gone, cells })
+                    let items = read_items(input, &Names::new(&route, None), limits)?;
+                    Self::Payloads(route, Payloads { answer, gone, items })
                 }
                 _ => {
                     let answer = input.varint("answer")?;

@@ -150,6 +150,13 @@ impl Session {
         *self = Self { exchange: self.exchange, ..Self::default() };
     }
 
+    /// True if nothing is to be sent.
+    pub(crate) fn is_idle(&self) -> bool {
+        let roots = !self.open_due && self.root_due.is_none() && !self.pull_due && self.give_due.is_none();
+        let answers = self.giving.is_none() && self.giving_items.is_none();
+        roots && answers && self.symbols_due.is_none() && !self.more_due
+    }
+
     /// Asks for a root to be sent; reasons add up.
     pub fn want_root(&mut self, wants_reply: bool) {
         *self.root_due.get_or_insert(wants_reply) |= wants_reply;

@@ -334,8 +334,8 @@ fn payloads_bytes(dots: &[Dot]) -> Vec<u8> {
     let cell = CellId::new(ObjectId::new("set", TypeTag::OR_SET), &b"x"[..]);
     let item =
         |dot: &Dot| Item { dot: *dot, hlc: Hlc(1), expires: WallMillis(0), payload: Payload::default() };
-    let cells = vec![CellPart { cell, items: dots.iter().map(item).collect(), others: vec![] }];
-    Frame::Payloads(route(), Payloads { answer: 1, gone: false, cells }).encode(&Dialect::default())
+    let items = dots.iter().map(|dot| (cell.clone(), item(dot))).collect();
+    Frame::Payloads(route(), Payloads { answer: 1, gone: false, items }).encode(&Dialect::default())
 }
 
 #[test]

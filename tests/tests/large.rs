@@ -15,7 +15,7 @@ const ENTRIES: u32 = 1_000;
 
 /// Small frames, and few of them at once: a giver has most of its answer before it.
 fn limits() -> Limits {
-    Limits { message_bytes_max: 700, outbox_frames_max: 2, ..Limits::default() }
+    Limits { message_bytes_max: 350, outbox_frames_max: 2, ..Limits::default() }
 }
 
 /// Two nodes and the frames between them; a sender knows that a frame is written when it is delivered.
@@ -352,7 +352,7 @@ fn a_skeleton_longer_than_a_frame_travels_in_parts() {
 
 #[test]
 fn what_one_peer_began_another_completes() {
-    let mut cluster = Cluster::new(3, &Limits { message_bytes_max: 700, ..Limits::default() });
+    let mut cluster = Cluster::new(3, &Limits { message_bytes_max: 350, ..Limits::default() });
     cluster.disconnect(0, 1);
     cluster.disconnect(1, 2);
     for index in 0..ENTRIES {

@@ -192,7 +192,13 @@ fn large_frames() -> Vec<(&'static str, Frame)> {
     let mut have = DotSet::default();
     have.insert_range(A, 1, 4);
     have.insert(Dot::new(C, 8));
-    let items = Payloads { answer: 5, gone: false, cells: fragment(Claims::None).cells };
+    let of_part = |part: CellPart| {
+        let CellPart { cell, items, .. } = part;
+        items.into_iter().map(move |item| (cell.clone(), item))
+    };
+    let mut items: Vec<_> = fragment(Claims::None).cells.into_iter().flat_map(of_part).collect();
+    items.sort_by_key(|(_, item)| item.dot);
+    let items = Payloads { answer: 5, gone: false, items };
     vec![
         (
             "pull_have",
@@ -201,7 +207,7 @@ fn large_frames() -> Vec<(&'static str, Frame)> {
         ("skeleton_cells", Frame::Skeleton(route(), Box::new(skeleton(cells)))),
         ("skeleton_whole", Frame::Skeleton(route(), Box::new(skeleton(whole)))),
         ("payloads", Frame::Payloads(route(), items)),
-        ("payloads_gone", Frame::Payloads(route(), Payloads { answer: 5, gone: true, cells: Vec::new() })),
+        ("payloads_gone", Frame::Payloads(route(), Payloads { answer: 5, gone: true, items: Vec::new() })),
     ]
 }
 

@@ -36,7 +36,7 @@ fn shown(frame: &Frame, life: ReplicaId) -> u64 {
         Frame::Give(_, give) => give.fragment.dots.top(life),
         Frame::Skeleton(_, skeleton) => skeleton.fragment.dots.top(life),
         Frame::Payloads(_, payloads) => {
-            let items = payloads.cells.iter().flat_map(|part| &part.items).map(|item| item.dot);
+            let items = payloads.items.iter().map(|(_, item)| item.dot);
             items.filter(|dot| dot.replica == life).map(|dot| dot.seq).max().unwrap_or(0)
         }
         Frame::Ack(_, ack) => ack.known.get(life),

@@ -67,14 +67,14 @@ pub(super) fn read(
 }
 
 /// How many bytes `name` shares with `before`, and the rest of it.
-fn write_name(before: &[u8], name: &[u8], out: &mut Writer) {
+pub(super) fn write_name(before: &[u8], name: &[u8], out: &mut Writer) {
     let shared = before.iter().zip(name).take_while(|(one, other)| one == other).count();
     out.count(shared);
     out.bytes(&name[shared..]);
 }
 
 /// Makes `name`, which holds the one before, the next one.
-fn read_name(
+pub(super) fn read_name(
     field: &'static str,
     name: &mut Vec<u8>,
     max: usize,

@@ -210,20 +210,45 @@ pub struct Sketch {
     symbols: Arc<Vec<Symbol>>,
     /// Dots toggled since the symbols were settled, at most [`PENDING_MAX`].
     pending: Vec<Element>,
+    /// Dots from here on are in no symbol yet; whoever holds the set says which they are.
+    owed: Option<Dot>,
 }
 
 impl Sketch {
     /// The sketch of the empty set. Sketches compare only under one `key`.
     pub fn new(key: CutKey) -> Self {
-        Self { key, symbols: Arc::default(), pending: Vec::new() }
+        Self { key, symbols: Arc::default(), pending: Vec::new(), owed: None }
     }
 
     /// Takes `dot` in if it was out, out if it was in.
     pub fn toggle(&mut self, dot: Dot) {
+        if self.owed.is_some_and(|from| from <= dot) {
+            return;
+        }
         self.pending.push(dot.into());
         if self.pending.len() == PENDING_MAX {
             self.settle();
         }
+    }
+
+    /// The sketch of a set whose dots are counted later, by [`Self::pay`].
+    pub(crate) fn owing(key: CutKey) -> Self {
+        Self { owed: Some(Dot::new(ReplicaId([0; 16]), 0)), ..Self::new(key) }
+    }
+
+    /// The first dot that may be missing in the symbols; `None` if none is.
+    pub(crate) fn owed(&self) -> Option<Dot> {
+        self.owed
+    }
+
+    /// Counts at most `most` of the dots that are owed; `dots` are those of the set from [`Self::owed`] on,
+    /// ascending. True if none is left.
+    pub(crate) fn pay(&mut self, mut dots: impl Iterator<Item = Dot>, most: usize) -> bool {
+        if self.owed.take().is_some() {
+            dots.by_ref().take(most).for_each(|dot| self.toggle(dot));
+            self.owed = dots.next();
+        }
+        self.owed.is_none()
     }
 
     /// The symbols of `range`, cut off at [`SYMBOLS_KEPT`].

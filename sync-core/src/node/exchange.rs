@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::peer::{Link, Peer};
+use super::settle::Giver;
 use super::{Cause, DisconnectReason, Event, Node, Output, RepairedBy};
 use crate::causal::CausalContext;
 use crate::cell::Hlc;
@@ -444,7 +445,7 @@ impl Node {
             link.session.want_root(true);
         }
         self.exchanged(peer, route.namespace);
-        self.compare(now, peer, route.namespace, give);
+        self.compare_with(now, peer, route.namespace, give);
         let by = match &fragment.claims {
             Claims::None | Claims::Cells { .. } => RepairedBy::Records,
             Claims::Sketch { .. } => RepairedBy::Sketch,
@@ -461,13 +462,13 @@ impl Node {
 
     /// T8: who knows the same events as the giver at its snapshot holds the same state, or one of both is
     /// damaged, cloned or wrong.
-    fn compare(&mut self, now: Now, peer: NodeId, namespace: NamespaceId, give: &Give) {
+    pub(super) fn compare(&mut self, now: Now, namespace: NamespaceId, with: &Giver) {
         let space = self.spaces.get_mut(&namespace).expect("routed frames are of open namespaces");
-        let (context, horizon) = (give.fragment.context(), give.fragment.horizon);
-        if context != Some(space.store.context()) || horizon != space.store.horizon() {
+        if with.context != *space.store.context() || with.horizon != space.store.horizon() {
             return;
         }
-        let diverged = space.store.root() != give.root;
+        let peer = with.peer;
+        let diverged = space.store.root() != with.root;
         let link = self.link_mut(peer, namespace);
         let alarm = diverged && !std::mem::replace(&mut link.diverged, diverged);
         if alarm && !mutant::is(Mutant::AlarmNotRaised) {

@@ -124,11 +124,17 @@ impl Node {
             return false;
         }
         let namespaces: Vec<NamespaceId> = state.links.keys().copied().collect();
+        let heals = self.healing.is_some();
         namespaces.into_iter().any(|namespace| {
             // Pushes before the root: behind them it finds the peer up to date, before them it makes it pull.
-            self.build_ack(peer, namespace)
-                || self.build_push(now, peer, namespace)
-                || self.build_open(now, peer, namespace)
+            if self.build_ack(peer, namespace) || self.build_push(now, peer, namespace) {
+                return true;
+            }
+            // Mostly there is nothing else, and many to ask.
+            if !heals && self.link(peer, namespace).is_idle() {
+                return false;
+            }
+            self.build_open(now, peer, namespace)
                 || self.build_root(now, peer, namespace)
                 || self.build_pull(now, peer, namespace)
                 || self.build_survey(peer, namespace)

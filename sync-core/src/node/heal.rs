@@ -403,7 +403,8 @@ impl Node {
         let period = self.config.timing.scrub_period;
         self.scrub_at = now.mono + Span::from_micros(period.as_micros() / SCRUB_STEPS as u64);
         let mut damaged = None;
-        for (namespace, space) in &mut self.spaces {
+        // What is not hashed yet has nothing to be compared with.
+        for (namespace, space) in self.spaces.iter_mut().filter(|(_, space)| space.settling.is_none()) {
             let places = space.store.scrub_places();
             let step = space.store.scrub(space.scrubbed, places.div_ceil(SCRUB_STEPS));
             space.scrubbed = step.next;

@@ -143,6 +143,7 @@ impl Node {
 fn space_key(space: &Space, sink: &mut Sink<'_>) {
     let store = &space.store;
     sink.number(space.hlc.0);
+    sink.deadline(space.settling.as_ref().map(|settling| settling.at));
     // The full fragment is canonical, and says all of (C, L, H); records and floors follow by hand.
     let full = Fragment {
         claims: Claims::None,

@@ -13,8 +13,12 @@ use crate::store::NextItems;
 use crate::time::Now;
 
 /// Bytes that a frame of items is filled up to. What a cut takes is at most the frames under way, and a receiver
-/// decodes one while the next comes. Measured: `docs/decisions/0010-memory-layout.md`.
-const ITEMS_BYTES: usize = 256 << 10;
+/// decodes one while the next comes. Measured: `docs/decisions/0012-cold-starts.md`.
+const ITEMS_BYTES: usize = 64 << 10;
+
+/// Bytes of frames that wait for a peer from which on no frame of items is built: one is written while the next is
+/// built, and what else is due finds room.
+const ITEMS_AHEAD_BYTES: usize = 512 << 10;
 
 impl Node {
     // Receiving.
@@ -190,26 +194,32 @@ impl Node {
 
     /// Builds the next frame of items of a large answer; false if there is none.
     pub(super) fn build_payloads(&mut self, peer: NodeId, namespace: NamespaceId) -> bool {
-        if self.is_unsound(namespace) {
+        if self.is_unsound(namespace) || self.peers[&peer].outbox.bytes() >= ITEMS_AHEAD_BYTES {
             return false;
         }
         let session = &mut self.link(peer, namespace).session;
         let Some(answer) = session.giving_items.filter(|_| session.giving.is_none()) else { return false };
         let room = self.config.limits.message_bytes_max.min(ITEMS_BYTES).saturating_sub(PAYLOADS_OVERHEAD);
         let store = &mut self.spaces.get_mut(&namespace).expect("links are of open namespaces").store;
-        let payloads = match store.next_items(answer, room) {
-            NextItems::Items(cells) => Payloads { answer, gone: false, cells },
-            NextItems::Gone => Payloads { answer, gone: true, cells: Vec::new() },
+        let items = match store.next_items(answer, room) {
+            NextItems::Items(items) => Some(items),
+            NextItems::Gone => None,
             NextItems::Done => {
                 self.link(peer, namespace).session.giving_items = None;
                 return false;
             }
         };
-        let stats = &mut self.peers.get_mut(&peer).expect("the caller took it from the map").stats;
-        stats.payload_frames += 1;
-        stats.deltas_sent += payloads.item_count() as u64;
-        let frame = Frame::Payloads(self.route(peer, namespace), payloads);
-        self.send(peer, namespace, &frame, Shows::State);
+        let route = self.route(peer, namespace);
+        let Some(items) = items else {
+            let gone = Frame::Payloads(route, Payloads { answer, gone: true, items: Vec::new() });
+            self.send(peer, namespace, &gone, Shows::State);
+            return true;
+        };
+        let state = self.peers.get_mut(&peer).expect("the caller took it from the map");
+        state.stats.payload_frames += 1;
+        state.stats.deltas_sent += items.dots().len();
+        let bytes = Frame::encode_items(&route, state.version, answer, &items);
+        self.send_bytes(peer, bytes, Shows::State);
         true
     }
 

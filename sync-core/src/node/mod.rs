@@ -27,6 +27,7 @@ mod overlay;
 mod peer;
 mod pressure;
 mod round;
+mod settle;
 mod sketch;
 mod space;
 mod stable;
@@ -160,7 +161,7 @@ impl Node {
         let namespace = NamespaceId::named(DEFAULT_NAMESPACE);
         let store = Store::new(namespace, config.limits.clone()).keyed(config.lookup_key());
         let hlc = crate::cell::Hlc::default();
-        let space = Space { store, hlc, inbound: BTreeMap::new(), base: None, scrubbed: 0 };
+        let space = Space { store, hlc, inbound: BTreeMap::new(), base: None, scrubbed: 0, settling: None };
         Self::with_spaces(config, now, BTreeMap::from([(namespace, space)]))
     }
 
@@ -243,6 +244,7 @@ impl Node {
         self.cleanup(now);
         self.wake_heal(now);
         self.wake_expiry(now);
+        self.wake_settling(now);
         self.fill(now, touched);
         self.tell_pressure();
     }
@@ -280,7 +282,8 @@ impl Node {
         let peers = self.peers.values().filter(|peer| peer.connected).filter_map(Peer::deadline).min();
         let cleanup = self.needs_cleanup().then_some(self.cleanup_at);
         let overlay = self.overlay.session_at;
-        [peers, cleanup, overlay, self.heal_deadline(), self.expiry_deadline()].into_iter().flatten().min()
+        let own = [self.heal_deadline(), self.expiry_deadline(), self.settling_deadline()];
+        own.into_iter().chain([peers, cleanup, overlay]).flatten().min()
     }
 
     // What the application asks.

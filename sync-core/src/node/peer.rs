@@ -113,6 +113,12 @@ impl Link {
         lacks && seq > self.told.get(replica)
     }
 
+    /// True if nothing is to be sent but what its cursor wants and what heals.
+    pub(crate) fn is_idle(&self) -> bool {
+        let heals = self.nodes_due.is_some() || self.inspect_due.is_some();
+        !self.ack_due && !heals && self.session.is_idle() && self.surveying.is_idle()
+    }
+
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
         let machines = [self.cursor.deadline(), self.session.deadline(), self.surveying.deadline()];
         machines.into_iter().chain([self.tell_at]).flatten().min()

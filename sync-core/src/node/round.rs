@@ -39,6 +39,9 @@ impl Node {
     /// Begins a connection by saying what is known here and asking for the rest, if that is short.
     pub(super) fn build_open(&mut self, now: Now, peer: NodeId, namespace: NamespaceId) -> bool {
         let Timing { sync_timeout, .. } = self.config.timing;
+        if self.is_settling(namespace) {
+            return false;
+        }
         if !std::mem::take(&mut self.link(peer, namespace).session.open_due)
             || !self.may_open(peer, namespace)
         {
@@ -88,6 +91,9 @@ impl Node {
 
     pub(super) fn build_root(&mut self, now: Now, peer: NodeId, namespace: NamespaceId) -> bool {
         let Timing { sync_interval, sync_timeout, .. } = self.config.timing;
+        if self.is_settling(namespace) {
+            return false;
+        }
         let link = self.link(peer, namespace);
         let Some(wants_reply) = link.session.root_due.take() else { return false };
         let (behind, neighbour) = self.says_of_link(peer, namespace);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::cell::Hlc;
 use crate::dictionary::Base;
 use crate::id::{NodeId, ReplicaId};
+use crate::node::settle::Settling;
 use crate::store::Store;
 
 /// The part of a namespace that must be durable as one atomic unit: `(C, L, H, HLC, records, floors,
@@ -18,6 +19,8 @@ pub(crate) struct Space {
     pub(crate) inbound: BTreeMap<NodeId, (ReplicaId, u64)>,
     /// Where the scrub goes on.
     pub(crate) scrubbed: usize,
+    /// Set while the cells of a large answer are being hashed.
+    pub(crate) settling: Option<Settling>,
     /// The context at a log head, as frames build on it: made once, shared by all links.
     pub(crate) base: Option<(u64, Arc<Base>)>,
 }

@@ -76,6 +76,11 @@ pub(crate) struct Surveying {
 }
 
 impl Surveying {
+    /// True if nothing is to be sent.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.due.is_none() && self.quote_due.is_none()
+    }
+
     /// When a quote that waits may go.
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
         self.quote_at.filter(|_| self.quote_due.is_some())

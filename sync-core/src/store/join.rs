@@ -253,6 +253,26 @@ impl Store {
         fresh: impl Iterator<Item = (impl Borrow<CellId>, Item, Option<Seek>)>,
         from: Option<ReplicaId>,
     ) -> Joined {
+        self.apply_by(fragment, plan, from, |store, count| {
+            let (mut last, mut conflicts) = (None, 0);
+            for (cell, item, seek) in fresh.take(count) {
+                let (ix, beside) = store.put_found(cell.borrow(), item, seek, last);
+                let CellId { object, path } = cell.borrow();
+                conflicts += u64::from(beside && object.ty.has_conflicts(path.as_bytes()));
+                last = Some(ix);
+            }
+            conflicts
+        })
+    }
+
+    /// As [`Self::apply`]; `put` makes so many of the items live, and counts those that stand beside others in conflict.
+    pub(super) fn apply_by(
+        &mut self,
+        fragment: &Fragment,
+        plan: Plan,
+        from: Option<ReplicaId>,
+        put: impl FnOnce(&mut Self, usize) -> u64,
+    ) -> Joined {
         let Plan { dead, grows: _, items_new, items_known, new, horizon, spared } = plan;
         let mut joined = Joined { items_known, items_new, spared, ..Joined::default() };
         joined.state_changed = !new.is_empty() || !dead.is_empty() || horizon > self.horizon;
@@ -271,13 +291,7 @@ impl Store {
         let whole = !mutant::is(Mutant::ContextBeforeCells) || matches!(fragment.claims, Claims::None);
         let apply = if whole { items_new } else { items_new / 2 };
         let apply = usize::try_from(apply).expect("it counts items in memory");
-        let mut last = None;
-        for (cell, item, seek) in fresh.take(apply) {
-            let (ix, beside) = self.put_found(cell.borrow(), item, seek, last);
-            let CellId { object, path } = cell.borrow();
-            joined.conflicts += u64::from(beside && object.ty.has_conflicts(path.as_bytes()));
-            last = Some(ix);
-        }
+        joined.conflicts = put(self, apply);
         self.drop_hollow();
         self.horizon = horizon;
         self.inherit(fragment);

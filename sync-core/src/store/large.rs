@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::{CellIx, Store};
 use crate::causal::{CausalContext, DotSet, Interval};
 use crate::cell::{CellId, Item};
-use crate::fragment::{CellPart, Claims, Fragment, Room};
+use crate::fragment::{CellPart, Claims, Fragment, ItemsWriter};
 use crate::id::{Dot, ReplicaId};
 
 /// The large answers under way, by number. At most one a peer; the node drops those that nobody reads on.
@@ -27,8 +27,6 @@ pub(super) struct Answers {
 struct Answer {
     /// The dots still to send, ascending.
     left: VecDeque<(ReplicaId, Interval)>,
-    /// Replicas of those, when it began.
-    replicas: u64,
     /// Items of those that are dead here by now.
     pinned: BTreeMap<Dot, (CellId, Item)>,
     /// An item that is still to be sent could not be pinned.
@@ -73,10 +71,10 @@ impl Answers {
 }
 
 /// What a large answer has to say next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NextItems {
-    /// These items, by cell.
-    Items(Vec<CellPart>),
+#[derive(Clone, Debug)]
+pub(crate) enum NextItems {
+    /// These items, written.
+    Items(ItemsWriter),
     /// An item is lost to it; the answer is closed.
     Gone,
     /// All is said; the answer is closed.
@@ -108,16 +106,15 @@ impl Store {
             }
         };
         let left = live.minus(have);
-        let replicas = left.columns().count() as u64;
         let left = left.intervals().collect();
         self.answers.close(number);
-        self.answers.open.insert(number, Answer { left, replicas, ..Answer::default() });
+        self.answers.open.insert(number, Answer { left, ..Answer::default() });
         (fragment, live)
     }
 
     /// The next items of a large answer: as many as are sure to fit into `bytes_max` bytes of a frame, at least
     /// one. [`NextItems::Done`] if no such answer is open.
-    pub fn next_items(&mut self, number: u64, bytes_max: usize) -> NextItems {
+    pub(crate) fn next_items(&mut self, number: u64, bytes_max: usize) -> NextItems {
         let Some(mut answer) = self.answers.open.remove(&number) else { return NextItems::Done };
         if answer.gone || answer.left.is_empty() {
             let end = if answer.gone { NextItems::Gone } else { NextItems::Done };
@@ -127,33 +124,35 @@ impl Store {
         }
         let items = self.fill_items(&mut answer, bytes_max);
         self.answers.open.insert(number, answer);
-        NextItems::Items(by_cell(items))
+        NextItems::Items(items)
     }
 
-    fn fill_items(&mut self, answer: &mut Answer, bytes_max: usize) -> Vec<(CellId, Item)> {
-        let (mut items, mut room) = (Vec::new(), Room::new(bytes_max, answer.replicas));
+    fn fill_items(&mut self, answer: &mut Answer, bytes_max: usize) -> ItemsWriter {
+        let mut items = ItemsWriter::new(bytes_max);
         while let Some((replica, interval)) = answer.left.pop_front() {
             let mut live = self.live.range(replica, interval.first, interval.last).peekable();
             for seq in interval.first..=interval.last {
                 let dot = Dot::new(replica, seq);
                 let here = live.next_if(|(next, _)| *next == dot).map(|(_, ix)| ix);
-                let (cell, item) = match here {
-                    Some(ix) => (self.cell_id(ix), self.item_in(ix, dot)),
+                let taken = match here {
+                    Some(ix) => {
+                        let slot = self.slot(ix);
+                        items.take(self.object_id(slot), &slot.path, self.item_in(ix, dot))
+                    }
                     None => {
                         let (cell, item) = answer.pinned.get(&dot).expect(
                             "what a snapshot held live lives on, or is pinned as it dies, or the answer is gone",
                         );
-                        (cell.clone(), item)
+                        let planted = self.planted_read_live(cell, item);
+                        items.take(&cell.object, &cell.path, planted.as_ref().unwrap_or(item))
                     }
                 };
-                if !room.take(&cell, item) && !items.is_empty() {
+                if !taken {
                     answer.left.push_front((replica, Interval { first: seq, last: interval.last }));
                     return items;
                 }
-                items.push((cell, item.clone()));
                 if let Some((cell, item)) = answer.pinned.remove(&dot) {
                     self.answers.pinned_bytes -= Self::item_bytes(&cell, &item);
-                    self.planted_read_live(&cell, items.last_mut());
                 }
             }
         }
@@ -199,19 +198,6 @@ impl Store {
     }
 }
 
-/// Items as the parts of a frame: cells ascending, in each the items by dot.
-fn by_cell(mut items: Vec<(CellId, Item)>) -> Vec<CellPart> {
-    items.sort_unstable_by(|(a, one), (b, other)| a.cmp(b).then(one.dot.cmp(&other.dot)));
-    let mut parts: Vec<CellPart> = Vec::new();
-    for (cell, item) in items {
-        match parts.last_mut().filter(|part| part.cell == cell) {
-            Some(part) => part.items.push(item),
-            None => parts.push(CellPart { cell, items: vec![item], others: Vec::new() }),
-        }
-    }
-    parts
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,11 +230,9 @@ mod tests {
         let mut dots = DotSet::default();
         loop {
             match store.next_items(1, bytes_max) {
-                NextItems::Items(parts) => {
-                    parts.iter().flat_map(|part| &part.items).for_each(|item| {
-                        assert!(!dots.contains(item.dot), "no item twice");
-                        dots.insert(item.dot);
-                    });
+                NextItems::Items(items) => {
+                    assert_eq!(dots.overlap(items.dots()), 0, "no item twice");
+                    dots.union(items.dots());
                 }
                 NextItems::Gone => return (dots, true),
                 NextItems::Done => return (dots, false),
@@ -260,7 +244,7 @@ mod tests {
     fn items_ended_before_they_are_sent_are_pinned_and_sent() {
         let mut store = store(1 << 20);
         let (_, live) = store.open_answer(1, &CausalContext::default(), &DotSet::default());
-        store.next_items(1, 110);
+        store.next_items(1, 80);
         write(&mut store, |group| or_set::clear(group, "s"));
         assert!(store.answers.pinned_bytes > 0);
         let (dots, gone) = read(&mut store, 200);

@@ -257,6 +257,15 @@ impl Live {
         }
     }
 
+    /// The live dots from `from` on, ascending.
+    pub(super) fn dots_from(&self, from: Dot) -> impl Iterator<Item = Dot> + '_ {
+        let columns = self.columns.iter().skip_while(move |column| column.replica < from.replica);
+        columns.flat_map(move |column| {
+            let first = if column.replica == from.replica { from.seq } else { 0 };
+            column.range(first, Dot::SEQ_MAX).map(|(seq, _)| Dot::new(column.replica, seq))
+        })
+    }
+
     /// Every live dot, ascending.
     pub(super) fn dots(&self) -> impl Iterator<Item = Dot> + '_ {
         self.columns

@@ -8,7 +8,8 @@
 //! - [`Group::expiring`] gives writes a time to die, [`Store::expire`] raises the horizon (`expiry.rs`);
 //! - [`Store::join`] takes in a fragment (`join.rs`);
 //! - [`Store::push_fragment`], [`Store::answer`] build fragments (`offer.rs`);
-//! - [`Store::open_answer`], [`Store::next_items`] give an answer too long for a frame (`large.rs`);
+//! - `bulk.rs` fills an empty store with what such an answer brought;
+//! - [`Store::open_answer`], `next_items` give an answer too long for a frame (`large.rs`);
 //! - [`Store::load_for`] counts what one would carry (`load.rs`);
 //! - [`Store::touched_since`], [`Store::readings`] are for watches (`changes.rs`);
 //! - [`Store::items`], [`Store::cells`] read (`read.rs`), from what `slab.rs` keeps: `live.rs` finds a cell by a dot,
@@ -16,6 +17,7 @@
 //! - [`Store::root`], [`Store::state_id`] settle the trie (`root.rs`), [`Store::sketch_symbols`] the sketch (`symbols.rs`);
 //! - [`Store::range_fingerprint`] is for comparing two nodes part by part (`fingerprint.rs`).
 
+mod bulk;
 mod changes;
 #[cfg(any(test, feature = "faults"))]
 mod check;
@@ -69,7 +71,7 @@ pub(crate) use compare::Compared;
 pub use fingerprint::RangeFingerprint;
 pub use group::Group;
 pub use join::{Joined, Learned};
-pub use large::NextItems;
+pub(crate) use large::NextItems;
 pub use lattice::NotMergeable;
 pub use load::Load;
 pub(crate) use log::StatusLog;

@@ -193,6 +193,15 @@ impl Many {
 const HELD: &str = "a cell is in the order of its object";
 
 impl Order {
+    /// The order of `cells`, whose paths ascend.
+    pub(super) fn of_sorted(cells: &[CellIx], paths: &impl Paths) -> Self {
+        if cells.len() <= CHUNK {
+            return Self::Few(cells.to_vec());
+        }
+        let chunk = |cells: &[CellIx]| Chunk { from: paths.path(cells[0]).clone(), cells: cells.to_vec() };
+        Self::Many(Many { chunks: cells.chunks(CHUNK).map(chunk).collect(), ..Many::default() })
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::Few(cells) => cells.is_empty(),

@@ -35,12 +35,9 @@ impl Store {
     }
 
     /// The newest item of a pinned item's cell, under the pinned item's dot.
-    pub(super) fn planted_read_live(&self, cell: &CellId, sent: Option<&mut (CellId, Item)>) {
-        if mutant::is(Mutant::PinnedReadLive)
-            && let (Some((_, sent)), Some(newest)) = (sent, self.items_of(cell).last())
-        {
-            *sent = Item { dot: sent.dot, ..newest.clone() };
-        }
+    pub(super) fn planted_read_live(&self, cell: &CellId, pinned: &Item) -> Option<Item> {
+        let newest = self.items_of(cell).last().filter(|_| mutant::is(Mutant::PinnedReadLive))?;
+        Some(Item { dot: pinned.dot, ..newest.clone() })
     }
 
     /// True if the cell's object is not here and there is no room for it.

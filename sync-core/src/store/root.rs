@@ -76,14 +76,30 @@ impl Store {
     /// Brings the fingerprints of changed cells and the trie's shape up to date, and marks what is to be
     /// hashed again.
     pub(super) fn settle(&mut self) {
+        self.settle_last(usize::MAX);
+    }
+
+    /// Does so for at most `most` of the changed cells, and counts as many dots for the sketch; true if none is left.
+    pub(crate) fn settle_some(&mut self, most: usize) -> bool {
+        self.settle_last(most);
+        self.sketch.pay(&self.live, most) && self.dirty.is_empty()
+    }
+
+    /// Changed cells that [`Self::root`] would settle, at least.
+    pub(crate) fn unsettled(&self) -> usize {
+        self.dirty.len()
+    }
+
+    fn settle_last(&mut self, most: usize) {
         for Gone { address, ix, .. } in std::mem::take(&mut self.gone) {
             self.trie.remove(address, ix);
         }
         self.prints.resize(self.slots.len(), Fingerprint([0; 32]));
-        let Self { trie, slots, objects, prints, .. } = self;
+        let left = self.dirty.len().saturating_sub(most);
+        let Self { trie, slots, objects, prints, dirty, .. } = self;
         let (mut image, mut new) = (Vec::new(), Vec::new());
         let is_filled = trie.is_empty();
-        for ix in std::mem::take(&mut self.dirty) {
+        for ix in dirty.drain(left..) {
             let at = ix.0 as usize;
             let Some(slot) = slots.get_mut(at).filter(|slot| slot.dirty) else { continue };
             slot.dirty = false;
@@ -109,7 +125,10 @@ impl Store {
         if is_filled {
             trie.fill(&new, &Kept { slots, objects, prints });
         }
-        self.shrink();
+        if left == 0 {
+            self.dirty = Vec::new();
+            self.shrink();
+        }
     }
 
     /// Puts a settled cell into the trie.

@@ -47,7 +47,7 @@ impl Items {
         }
     }
 
-    fn insert(&mut self, item: Item) {
+    pub(super) fn insert(&mut self, item: Item) {
         *self = match std::mem::take(self) {
             Self::None => Self::One(item),
             Self::One(held) if held.dot < item.dot => Self::Many(vec![held, item]),
@@ -94,7 +94,7 @@ pub(super) struct CellSlot {
 }
 
 impl CellSlot {
-    fn free() -> Self {
+    pub(super) fn free() -> Self {
         Self { path: Path::default(), items: Items::None, object: ObjectIx::NONE, half: None, dirty: false }
     }
 
@@ -224,15 +224,6 @@ impl Store {
         ix
     }
 
-    /// Makes room for so many more cells.
-    pub(super) fn reserve(&mut self, cells: usize) {
-        self.slots.reserve(cells);
-        let will_be_kept = self.slots.is_empty() && cells >= lookup::CELLS_MIN;
-        if self.lookup.is_kept() || will_be_kept {
-            self.lookup.reserve(cells);
-        }
-    }
-
     fn begin_lookup(&mut self) {
         self.lookup.reserve(self.slots.len());
         let held = (0..).map(CellIx).zip(&self.slots).filter(|(_, slot)| slot.is_held()).map(|(ix, _)| ix);
@@ -249,7 +240,7 @@ impl Store {
     }
 
     /// The object's place; it is made if there is none.
-    fn object_of(&mut self, id: &ObjectId) -> ObjectIx {
+    pub(super) fn object_of(&mut self, id: &ObjectId) -> ObjectIx {
         if let Some(ix) = self.find_object(id.key.as_str(), id.ty) {
             self.recent = ix;
             return ix;

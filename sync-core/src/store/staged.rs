@@ -62,16 +62,15 @@ impl Store {
         let is_fresh =
             |item: &Item| !known.contains(item.dot) && is_used(live, item.dot) && !item.is_expired(horizon);
         let fresh = runs.into_iter().flatten().filter(|(_, item)| is_fresh(item));
-        if self.live.is_empty() {
-            // Each run ascends by cell: merged, every cell is made behind the one before it.
-            let mut fresh: Vec<(CellId, Item)> = fresh.collect();
-            fresh.sort_by(|(one, _), (other, _)| one.cmp(other));
-            self.reserve(fresh.len());
-            let fresh = fresh.into_iter().map(|(cell, item)| (cell, item, None));
+        let dead = plan.dead.len() as u64;
+        let fresh = fresh.map(|(cell, item)| (cell, item, None));
+        if self.live.len() > dead {
             return Ok(self.apply(fragment, plan, fresh, learned.from));
         }
-        let fresh = fresh.map(|(cell, item)| (cell, item, None));
-        Ok(self.apply(fragment, plan, fresh, learned.from))
+        Ok(self.apply_by(fragment, plan, learned.from, |store, count| {
+            store.drop_hollow();
+            store.fill(fresh.map(|(cell, item, _)| (cell, item)).take(count), count)
+        }))
     }
 
     /// Of the dots named: what is not live is dead. Of each cell that a part, an item or a known live dot of the

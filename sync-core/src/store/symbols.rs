@@ -44,12 +44,25 @@ impl LiveSketch {
 
     fn ask(&mut self, live: &Live) -> &mut Sketch {
         self.toggled = 0;
-        self.kept.get_or_insert_with(|| {
-            let mut sketch = Sketch::new(SKETCH_KEY);
-            live.dots().for_each(|dot| sketch.toggle(dot));
-            sketch
-        })
+        let sketch = self.kept.get_or_insert_with(|| Sketch::owing(SKETCH_KEY));
+        pay(sketch, live, usize::MAX);
+        sketch
     }
+
+    /// About `count` dots come to a set that is empty: of many the sketch is owed, and [`Self::pay`] counts them.
+    pub(super) fn fills(&mut self, count: usize) {
+        self.toggled = 0;
+        self.kept = (count as u64 > UNKEPT_MAX).then(|| Sketch::owing(SKETCH_KEY));
+    }
+
+    /// Counts at most `most` of the dots that are owed; true if none is left.
+    pub(super) fn pay(&mut self, live: &Live, most: usize) -> bool {
+        self.kept.as_mut().is_none_or(|sketch| pay(sketch, live, most))
+    }
+}
+
+fn pay(sketch: &mut Sketch, live: &Live, most: usize) -> bool {
+    sketch.owed().is_none_or(|from| sketch.pay(live.dots_from(from), most))
 }
 
 impl Store {

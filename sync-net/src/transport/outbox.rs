@@ -13,6 +13,9 @@ use tokio::sync::Notify;
 /// stream window.
 const PACK_BYTES: usize = 64 << 10;
 
+/// Bytes written of which the engine is told at once: it builds the items of a large answer some frames ahead.
+const TOLD_BYTES: usize = 128 << 10;
+
 #[derive(Debug)]
 pub(super) struct Outbox {
     queue: Mutex<Queue>,
@@ -85,15 +88,16 @@ impl Outbox {
         frames
     }
 
-    /// Gives back the room of frames that were taken. What the engine is to be told at once, if it is an eighth
-    /// of what may wait: it builds frames as long as it knows of room, and need not be woken for each.
+    /// Gives back the room of frames that were taken. What the engine is to be told at once, if it is many bytes or
+    /// an eighth of what may wait: it builds frames as long as it knows of room, and need not be woken for each.
     pub(super) fn written(&self, frames: usize, bytes: usize) -> Option<Written> {
         let mut queue = self.lock();
         queue.frames_used -= frames;
         queue.bytes_used -= bytes;
         queue.untold.frames += frames;
         queue.untold.bytes += bytes;
-        let many = queue.untold.frames >= self.frames_max / 8 || queue.untold.bytes >= self.bytes_max / 8;
+        let bytes_many = TOLD_BYTES.min(self.bytes_max / 8);
+        let many = queue.untold.frames >= self.frames_max / 8 || queue.untold.bytes >= bytes_many;
         many.then(|| std::mem::take(&mut queue.untold))
     }
 
