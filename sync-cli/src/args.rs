@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
-use sync_net::PeerAddr;
+use sync_net::{PeerAddr, Visibility};
 
 pub(crate) use self::ops::OpCommand;
 use crate::failure::Failure;
@@ -20,7 +20,8 @@ Exit codes:
   0  done
   1  failed; one line on standard error says what to do. diff: the nodes differ
   2  the command line is wrong, nothing was tried
-  3  not converged in time, or not all peers told (converge); the line names the peers";
+  3  not converged in time, or not all peers told (converge), or not visible in time (visible, --visible); the line
+     names the peers";
 
 /// State that is the same on every node: run a node, look at it, change it.
 #[derive(Debug, Parser)]
@@ -55,7 +56,23 @@ pub(crate) enum Command {
         after: Option<String>,
     },
     /// Remove what lies at KEY, whatever its type, as far as this node has seen it.
-    Rm(PlaceArgs),
+    #[command(after_help = EXIT_CODES)]
+    Rm {
+        #[command(flatten)]
+        place: PlaceArgs,
+        #[command(flatten)]
+        visible: WriteArgs,
+    },
+    /// Wait until the write of TOKEN is on other nodes. It stays, and goes on spreading, whatever comes of this.
+    #[command(after_help = EXIT_CODES)]
+    Visible {
+        /// What a write prints with --json.
+        token: String,
+        #[command(flatten)]
+        wanted: VisibleArgs,
+        #[command(flatten)]
+        target: Target,
+    },
     /// List the keys that start with PREFIX, or all.
     Keys {
         /// The start of the keys to list.
@@ -192,6 +209,35 @@ pub(crate) struct PlaceArgs {
     pub(crate) target: Target,
 }
 
+/// On how many nodes a write is to be, and how long to wait for it.
+#[derive(Debug, Args)]
+pub(crate) struct VisibleArgs {
+    /// Where: `local`, `majority`, `all`, or a number of peers.
+    #[arg(long, default_value = "all", value_name = "WHERE")]
+    pub(crate) to: Visibility,
+    /// Seconds to wait.
+    #[arg(long, default_value_t = 30, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub(crate) timeout: u64,
+}
+
+/// Whether a command that writes waits for other nodes.
+#[derive(Debug, Args)]
+pub(crate) struct WriteArgs {
+    /// Wait until the write is there: `local`, `majority`, `all`, or a number of peers.
+    #[arg(long, value_name = "WHERE")]
+    visible: Option<Visibility>,
+    /// Seconds to wait for --visible.
+    #[arg(long, default_value_t = 30, value_name = "S", requires = "visible", value_parser = clap::value_parser!(u64).range(1..=600))]
+    timeout: u64,
+}
+
+impl WriteArgs {
+    /// What is waited for, if anything is.
+    pub(crate) fn wanted(&self) -> Option<VisibleArgs> {
+        self.visible.map(|to| VisibleArgs { to, timeout: self.timeout })
+    }
+}
+
 /// Which running node is meant.
 #[derive(Debug, Args)]
 pub(crate) struct Target {
@@ -285,6 +331,9 @@ mod tests {
             ("sync-cli map put k f", "<VALUE>"),
             ("sync-cli map put k f tea --as json", "needs double quotes"),
             ("sync-cli map put k f tea --as yaml", "yaml"),
+            ("sync-cli set add k e --visible most", "most"),
+            ("sync-cli set add k e --timeout 5", "--visible"),
+            ("sync-cli set ls k --visible all", "--visible"),
         ] {
             let text = usage(line);
             assert!(text.contains(named), "{line}: {text}");

@@ -53,6 +53,31 @@ fn a_write_on_one_node_is_read_on_the_others() {
 }
 
 #[test]
+fn a_write_can_wait_until_others_have_it_and_says_who_lacks_it() {
+    let place = place_with(&["a", "b", "c"]);
+    let a = place.run("a", &[]);
+    let b = place.run("b", &[&a.listen]);
+    a.has_links(1);
+    let told = a.done(&["set", "add", "cart/7", "tea", "--visible", "all"]);
+    assert!(told.starts_with("changed, visible here and at b after "), "{told}");
+    let told: serde_json::Value =
+        serde_json::from_str(&a.done(&["rm", "cart/7", "--visible", "1", "--json"])).expect("it is JSON");
+    assert_eq!(told["changed"], true);
+    assert_eq!(told["visible"]["holders"][0]["name"], "b", "{told}");
+    let token = told["token"].as_str().expect("a write has a token");
+    assert!(b.done(&["visible", token, "--to", "majority"]).starts_with("visible here and at a after "));
+
+    let late = a.sync(&["counter", "add", "c", "1", "--visible", "2", "--timeout", "1"]);
+    assert_eq!((late.code, late.out.trim()), (3, "changed"), "{late:?}");
+    assert!(
+        late.complaint().contains("the write stays") && late.complaint().contains("1 of the 2"),
+        "{late:?}"
+    );
+    b.shows(&["counter", "get", "c"], "1");
+    assert_eq!(a.sync(&["visible", "nonsense"]).code, 1);
+}
+
+#[test]
 fn what_expires_is_shown_with_its_time_and_goes_everywhere() {
     let place = place_with(&["a", "b"]);
     let a = place.run("a", &[]);

@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json, json};
 use sync_net::ops::{self, Op, TYPES, Type};
 use sync_net::{Stored, Value};
 
-use super::Target;
+use super::{Target, VisibleArgs, WriteArgs};
 
 /// One operation on one CRDT.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(crate) struct OpCommand {
     pub(crate) key: String,
     /// What the node is asked.
     pub(crate) body: Map<String, Json>,
+    /// What a write then waits for.
+    pub(crate) visible: Option<VisibleArgs>,
     pub(crate) target: Target,
 }
 
@@ -130,6 +132,8 @@ fn op_command(op: &'static Op) -> Command {
     if op.reads().is_some() {
         let help = "Wait, at most 10 s, until the node has the write of this token (what a write prints with --json)";
         command = command.arg(Arg::new("after").long("after").value_name("TOKEN").help(help));
+    } else {
+        command = WriteArgs::augment_args(command);
     }
     // What is flattened in brings a description of its own.
     Target::augment_args(command.arg(at())).about(op.about)
@@ -196,13 +200,16 @@ impl FromArgMatches for OpCommand {
         if !at.is_empty() {
             body.insert("at".to_owned(), json!(at));
         }
-        if op.reads().is_some() {
+        let mut visible = None;
+        if op.reads().is_none() {
+            visible = WriteArgs::from_arg_matches(matches)?.wanted();
+        } else {
             body.extend(matches.get_one::<String>("after").map(|token| ("after".to_owned(), json!(token))));
         }
         for arg in op.args {
             body.extend(given(*arg, matches)?.map(|value| (arg.name().to_owned(), value)));
         }
-        Ok(Self { ty, op, key, body, target: Target::from_arg_matches(matches)? })
+        Ok(Self { ty, op, key, body, visible, target: Target::from_arg_matches(matches)? })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {

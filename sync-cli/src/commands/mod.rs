@@ -10,6 +10,7 @@ mod look;
 mod ops;
 mod progress;
 mod run;
+mod visible;
 mod watch;
 
 use std::future::Future;
@@ -28,7 +29,10 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Run(args) => on_all_cores(run::run(args, json)),
         Command::Op(command) => on_this_thread(ops::run(command, json)),
         Command::Get { place, after } => on_this_thread(ops::get(place, after, json)),
-        Command::Rm(place) => on_this_thread(ops::rm(place, json)),
+        Command::Rm { place, visible } => on_this_thread(ops::rm(place, visible.wanted(), json)),
+        Command::Visible { token, wanted, target } => {
+            on_this_thread(async move { visible::visible(&client(&target), &token, &wanted, json).await })
+        }
         Command::Keys { prefix, target } => on_this_thread(look::keys(&client(&target), &prefix, json)),
         Command::Inspect { key, target } => {
             on_this_thread(look::inspect(&client(&target), key.as_deref(), json))

@@ -11,17 +11,19 @@ use sync_net::Stored;
 
 use super::client;
 use super::look::at;
-use crate::args::{OpCommand, PlaceArgs};
-use crate::client::Answer;
+use super::visible;
+use crate::args::{OpCommand, PlaceArgs, VisibleArgs};
+use crate::client::{Answer, Client};
 use crate::failure::Failure;
 use crate::output::{self, shown};
 
 /// Does one operation.
 pub(super) async fn run(command: OpCommand, json: bool) -> Result<(), Failure> {
-    let OpCommand { ty, op, key, body, target } = command;
+    let OpCommand { ty, op, key, body, visible, target } = command;
     let field = body.get("field").cloned();
-    let answer = client(&target).post("/v1/op", &body.into()).await?;
-    let Some(label) = op.reads() else { return written(&answer, json) };
+    let node = client(&target);
+    let answer = node.post("/v1/op", &body.into()).await?;
+    let Some(label) = op.reads() else { return written(&node, &answer, visible.as_ref(), json).await };
     if json {
         output::line(answer.as_str())?;
     }
@@ -69,16 +71,26 @@ pub(super) async fn get(place: PlaceArgs, after: Option<String>, json: bool) -> 
 }
 
 /// Removes a key or a place in a nested map, whatever its type.
-pub(super) async fn rm(place: PlaceArgs, json: bool) -> Result<(), Failure> {
+pub(super) async fn rm(place: PlaceArgs, visible: Option<VisibleArgs>, json: bool) -> Result<(), Failure> {
     let mut body = json!({"key": place.key, "at": place.at});
     if let Some(ty) = place.ty {
         body["type"] = json!(ty);
     }
-    written(&client(&place.target).post("/v1/remove", &body).await?, json)
+    let node = client(&place.target);
+    let answer = node.post("/v1/remove", &body).await?;
+    written(&node, &answer, visible.as_ref(), json).await
 }
 
-/// Tells whether a write changed anything.
-fn written(answer: &Answer, json: bool) -> Result<(), Failure> {
+/// Tells whether a write changed anything, and where it is by now if that was asked.
+async fn written(
+    node: &Client,
+    answer: &Answer,
+    wanted: Option<&VisibleArgs>,
+    json: bool,
+) -> Result<(), Failure> {
+    if let Some(wanted) = wanted {
+        return visible::after_write(node, answer, wanted, json).await;
+    }
     #[derive(Deserialize)]
     struct Written {
         changed: bool,
@@ -86,7 +98,12 @@ fn written(answer: &Answer, json: bool) -> Result<(), Failure> {
     if json {
         return output::line(answer.as_str());
     }
-    output::line(if answer.parse::<Written>()?.changed { "changed" } else { "unchanged" })
+    output::line(changed(answer.parse::<Written>()?.changed))
+}
+
+/// What a write came to, in a word.
+pub(super) fn changed(changed: bool) -> &'static str {
+    if changed { "changed" } else { "unchanged" }
 }
 
 /// Prints lines; nothing at all if there are none.
