@@ -233,9 +233,11 @@ impl Node {
         }
     }
 
-    /// True if what `peer` asks for goes as a large answer.
+    /// True if what `peer` asks for goes as a large answer: what does not fit into a frame, and to a newcomer what would
+    /// be more than one frame of items, since building one, writing it and staging another then overlap.
     pub(super) fn wants_large(&self, peer: NodeId, namespace: NamespaceId, asked: &Asked) -> bool {
-        let max = self.config.limits.message_bytes_max;
+        let frame = self.config.limits.message_bytes_max;
+        let max = if asked.context.is_empty() { frame.min(ITEMS_BYTES) } else { frame };
         let store = &self.spaces[&namespace].store;
         self.peers[&peer].version >= Version::DIFFERENCES
             && (!asked.have.is_empty() || store.is_large(&asked.context, max))
