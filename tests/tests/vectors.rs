@@ -84,7 +84,8 @@ fn fragment(claims: Claims) -> Fragment {
 }
 
 fn symbols(count: u8) -> Vec<Symbol> {
-    (0..count).map(|at| Symbol::from_bytes([at; Symbol::BYTES])).collect()
+    let word = |at: u8| u64::from_le_bytes([at; 8]);
+    (0..count).map(|at| Symbol::from_words([word(at), u64::from(at) << 9, word(at)])).collect()
 }
 
 fn context() -> CausalContext {

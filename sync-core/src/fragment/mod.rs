@@ -506,19 +506,35 @@ fn is_bitmap(first: u64, last: u64, intervals: usize) -> bool {
     (last - first.min(last)) / 8 + 1 < 2 * intervals as u64
 }
 
-/// A number of symbols and the symbols.
+/// A symbol of one byte of sequences.
+const SYMBOL_BYTES_MIN: usize = 17;
+
+/// No XOR of sequences is above this.
+const SEQ_BITS_MAX: u64 = 2 * Dot::SEQ_MAX - 1;
+
+/// A number of symbols and the symbols. Sequences are short numbers, and so is their XOR.
 pub(crate) fn write_symbols(symbols: &[Symbol], out: &mut Writer) {
     out.count(symbols.len());
-    symbols.iter().for_each(|symbol| out.fixed(&symbol.to_bytes()));
+    for symbol in symbols {
+        let [replica, seq, check] = symbol.to_words();
+        out.fixed(&replica.to_le_bytes());
+        out.varint(seq);
+        out.fixed(&check.to_le_bytes());
+    }
 }
 
 /// Reads what [`write_symbols`] wrote, at least `least`.
 pub(crate) fn read_symbols(least: usize, input: &mut Reader<'_>) -> Result<Vec<Symbol>, FrameError> {
-    let count = input.count("symbols", Symbol::BYTES)?;
+    let count = input.count("symbols", SYMBOL_BYTES_MIN)?;
     if !(least..=SYMBOLS_KEPT).contains(&count) {
         return Err(FrameError::Count { field: "symbols", count: count as u64, max: SYMBOLS_KEPT as u64 });
     }
-    (0..count).map(|_| input.fixed("symbols").map(Symbol::from_bytes)).collect()
+    let symbol = |_| {
+        let replica = u64::from_le_bytes(input.fixed("symbols")?);
+        let seq = input.varint_max("symbols", SEQ_BITS_MAX)?;
+        Ok(Symbol::from_words([replica, seq, u64::from_le_bytes(input.fixed("symbols")?)]))
+    };
+    (0..count).map(symbol).collect()
 }
 
 /// Writes dots against a table that holds their replicas.
