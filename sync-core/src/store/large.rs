@@ -74,7 +74,7 @@ impl Answers {
 #[derive(Clone, Debug)]
 pub(crate) enum NextItems {
     /// These items, written.
-    Items(ItemsWriter),
+    Items(Box<ItemsWriter>),
     /// An item is lost to it; the answer is closed.
     Gone,
     /// All is said; the answer is closed.
@@ -124,7 +124,7 @@ impl Store {
         }
         let items = self.fill_items(&mut answer, bytes_max);
         self.answers.open.insert(number, answer);
-        NextItems::Items(items)
+        NextItems::Items(Box::new(items))
     }
 
     fn fill_items(&mut self, answer: &mut Answer, bytes_max: usize) -> ItemsWriter {
