@@ -161,12 +161,10 @@ impl Group<'_> {
             let cell = CellId { object, path: Path::from(path) };
             return self.write_to(Target::New(cell, seek.hash), payload, kills);
         };
-        match (self.store.slot(ix).items.as_slice(), kills) {
-            ([item], []) => {
-                let seen = item.dot;
-                self.write_to(Target::Held(ix), payload, &[seen])
-            }
-            (items, kills) => {
+        let items = self.store.items_in(ix);
+        match (items.only(), kills) {
+            (Some(item), []) => self.write_to(Target::Held(ix), payload, &[item.dot]),
+            (_, kills) => {
                 let seen = items.iter().map(|item| item.dot).chain(kills.iter().copied());
                 let seen: Vec<Dot> = seen.collect();
                 self.write_to(Target::Held(ix), payload, &seen)
@@ -177,15 +175,15 @@ impl Group<'_> {
     fn write_to(&mut self, target: Target, payload: Payload, kills: &[Dot]) -> Result<Dot, WriteError> {
         let (object, path) = match &target {
             Target::Held(ix) => {
-                let slot = self.store.slot(*ix);
-                (self.store.object_id(slot), &slot.path)
+                let object = self.store.object_id(self.store.slot(*ix));
+                (object, self.store.path(*ix))
             }
-            Target::New(cell, _) => (&cell.object, &cell.path),
+            Target::New(cell, _) => (&cell.object, cell.path.as_bytes()),
         };
         self.check_lengths(object, path, &payload)?;
         let expires = self.expires_in_cell(object, path)?;
         self.admit(object, path, &payload, kills)?;
-        let bytes = object.key.as_str().len() + path.as_bytes().len() + payload.len();
+        let bytes = object.key.as_str().len() + path.len() + payload.len();
         self.count_bytes(bytes)?;
         if mutant::is(Mutant::OneDotTwoCells) && self.next > self.first {
             self.next -= 1;
@@ -303,9 +301,9 @@ impl Group<'_> {
         records.insert(dot, record, limits);
     }
 
-    fn check_lengths(&self, object: &ObjectId, path: &Path, payload: &Payload) -> Result<(), WriteError> {
+    fn check_lengths(&self, object: &ObjectId, path: &[u8], payload: &Payload) -> Result<(), WriteError> {
         let Limits { key_bytes_max, path_bytes_max, value_bytes_max, .. } = self.store.limits;
-        let (key, len) = (object.key.as_str().len(), path.as_bytes().len());
+        let (key, len) = (object.key.as_str().len(), path.len());
         if key > key_bytes_max {
             return Err(WriteError::KeyTooLong { len: key, max: key_bytes_max });
         }
@@ -313,7 +311,7 @@ impl Group<'_> {
             return Err(WriteError::PathTooLong { len, max: path_bytes_max });
         }
         if object.ty == TypeTag::OR_MAP {
-            self.check_place(path.as_bytes())?;
+            self.check_place(path)?;
         }
         if payload.len() > value_bytes_max {
             return Err(WriteError::ValueTooLong { len: payload.len(), max: value_bytes_max });
@@ -338,12 +336,12 @@ impl Group<'_> {
     fn admit(
         &self,
         object: &ObjectId,
-        path: &Path,
+        path: &[u8],
         payload: &Payload,
         kills: &[Dot],
     ) -> Result<(), WriteError> {
         let (store, max) = (&*self.store, self.store.limits.crdts_max);
-        let presence = object.ty.is_presence(path.as_bytes());
+        let presence = object.ty.is_presence(path);
         let full = store.crdts >= max && !mutant::is(Mutant::SoftLimitUnchecked);
         if presence && full && !store.is_present(object.key.as_str(), object.ty) {
             return Err(WriteError::Full { count: store.crdts, max });
@@ -352,7 +350,8 @@ impl Group<'_> {
         if !presence {
             return Ok(());
         }
-        let (more, bytes) = (Store::accounted(object, path, payload), store.bytes - store.floor_bytes);
+        let more = Store::accounted(object, path.len(), payload.len());
+        let bytes = store.bytes - store.floor_bytes;
         let Limits { store_bytes_max: max, crdt_cells_max, crdt_bytes_max, .. } = store.limits;
         // While the fullest CRDT has room, nobody's own size is looked for.
         let fullest = store.fullest.at_most();
@@ -373,11 +372,11 @@ impl Group<'_> {
     }
 
     /// The soft limits of one CRDT.
-    fn admit_to_crdt(&self, object: &ObjectId, path: &Path, more: u64) -> Result<(), WriteError> {
+    fn admit_to_crdt(&self, object: &ObjectId, path: &[u8], more: u64) -> Result<(), WriteError> {
         let (store, ObjectId { key, ty }) = (&*self.store, object);
         let Limits { crdt_cells_max, crdt_bytes_max, .. } = store.limits;
         let Size { cells, bytes } = store.object(key.as_str(), *ty).map(Object::size).unwrap_or_default();
-        if cells >= crdt_cells_max && store.items(key.as_str(), *ty, path.as_bytes()).is_empty() {
+        if cells >= crdt_cells_max && store.items(key.as_str(), *ty, path).is_empty() {
             return Err(WriteError::CrdtCells { key: key.clone(), cells, max: crdt_cells_max });
         }
         if more > 0 && bytes + more > crdt_bytes_max {

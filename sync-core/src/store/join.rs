@@ -7,6 +7,7 @@
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
 
+use super::names::REPLICAS_MAX;
 use super::{CellIx, Seek, Store};
 use crate::causal::{CausalContext, DotSet};
 use crate::cell::{CellId, Item};
@@ -230,9 +231,15 @@ impl Store {
         self.expiring.iter().take_while(move |(expires, _)| *expires <= horizon).map(|(_, dot)| *dot)
     }
 
-    /// Above the ceiling and larger than now is refused; a fragment that shrinks the store passes.
+    /// Above the ceiling and larger than now is refused, and more writers than have numbers; a fragment that shrinks the
+    /// store passes.
     pub(super) fn check_ceiling(&self, plan: &Plan) -> Result<(), FrameError> {
         let max = self.limits.store_bytes_ceiling;
+        // So many writers do not fit below any ceiling but one that was set far above what is usual.
+        if self.live.replicas() + plan.new.columns().count() > REPLICAS_MAX {
+            let after = self.bytes.saturating_add(plan.grows);
+            return Err(FrameError::Ceiling { bytes: self.bytes, after, max });
+        }
         if self.bytes.saturating_add(plan.grows) <= max {
             return Ok(());
         }

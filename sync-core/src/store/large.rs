@@ -90,9 +90,8 @@ impl Store {
         let dots = self.context.minus(theirs);
         let mut bytes = 0;
         self.live_in(&dots).any(|(dot, ix)| {
-            let slot = self.slot(ix);
             let payload = self.item_in(ix, dot).payload.len();
-            bytes += self.object_id(slot).key.as_str().len() + slot.path.as_bytes().len() + payload;
+            bytes += self.object_id(self.slot(ix)).key.as_str().len() + self.path(ix).len() + payload;
             bytes > bytes_max
         })
     }
@@ -138,19 +137,19 @@ impl Store {
                 let dot = Dot::new(replica, seq);
                 let here = live.next_if(|(next, _)| *next == dot).map(|(_, ix)| ix);
                 let (cell, item) = match here {
-                    Some(ix) => (self.cell_id(ix), self.item_in(ix, dot)),
+                    Some(ix) => (self.cell_id(ix), self.item_in(ix, dot).to_item()),
                     None => {
                         let (cell, item) = answer.pinned.get(&dot).expect(
                             "what a snapshot held live lives on, or is pinned as it dies, or the answer is gone",
                         );
-                        (cell.clone(), item)
+                        (cell.clone(), item.clone())
                     }
                 };
-                if !room.take(&cell, item) && !items.is_empty() {
+                if !room.take(&cell, &item) && !items.is_empty() {
                     answer.left.push_front((replica, Interval { first: seq, last: interval.last }));
                     return items;
                 }
-                items.push((cell, item.clone()));
+                items.push((cell, item));
                 if let Some((cell, item)) = answer.pinned.remove(&dot) {
                     self.answers.pinned_bytes -= Self::item_bytes(&cell, &item);
                     self.planted_read_live(&cell, items.last_mut());
@@ -188,8 +187,7 @@ impl Store {
         let mut parts = BTreeMap::new();
         let mut seen: BTreeSet<CellIx> = BTreeSet::new();
         for (_, ix) in self.live_in(dots) {
-            let slot = self.slot(ix);
-            let mut items = slot.items.as_slice().iter();
+            let mut items = self.items_in(ix).iter();
             if items.any(|item| !dots.contains(item.dot)) && seen.insert(ix) {
                 let cell = self.cell_id(ix);
                 parts.insert(cell.clone(), CellPart { cell, items: Vec::new(), others: Vec::new() });

@@ -24,6 +24,7 @@ mod expiry;
 mod fingerprint;
 mod fullest;
 mod group;
+mod items;
 mod join;
 mod large;
 mod lattice;
@@ -31,6 +32,7 @@ mod live;
 mod load;
 mod log;
 mod lookup;
+mod names;
 mod offer;
 mod order;
 mod planted;
@@ -41,6 +43,7 @@ mod root;
 mod scrub;
 mod shrink;
 mod slab;
+mod slots;
 mod staged;
 mod symbols;
 #[cfg(test)]
@@ -51,13 +54,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use self::fullest::Fullest;
 use self::live::Live;
 use self::lookup::{Lookup, LookupKey};
-use self::slab::{CellSlot, Object, ObjectIx};
+use self::slab::{Object, ObjectIx};
+use self::slots::Slots;
 use crate::causal::CausalContext;
-use crate::cell::{Key, ObjectId, TypeTag};
+use crate::cell::{Key, ObjectId, Path, TypeTag};
 use crate::id::{Dot, NamespaceId};
 use crate::limits::Limits;
 use crate::merkle::cut::CutKey;
-use crate::merkle::{Address, Fingerprint, Trie};
+use crate::merkle::{Fingerprint, Trie};
 use crate::mutant::{self, Mutant};
 use crate::time::WallMillis;
 
@@ -68,6 +72,7 @@ pub use check::Places;
 pub(crate) use compare::Compared;
 pub use fingerprint::RangeFingerprint;
 pub use group::Group;
+pub use items::{ItemRef, Items, ItemsIter, PayloadRef};
 pub use join::{Joined, Learned};
 pub use large::NextItems;
 pub use lattice::NotMergeable;
@@ -90,7 +95,9 @@ struct CellIx(u32);
 /// A cell that is no more, and still in the trie.
 #[derive(Clone, Debug)]
 struct Gone {
-    address: Address,
+    /// The first half of its address.
+    object: [u8; 8],
+    path: Path,
     ix: CellIx,
 }
 
@@ -119,10 +126,9 @@ pub struct Store {
     objects_free: Vec<ObjectIx>,
     /// The object written to last, which mostly is the next one too; [`ObjectIx::NONE`] if it went.
     recent: ObjectIx,
-    slots: Vec<CellSlot>,
+    slots: Slots,
     /// The fingerprint of each cell in `slots` as it was when the trie was last settled.
     prints: Vec<Fingerprint>,
-    free: Vec<CellIx>,
     /// Cells that the event under way left without an item.
     hollow: Vec<CellIx>,
     /// Every cell by its name, once they are many.
@@ -167,9 +173,8 @@ impl Store {
             objects: Vec::new(),
             objects_free: Vec::new(),
             recent: ObjectIx::NONE,
-            slots: Vec::new(),
+            slots: Slots::default(),
             prints: Vec::new(),
-            free: Vec::new(),
             hollow: Vec::new(),
             lookup: Lookup::default(),
             lookup_key: [u64::from_le_bytes(namespace.0), 0x9e37_79b9_7f4a_7c15],

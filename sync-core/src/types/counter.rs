@@ -10,13 +10,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Spot, dots_of};
-use crate::cell::{Item, TypeTag};
+use crate::cell::TypeTag;
 use crate::codec::{Reader, Writer, read_seq};
 use crate::error::{FrameError, WriteError};
 use crate::id::{Dot, OwnerId, ReplicaId};
 use crate::mutant::{self, Mutant};
 use crate::nested;
-use crate::store::{Group, Store};
+use crate::store::{Group, ItemRef, Items, Store};
 
 /// Follows the owner in the path of a floor cell, so that it sorts just behind the contribution.
 const FLOOR: u8 = b'F';
@@ -106,11 +106,11 @@ fn floor_path(owner: OwnerId) -> [u8; 17] {
     path
 }
 
-fn contribution(item: &Item) -> Option<(Dot, Contribution)> {
+fn contribution(item: ItemRef<'_>) -> Option<(Dot, Contribution)> {
     Some((item.dot, Contribution::decode(item.payload.as_bytes()).ok()?))
 }
 
-fn floor(item: &Item) -> Option<(Dot, Floor)> {
+fn floor(item: ItemRef<'_>) -> Option<(Dot, Floor)> {
     Some((item.dot, Floor::decode(item.payload.as_bytes()).ok()?))
 }
 
@@ -146,11 +146,11 @@ impl Row {
         self.floors.iter().filter(move |(_, floor)| !met(floor)).map(|(dot, _)| *dot)
     }
 
-    fn add_contributions(&mut self, items: &[Item]) {
+    fn add_contributions(&mut self, items: Items<'_>) {
         self.contributions.extend(items.iter().filter_map(contribution));
     }
 
-    fn add_floors(&mut self, items: &[Item]) {
+    fn add_floors(&mut self, items: Items<'_>) {
         self.floors.extend(items.iter().filter_map(floor));
     }
 
@@ -272,9 +272,9 @@ pub fn stale_floors(store: &Store, owner: OwnerId) -> Vec<StaleFloors> {
             found.push(StaleFloors { key: key.to_owned(), ty: object.ty, prefix: Vec::new() });
         } else if object.ty == TypeTag::OR_MAP {
             found.extend(store.cells(key, object.ty).filter_map(|(path, _)| {
-                let parts = nested::parse(path.as_bytes()).filter(|parts| parts.ty.has_rows())?;
-                let prefix = path.as_bytes().len() - parts.rest.len();
-                let prefix = path.as_bytes()[..prefix].to_vec();
+                let parts = nested::parse(path).filter(|parts| parts.ty.has_rows())?;
+                let prefix = path.len() - parts.rest.len();
+                let prefix = path[..prefix].to_vec();
                 (parts.rest == floor_path(owner)).then(|| StaleFloors {
                     key: key.to_owned(),
                     ty: object.ty,
