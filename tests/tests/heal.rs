@@ -146,8 +146,7 @@ fn an_overwritten_value_that_lives_again_is_buried_where_three_members_lack_it()
     for count in [2, 4] {
         let mut cluster = agreed(count);
         let old = Dot::new(replica(0, 0), 4);
-        let (cell, item) =
-            cluster.store(0).item(old).map(|(cell, item)| (cell, item.to_item())).unwrap();
+        let (cell, item) = cluster.store(0).item(old).map(|(cell, item)| (cell, item.to_item())).unwrap();
         cluster.write(0, |group| lww_map::put(group, "map", &[3], b"value"));
         cluster.advance(Span::from_secs(60));
         cluster.events();
@@ -168,8 +167,7 @@ fn a_dot_with_two_contents_is_decided_by_the_members_or_kept_as_both() {
         let dot = Dot::new(replica(0, 0), 4);
         assert!(cluster.node(1).damage(namespace(), Damage::FlipBit(dot)));
         // The damaged cell is written beside: its fingerprint is taken anew, of the damaged bytes.
-        let (cell, mut item) =
-            cluster.store(1).item(dot).map(|(cell, item)| (cell, item.to_item())).unwrap();
+        let (cell, mut item) = cluster.store(1).item(dot).map(|(cell, item)| (cell, item.to_item())).unwrap();
         item.dot = dot;
         assert!(cluster.node(1).damage(namespace(), Damage::LoseItem(dot)));
         assert!(cluster.node(1).damage(namespace(), Damage::Revive(cell, item)));

@@ -327,7 +327,9 @@ impl Store {
         for (_, record) in self.records.of(&dots).filter(|_| !mutant::is(Mutant::CatchUpWithoutRecords)) {
             match record {
                 Record::Cells(cells) => {
-                    touched.places.extend(cells.iter().map(|cell| Place::of(&cell.object, cell.path.as_bytes())));
+                    touched
+                        .places
+                        .extend(cells.iter().map(|cell| Place::of(&cell.object, cell.path.as_bytes())));
                 }
                 Record::Range(range) => {
                     touched.ranges.insert(range.clone());

@@ -8,7 +8,7 @@ use std::borrow::Borrow;
 use std::collections::BTreeSet;
 
 use super::names::REPLICAS_MAX;
-use super::{CellIx, Seek, Store};
+use super::{CellIx, ItemRef, Seek, Store};
 use crate::causal::{CausalContext, DotSet};
 use crate::cell::{CellId, Item};
 use crate::error::FrameError;
@@ -122,7 +122,7 @@ impl Store {
             }
             checked => checked?,
         }
-        let fresh = fresh.into_iter().zip(found).map(|((cell, item), seek)| (cell, item.clone(), Some(seek)));
+        let fresh = fresh.into_iter().zip(found).map(|((cell, item), seek)| (cell, item, Some(seek)));
         Ok(self.apply(fragment, plan, fresh, learned.from))
     }
 
@@ -257,7 +257,7 @@ impl Store {
         &mut self,
         fragment: &Fragment,
         plan: Plan,
-        fresh: impl Iterator<Item = (impl Borrow<CellId>, Item, Option<Seek>)>,
+        fresh: impl Iterator<Item = (impl Borrow<CellId>, impl Borrow<Item>, Option<Seek>)>,
         from: Option<ReplicaId>,
     ) -> Joined {
         let Plan { dead, grows: _, items_new, items_known, new, horizon, spared } = plan;
@@ -266,9 +266,9 @@ impl Store {
         let mut changed = new;
         let expired_before = self.horizon;
         for dot in dead {
-            let (ix, item) = self.end(dot).expect("the plan names live dots only");
+            let (ix, expires) = self.end(dot).expect("the plan names live dots only");
             // What the horizon kills needs no log entry: every fragment carries the horizon.
-            let by_horizon = item.is_expired(horizon) && !item.is_expired(expired_before);
+            let by_horizon = expires.0 != 0 && expires <= horizon && expires > expired_before;
             if by_horizon {
                 self.note_expired(ix);
             } else if !mutant::is(Mutant::JoinedKillsNotLogged) {
@@ -280,7 +280,7 @@ impl Store {
         let apply = usize::try_from(apply).expect("it counts items in memory");
         let mut last = None;
         for (cell, item, seek) in fresh.take(apply) {
-            let (ix, beside) = self.put_found(cell.borrow(), item, seek, last);
+            let (ix, beside) = self.put_found(cell.borrow(), &ItemRef::from(item.borrow()), seek, last);
             let CellId { object, path } = cell.borrow();
             joined.conflicts += u64::from(beside && object.ty.has_conflicts(path.as_bytes()));
             last = Some(ix);
@@ -312,7 +312,7 @@ impl Store {
     fn put_found(
         &mut self,
         cell: &CellId,
-        item: Item,
+        item: &ItemRef<'_>,
         seek: Option<Seek>,
         last: Option<CellIx>,
     ) -> (CellIx, bool) {

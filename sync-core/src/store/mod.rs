@@ -89,7 +89,7 @@ pub use crate::limits::ITEM_OVERHEAD_BYTES;
 pub const SKETCH_KEY: CutKey = *b"sync sketch dots";
 
 /// A cell's place in the slab. Reused after the cell is gone.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 struct CellIx(u32);
 
 /// A cell that is no more, and still in the trie.

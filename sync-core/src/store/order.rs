@@ -28,7 +28,8 @@ pub(super) trait Paths {
 pub(super) enum Order {
     /// At most [`CHUNK`] cells.
     Few(Vec<CellIx>),
-    Many(Many),
+    /// Most objects are small, and pay for no more than a list.
+    Many(Box<Many>),
 }
 
 /// More cells.
@@ -219,7 +220,7 @@ impl Order {
         {
             let from = Path::from(paths.path(cells[0]));
             let chunks = vec![Chunk { from, cells: std::mem::take(cells) }];
-            *self = Self::Many(Many { chunks, ..Many::default() });
+            *self = Self::Many(Box::new(Many { chunks, ..Many::default() }));
         }
         match self {
             Self::Few(cells) => {
@@ -269,10 +270,10 @@ impl Order {
     ) -> impl Iterator<Item = CellIx> + use<'a, P> {
         let (few, chunks, waiting) = match self {
             Self::Few(cells) => (cells.as_slice(), &[][..], &[][..]),
-            Self::Many(Many { chunks, .. }) if chunks.is_empty() => (&[][..], &[][..], self.waiting(&paths)),
-            Self::Many(Many { chunks, .. }) => {
-                let chunk = chunk_of(chunks, from);
-                (chunks[chunk].cells.as_slice(), &chunks[chunk + 1..], self.waiting(&paths))
+            Self::Many(many) if many.chunks.is_empty() => (&[][..], &[][..], many.sorted(&paths)),
+            Self::Many(many) => {
+                let chunk = chunk_of(&many.chunks, from);
+                (many.chunks[chunk].cells.as_slice(), &many.chunks[chunk + 1..], many.sorted(&paths))
             }
         };
         let behind = |cells: &'a [CellIx]| {
@@ -286,13 +287,6 @@ impl Order {
             (Some(_), _) => placed.next(),
             (None, _) => waiting.next(),
         })
-    }
-
-    fn waiting(&self, paths: &impl Paths) -> &[CellIx] {
-        match self {
-            Self::Few(_) => &[],
-            Self::Many(many) => many.sorted(paths),
-        }
     }
 
     /// Every cell, ascending.

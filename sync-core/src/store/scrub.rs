@@ -91,7 +91,7 @@ impl Store {
     /// is held under its dot.
     pub(crate) fn adopt(&mut self, cell: &CellId, item: Item) {
         self.end(item.dot);
-        self.put(cell, item);
+        self.put(cell, &ItemRef::from(&item));
         self.drop_hollow();
     }
 
@@ -118,7 +118,7 @@ impl Group<'_> {
             let cells = self.ended_cells();
             self.record(dot, Record::Cells(cells));
         }
-        self.rewrote(&cell, Item { dot, ..item.clone() });
+        self.rewrote(&cell, &ItemRef { dot, ..ItemRef::from(item) });
         Ok(dot)
     }
 }
@@ -160,7 +160,7 @@ impl Store {
             Damage::Revive(cell, item) => {
                 let dead = self.context.contains(item.dot) && !self.is_live(item.dot);
                 if dead {
-                    self.put(&cell, item);
+                    self.put(&cell, &ItemRef::from(&item));
                 }
                 dead
             }

@@ -7,9 +7,10 @@
 use super::fullest::Size;
 use super::order::{Order, Paths};
 use super::slots::Slots;
-use super::{CellIx, Gone, Store, lookup};
+use super::{CellIx, Gone, ItemRef, Store, lookup};
 use crate::cell::{CellId, Item, ObjectId};
 use crate::id::Dot;
+use crate::time::WallMillis;
 
 /// An object's place. Reused after the object is gone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,13 +60,13 @@ impl Paths for &Slots {
 
 impl Store {
     /// Makes `item` live in `cell`. Its dot must not be live.
-    pub(super) fn put(&mut self, cell: &CellId, item: Item) {
+    pub(super) fn put(&mut self, cell: &CellId, item: &ItemRef<'_>) {
         let ix = self.place_of(cell);
         self.put_at(ix, item);
     }
 
     /// Makes `item` live in the cell at `ix`; true if it stands beside others there. Its dot must not be live.
-    pub(super) fn put_at(&mut self, ix: CellIx, item: Item) -> bool {
+    pub(super) fn put_at(&mut self, ix: CellIx, item: &ItemRef<'_>) -> bool {
         self.note_place(ix);
         let (packed, was_live) = self.live.insert(item.dot, ix);
         debug_assert!(!was_live, "a dot lives in exactly one cell");
@@ -176,22 +177,26 @@ impl Store {
 
     /// Makes `dot` dead; gives back its cell and item, or `None` if it was not live.
     pub(super) fn kill(&mut self, dot: Dot) -> Option<(CellId, Item)> {
-        let (ix, item) = self.end(dot)?;
-        let cell = self.cell_id(ix);
+        let killed = self.item(dot).map(|(cell, item)| (cell, item.to_item()))?;
+        self.end(dot);
         self.drop_hollow();
-        Some((cell, item))
+        Some(killed)
     }
 
     /// Makes `dot` dead and leaves its cell hollow if that was the last item there: [`Self::drop_hollow`] must follow.
-    pub(super) fn end(&mut self, dot: Dot) -> Option<(CellIx, Item)> {
+    /// Gives its cell, and when it would have expired; `None` if it was not live.
+    pub(super) fn end(&mut self, dot: Dot) -> Option<(CellIx, WallMillis)> {
         self.note_dot(dot);
-        let ix = self.live.remove(dot)?;
-        self.sketch.toggle(dot, &self.live);
-        let item = self.slots.take_item(ix, dot, &self.live);
+        let ix = self.live.get(dot)?;
         let slot = self.slots.at(ix);
+        let item = self.slots.items(slot, &self.live).find(dot).expect("a live dot has an item in its cell");
         let path = self.slots.path(slot);
-        let object = &mut self.objects[slot.object.0 as usize];
+        let (expires, object) = (item.expires, &mut self.objects[slot.object.0 as usize]);
         let bytes = Self::accounted(&object.id, path.len(), item.payload.len());
+        if !self.answers.is_empty() {
+            let cell = CellId { object: object.id.clone(), path: self.slots.to_path(slot) };
+            self.answers.pin(&cell, &item.to_item(), self.limits.pinned_bytes_max);
+        }
         if object.is_floor(path) {
             object.floor_bytes -= bytes;
             self.floor_bytes -= bytes;
@@ -200,18 +205,17 @@ impl Store {
         }
         object.bytes -= bytes;
         self.bytes -= bytes;
-        if slot.is_hollow() {
+        self.live.remove(dot);
+        self.sketch.toggle(dot, &self.live);
+        self.slots.end(ix, dot, &self.live);
+        if self.slots.at(ix).is_hollow() {
             self.hollow.push(ix);
         }
-        if item.expires.0 != 0 {
-            self.expiring.remove(&(item.expires, dot));
-        }
-        if !self.answers.is_empty() {
-            let cell = self.cell_id(ix);
-            self.answers.pin(&cell, &item, self.limits.pinned_bytes_max);
+        if expires.0 != 0 {
+            self.expiring.remove(&(expires, dot));
         }
         self.mark_dirty(ix);
-        Some((ix, item))
+        Some((ix, expires))
     }
 
     /// The event is done: cells that it left without an item go.

@@ -1,8 +1,9 @@
 //! Cells in their compact form: one of few bytes and one item takes 48 bytes, and no allocation.
 //!
-//! Path and payload share [`SHORT_BYTES`] bytes in the slot, the dot takes eight. What does not fit is *wide*: several
-//! items, one that expires, a long path or payload. Its slot refers to an entry of a second slab, and gets its short
-//! form back when it is written again and fits. Readers see neither form, but [`Items`].
+//! Path and payload share [`SHORT_BYTES`] bytes in the slot, the dot takes eight. What does not fit is *wide*, and its slot
+//! refers to an entry of a second slab: a line of [`MEDIUM_BYTES`] for path and payload; or, for long ones, for an item that
+//! expires and for several items, what the API knows. A cell takes the least form that fits whenever it is written
+//! again. Readers see no form, but [`Items`].
 
 use super::CellIx;
 use super::items::{ItemRef, Items, PayloadRef};
@@ -16,6 +17,9 @@ use crate::time::WallMillis;
 
 /// Bytes of path and payload in a slot.
 const SHORT_BYTES: usize = 25;
+
+/// Bytes of path and payload in an entry of the second slab.
+const MEDIUM_BYTES: usize = 63;
 
 /// Waits in the dirty list.
 const DIRTY: u8 = 1;
@@ -43,24 +47,43 @@ pub(super) struct CellSlot {
     bytes: [u8; SHORT_BYTES],
 }
 
-/// What a slot has no room for.
+/// What a slot has no room for: a line of the cache.
 #[derive(Clone, Debug)]
-struct Wide {
-    path: Path,
-    rest: Rest,
-}
+#[repr(align(64))]
+struct Wide(Rest);
 
 #[derive(Clone, Debug)]
 enum Rest {
+    /// The path and behind it the payload of at most one item; their lengths stand in the slot, as do its dot and clock.
+    Medium([u8; MEDIUM_BYTES]),
     /// At most one item, whose dot and clock stand in the slot.
-    One { expires: WallMillis, payload: Payload },
+    One { path: Path, expires: WallMillis, payload: Payload },
     /// At least two, ascending by dot.
-    Many(Vec<Item>),
+    Many { path: Path, items: Vec<Item> },
 }
 
-impl Rest {
-    fn none() -> Self {
-        Self::One { expires: WallMillis::default(), payload: Payload::default() }
+const FREE: Wide = Wide(Rest::Medium([0; MEDIUM_BYTES]));
+
+/// How a cell of at most one item stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Form {
+    Short,
+    Medium,
+    One,
+}
+
+impl Form {
+    /// The least form for a path and a payload of these lengths, and that expiry.
+    #[inline]
+    fn of(path: usize, payload: usize, expires: WallMillis) -> Self {
+        match path + payload {
+            _ if expires.0 != 0 => Self::One,
+            // To read a path for keeps allocates nothing: a longer one is shared.
+            _ if path > INLINE_MAX => Self::One,
+            sum if sum <= SHORT_BYTES => Self::Short,
+            sum if sum <= MEDIUM_BYTES => Self::Medium,
+            _ => Self::One,
+        }
     }
 }
 
@@ -137,33 +160,26 @@ impl CellSlot {
         u32::from_le_bytes([a, b, c, d]) as usize
     }
 
-    /// True if a path of `path` bytes and a payload of `payload` bytes have room in a slot. Neither is so long that
-    /// reading it would allocate.
+    /// The path, of a cell whose path and payload stand in `bytes`.
     #[inline]
-    fn has_room(path: usize, payload: usize) -> bool {
-        path + payload <= SHORT_BYTES && path.max(payload) <= INLINE_MAX
+    fn path_in<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        bytes.get(..usize::from(self.path_len)).unwrap_or_default()
     }
 
-    fn short_path(&self) -> &[u8] {
-        self.bytes.get(..usize::from(self.path_len)).unwrap_or_default()
-    }
-
-    fn short_payload(&self) -> &[u8] {
+    /// The payload, of a cell whose path and payload stand in `bytes`.
+    #[inline]
+    fn payload_in<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         let from = usize::from(self.path_len);
-        self.bytes.get(from..from + usize::from(self.payload_len)).unwrap_or_default()
+        bytes.get(from..from + usize::from(self.payload_len)).unwrap_or_default()
     }
+}
 
-    fn set_short_path(&mut self, path: &[u8]) {
-        self.bytes[..path.len()].copy_from_slice(path);
-        self.path_len = u8::try_from(path.len()).expect("there is room");
-        self.payload_len = 0;
-    }
-
-    fn set_short_payload(&mut self, payload: &[u8]) {
-        let from = usize::from(self.path_len);
-        self.bytes[from..from + payload.len()].copy_from_slice(payload);
-        self.payload_len = u8::try_from(payload.len()).expect("there is room");
-    }
+/// Puts `payload` behind the path in `bytes`; gives its length.
+#[inline]
+fn write_behind(path_len: u8, payload: &[u8], bytes: &mut [u8]) -> u8 {
+    let from = usize::from(path_len);
+    bytes[from..from + payload.len()].copy_from_slice(payload);
+    u8::try_from(payload.len()).expect("there is room")
 }
 
 /// The slab of cells.
@@ -234,10 +250,13 @@ impl Slots {
     /// A place for a cell of `object` at `path`, without an item.
     pub(super) fn add(&mut self, object: ObjectIx, path: &Path) -> CellIx {
         let mut slot = CellSlot { object, ..CellSlot::free() };
-        if CellSlot::has_room(path.as_bytes().len(), 0) {
-            slot.set_short_path(path.as_bytes());
-        } else {
-            self.widen(&mut slot, path.clone(), Rest::none());
+        let bytes = path.as_bytes();
+        match Form::of(bytes.len(), 0, WallMillis::default()) {
+            Form::Short => slot.path_len = write_behind(0, bytes, &mut slot.bytes),
+            Form::Medium | Form::One => {
+                let (expires, payload) = (WallMillis::default(), Payload::default());
+                self.widen(&mut slot, Rest::One { path: path.clone(), expires, payload });
+            }
         }
         if let Some(ix) = self.free.pop() {
             self.slots[ix.0 as usize] = slot;
@@ -249,54 +268,68 @@ impl Slots {
 
     /// Frees the place of a cell.
     pub(super) fn remove(&mut self, ix: CellIx) {
-        self.take(ix);
+        let slot = std::mem::replace(&mut self.slots[ix.0 as usize], CellSlot::free());
+        if slot.is_wide() {
+            self.free_wide(slot.wide_ix());
+        }
         self.free.push(ix);
     }
 
-    fn take(&mut self, ix: CellIx) {
-        let slot = std::mem::replace(&mut self.slots[ix.0 as usize], CellSlot::free());
-        if slot.is_wide() {
-            self.free_wide(&slot);
-        }
-    }
-
-    fn free_wide(&mut self, slot: &CellSlot) {
-        self.wide[slot.wide_ix()] = Wide { path: Path::default(), rest: Rest::none() };
-        self.wide_free.push(u32::try_from(slot.wide_ix()).expect("it is kept in 32 bits"));
+    fn free_wide(&mut self, at: usize) {
+        self.wide[at] = FREE;
+        self.wide_free.push(u32::try_from(at).expect("it is kept in 32 bits"));
         if self.wide_free.len() == self.wide.len() {
-            self.wide = Vec::new();
-            self.wide_free = Vec::new();
+            (self.wide, self.wide_free) = (Vec::new(), Vec::new());
         }
     }
 
-    /// Gives `slot` an entry in the second slab.
-    fn widen(&mut self, slot: &mut CellSlot, path: Path, rest: Rest) {
-        let wide = Wide { path, rest };
+    /// Puts `rest` into the entry of `slot`, which gets one if it has none.
+    fn widen(&mut self, slot: &mut CellSlot, rest: Rest) {
+        if slot.is_wide() {
+            self.wide[slot.wide_ix()] = Wide(rest);
+            return;
+        }
         let at = match self.wide_free.pop() {
             Some(at) => {
-                self.wide[at as usize] = wide;
+                self.wide[at as usize] = Wide(rest);
                 at
             }
             None => {
-                self.wide.push(wide);
+                self.wide.push(Wide(rest));
                 u32::try_from(self.wide.len() - 1).expect("there are no more of them than cells")
             }
         };
         slot.flags |= WIDE;
         slot.bytes[..4].copy_from_slice(&at.to_le_bytes());
-        (slot.path_len, slot.payload_len) = (0, 0);
+    }
+
+    #[inline]
+    fn rest(&self, slot: &CellSlot) -> &Rest {
+        &self.wide[slot.wide_ix()].0
     }
 
     /// The path of a cell.
     #[inline]
     pub(super) fn path<'a>(&'a self, slot: &'a CellSlot) -> &'a [u8] {
-        if slot.is_wide() { self.wide[slot.wide_ix()].path.as_bytes() } else { slot.short_path() }
+        if !slot.is_wide() {
+            return slot.path_in(&slot.bytes);
+        }
+        match self.rest(slot) {
+            Rest::Medium(bytes) => slot.path_in(bytes),
+            Rest::One { path, .. } | Rest::Many { path, .. } => path.as_bytes(),
+        }
     }
 
     /// The path of a cell, for keeps. Allocates nothing.
     #[inline]
     pub(super) fn to_path(&self, slot: &CellSlot) -> Path {
-        if slot.is_wide() { self.wide[slot.wide_ix()].path.clone() } else { Path::from(slot.short_path()) }
+        if !slot.is_wide() {
+            return Path::from(slot.path_in(&slot.bytes));
+        }
+        match self.rest(slot) {
+            Rest::Medium(bytes) => Path::from(slot.path_in(bytes)),
+            Rest::One { path, .. } | Rest::Many { path, .. } => path.clone(),
+        }
     }
 
     /// The items of a cell.
@@ -311,9 +344,9 @@ impl Slots {
         if !slot.is_shared() {
             return None;
         }
-        match &self.wide[slot.wide_ix()].rest {
-            Rest::Many(items) => Some(items),
-            Rest::One { .. } => None,
+        match self.rest(slot) {
+            Rest::Many { items, .. } => Some(items),
+            Rest::One { .. } | Rest::Medium(_) => None,
         }
     }
 
@@ -324,31 +357,27 @@ impl Slots {
             return None;
         }
         let (expires, payload) = if slot.is_wide() {
-            self.wide_item(slot)
+            match self.rest(slot) {
+                Rest::Medium(bytes) => (WallMillis::default(), PayloadRef::bytes(slot.payload_in(bytes))),
+                Rest::One { expires, payload, .. } => (*expires, PayloadRef::held(payload)),
+                Rest::Many { .. } => return None,
+            }
         } else {
-            (WallMillis::default(), PayloadRef::bytes(slot.short_payload()))
+            (WallMillis::default(), PayloadRef::bytes(slot.payload_in(&slot.bytes)))
         };
         Some(ItemRef { dot: live.unpack(slot.dot), hlc: slot.hlc, expires, payload })
     }
 
-    fn wide_item(&self, slot: &CellSlot) -> (WallMillis, PayloadRef<'_>) {
-        match &self.wide[slot.wide_ix()].rest {
-            Rest::One { expires, payload } => (*expires, PayloadRef::held(payload)),
-            Rest::Many(_) => unreachable!("a cell of one item has it in its slot"),
-        }
-    }
-
     /// Adds `item`, whose dot in eight bytes is `dot`. True if it stands beside others now.
     #[inline]
-    pub(super) fn insert(&mut self, ix: CellIx, item: Item, dot: Packed, live: &Live) -> bool {
+    pub(super) fn insert(&mut self, ix: CellIx, item: &ItemRef<'_>, dot: Packed, live: &Live) -> bool {
         let slot = &mut self.slots[ix.0 as usize];
         let payload = item.payload.as_bytes();
         // What it had before has ended, and it has a short path: mostly.
         if slot.flags & (LIVE | WIDE) == 0
-            && item.expires.0 == 0
-            && CellSlot::has_room(usize::from(slot.path_len), payload.len())
+            && Form::of(usize::from(slot.path_len), payload.len(), item.expires) == Form::Short
         {
-            slot.set_short_payload(payload);
+            slot.payload_len = write_behind(slot.path_len, payload, &mut slot.bytes);
             (slot.dot, slot.hlc) = (dot, item.hlc);
             slot.flags |= LIVE;
             return false;
@@ -356,10 +385,12 @@ impl Slots {
         self.insert_wide(ix, item, dot, live)
     }
 
-    fn insert_wide(&mut self, ix: CellIx, item: Item, dot: Packed, live: &Live) -> bool {
+    fn insert_wide(&mut self, ix: CellIx, item: &ItemRef<'_>, dot: Packed, live: &Live) -> bool {
         let mut slot = self.slots[ix.0 as usize];
         if slot.is_hollow() {
-            self.insert_first(&mut slot, item, dot);
+            self.insert_first(&mut slot, item);
+            (slot.dot, slot.hlc) = (dot, item.hlc);
+            slot.flags |= LIVE;
         } else {
             self.insert_beside(&mut slot, item, live);
         }
@@ -367,37 +398,46 @@ impl Slots {
         slot.is_shared()
     }
 
-    fn insert_first(&mut self, slot: &mut CellSlot, item: Item, dot: Packed) {
-        let Item { dot: _, hlc, expires, payload } = item;
-        let path = self.path(slot).len();
-        if expires.0 == 0 && CellSlot::has_room(path, payload.len()) {
-            // It was wide, and need not be any more.
-            let path = self.to_path(slot);
-            self.free_wide(slot);
-            slot.flags &= !WIDE;
-            slot.set_short_path(path.as_bytes());
-            slot.set_short_payload(payload.as_bytes());
-        } else if slot.is_wide() {
-            self.wide[slot.wide_ix()].rest = Rest::One { expires, payload };
-        } else {
-            let path = self.to_path(slot);
-            self.widen(slot, path, Rest::One { expires, payload });
+    fn insert_first(&mut self, slot: &mut CellSlot, item: &ItemRef<'_>) {
+        let payload = item.payload.as_bytes();
+        let form = Form::of(self.path(slot).len(), payload.len(), item.expires);
+        if slot.is_wide()
+            && form == Form::Medium
+            && let Rest::Medium(bytes) = &mut self.wide[slot.wide_ix()].0
+        {
+            slot.payload_len = write_behind(slot.path_len, payload, bytes);
+            return;
         }
-        (slot.dot, slot.hlc) = (dot, hlc);
-        slot.flags |= LIVE;
+        let path = self.to_path(slot);
+        match form {
+            Form::Short => {
+                // It was wide, and need not be any more.
+                self.free_wide(slot.wide_ix());
+                slot.flags &= !WIDE;
+                slot.path_len = write_behind(0, path.as_bytes(), &mut slot.bytes);
+                slot.payload_len = write_behind(slot.path_len, payload, &mut slot.bytes);
+            }
+            Form::Medium => {
+                let mut bytes = [0; MEDIUM_BYTES];
+                slot.path_len = write_behind(0, path.as_bytes(), &mut bytes);
+                slot.payload_len = write_behind(slot.path_len, payload, &mut bytes);
+                self.widen(slot, Rest::Medium(bytes));
+            }
+            Form::One => {
+                let rest = Rest::One { path, expires: item.expires, payload: item.payload.to_payload() };
+                self.widen(slot, rest);
+            }
+        }
     }
 
-    fn insert_beside(&mut self, slot: &mut CellSlot, item: Item, live: &Live) {
+    fn insert_beside(&mut self, slot: &mut CellSlot, item: &ItemRef<'_>, live: &Live) {
+        let item = item.to_item();
         if let Some(held) = self.one(slot, live).map(|held| held.to_item()) {
-            let items = Rest::Many(if held.dot < item.dot { vec![held, item] } else { vec![item, held] });
-            if slot.is_wide() {
-                self.wide[slot.wide_ix()].rest = items;
-            } else {
-                let path = self.to_path(slot);
-                self.widen(slot, path, items);
-            }
+            let items = if held.dot < item.dot { vec![held, item] } else { vec![item, held] };
+            let path = self.to_path(slot);
+            self.widen(slot, Rest::Many { path, items });
             slot.flags |= MANY;
-        } else if let Rest::Many(items) = &mut self.wide[slot.wide_ix()].rest {
+        } else if let Rest::Many { items, .. } = &mut self.wide[slot.wide_ix()].0 {
             let at = items.partition_point(|held| held.dot < item.dot);
             items.insert(at, item);
         }
@@ -405,55 +445,42 @@ impl Slots {
 
     /// Takes out the item of `dot`, which is there. Another that is left is live, so that `live` knows its replica.
     #[inline]
-    pub(super) fn take_item(&mut self, ix: CellIx, dot: Dot, live: &Live) -> Item {
+    pub(super) fn end(&mut self, ix: CellIx, dot: Dot, live: &Live) {
         let slot = &mut self.slots[ix.0 as usize];
-        if slot.flags & (LIVE | WIDE) == LIVE {
-            let item = Item {
-                dot,
-                hlc: slot.hlc,
-                expires: WallMillis::default(),
-                payload: Payload::from(slot.short_payload()),
-            };
-            slot.flags &= !LIVE;
-            slot.payload_len = 0;
-            return item;
+        if slot.is_shared() {
+            return self.end_one_of_many(ix, dot, live);
         }
-        self.take_wide_item(ix, dot, live)
+        debug_assert!(slot.flags & LIVE != 0, "{HELD}");
+        slot.flags &= !LIVE;
     }
 
-    fn take_wide_item(&mut self, ix: CellIx, dot: Dot, live: &Live) -> Item {
+    fn end_one_of_many(&mut self, ix: CellIx, dot: Dot, live: &Live) {
         let slot = &mut self.slots[ix.0 as usize];
-        let rest = &mut self.wide[slot.wide_ix()].rest;
-        let items = match rest {
-            Rest::One { expires, payload } => {
-                debug_assert!(slot.flags & LIVE != 0, "{HELD}");
-                slot.flags &= !LIVE;
-                let (expires, payload) = (std::mem::take(expires), std::mem::take(payload));
-                return Item { dot, hlc: slot.hlc, expires, payload };
-            }
-            Rest::Many(items) => items,
-        };
-        let item = items.remove(items.iter().position(|item| item.dot == dot).expect(HELD));
+        let rest = &mut self.wide[slot.wide_ix()].0;
+        let Rest::Many { path, items } = rest else { unreachable!("what is shared has many items") };
+        items.remove(items.iter().position(|item| item.dot == dot).expect(HELD));
         if items.len() == 1
             && let Some(Item { dot, hlc, expires, payload }) = items.pop()
         {
             (slot.dot, slot.hlc) = (live.pack(dot), hlc);
             slot.flags &= !MANY;
-            *rest = Rest::One { expires, payload };
+            let path = std::mem::take(path);
+            *rest = Rest::One { path, expires, payload };
         }
-        item
     }
 
-    /// Damages the payload of a live item.
+    /// Damages the payload of a live item; its length stays.
     #[cfg(feature = "faults")]
     pub(super) fn set_payload(&mut self, ix: CellIx, dot: Dot, bytes: &[u8]) {
         let slot = &mut self.slots[ix.0 as usize];
         if !slot.is_wide() {
-            return slot.set_short_payload(bytes);
+            slot.payload_len = write_behind(slot.path_len, bytes, &mut slot.bytes);
+            return;
         }
-        match &mut self.wide[slot.wide_ix()].rest {
+        match &mut self.wide[slot.wide_ix()].0 {
+            Rest::Medium(held) => slot.payload_len = write_behind(slot.path_len, bytes, held),
             Rest::One { payload, .. } => *payload = bytes.into(),
-            Rest::Many(items) => {
+            Rest::Many { items, .. } => {
                 let item = items.iter_mut().find(|item| item.dot == dot).expect(HELD);
                 item.payload = bytes.into();
             }
@@ -478,3 +505,49 @@ impl Slots {
 }
 
 const HELD: &str = "a live dot has an item in its cell";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::ReplicaId;
+    use rand::{RngExt, SeedableRng};
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_cell_of_any_form_gives_back_what_was_put_in() {
+        assert_eq!((size_of::<CellSlot>(), size_of::<Wide>()), (48, 64));
+        for seed in 0..60 {
+            let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(seed);
+            let path =
+                Path::from(vec![7; [0, 3, 16, 22, 23, 25, 60, 64, 300][rng.random_range(0..9)]].as_slice());
+            let (mut slots, mut live, mut plain) = (Slots::default(), Live::default(), BTreeMap::new());
+            let ix = slots.add(ObjectIx(0), &path);
+            for seq in 1..200u64 {
+                if plain.len() < rng.random_range(1..4) {
+                    let len = [0, 1, 3, 9, 10, 22, 23, 26, 40, 47, 48, 63, 64, 200][rng.random_range(0..14)];
+                    let expires = WallMillis(if rng.random_bool(0.2) { seq } else { 0 });
+                    let dot = Dot::new(ReplicaId([rng.random_range(1..3); 16]), seq);
+                    let payload = Payload::from(vec![rng.random(); len].as_slice());
+                    let item = Item { dot, hlc: Hlc(seq * 3), expires, payload };
+                    let (packed, _) = live.insert(dot, ix);
+                    let beside = slots.insert(ix, &ItemRef::from(&item), packed, &live);
+                    assert_eq!(beside, !plain.is_empty());
+                    plain.insert(dot, item);
+                } else {
+                    let dot = *plain.keys().nth(rng.random_range(0..plain.len())).unwrap();
+                    plain.remove(&dot);
+                    live.remove(dot);
+                    slots.end(ix, dot, &live);
+                }
+                let slot = slots.at(ix);
+                assert_eq!((slots.path(slot), slots.to_path(slot)), (path.as_bytes(), path.clone()));
+                let items = slots.items(slot, &live);
+                assert_eq!((items.len(), items.is_empty()), (plain.len(), plain.is_empty()));
+                assert!(items.to_vec().iter().eq(plain.values()));
+                assert_eq!(items.last().map(|item| item.to_item()).as_ref(), plain.values().next_back());
+            }
+            slots.remove(ix);
+            assert_eq!(slots.wide.len(), 0, "the last one gives all back");
+        }
+    }
+}

@@ -5,7 +5,7 @@
 
 use super::dots_of;
 use super::or_map::Map;
-use crate::cell::{CellId, ObjectId, Path, PathRange, Payload, TypeTag};
+use crate::cell::{CellId, ObjectId, Path, PathRange, TypeTag};
 use crate::error::WriteError;
 use crate::id::Dot;
 use crate::nested;
@@ -175,7 +175,6 @@ impl<'a> Spot<'a> {
         payload: &[u8],
         kills: &[Dot],
     ) -> Result<Dot, WriteError> {
-        let payload = Payload::from(payload);
         if self.prefix.is_empty() {
             return group.put(seek, (self.key, self.ty, path), payload, kills);
         }
