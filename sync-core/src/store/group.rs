@@ -52,6 +52,8 @@ enum Undo {
         expires: WallMillis,
         payload: usize,
     },
+    /// The write of `by` took the place of this one.
+    Replaced { by: Dot, dot: Dot, hlc: Hlc, payload: usize },
     Recorded(Dot),
 }
 
@@ -172,6 +174,9 @@ impl Group<'_> {
         };
         let items = self.store.items_in(ix);
         match (items.only(), kills) {
+            (Some(item), []) if self.expires.0 == 0 && self.store.replaceable(ix).is_some() => {
+                self.overwrite(ix, item.dot, payload)
+            }
             (Some(item), []) => self.write_to(Target::Held(ix), payload, &[item.dot]),
             (_, kills) => {
                 let seen = items.iter().map(|item| item.dot).chain(kills.iter().copied());
@@ -194,10 +199,7 @@ impl Group<'_> {
             }
             Target::New(cell, _) => (&cell.object, cell.path.as_bytes()),
         };
-        self.check_lengths(object, path, payload.len())?;
-        let expires = self.expires_in_cell(object, path)?;
-        self.admit(object, path, payload.len(), kills)?;
-        let bytes = object.key.as_str().len() + path.len() + payload.len();
+        let (expires, bytes) = self.check_write(object, path, payload.len(), kills)?;
         self.count_bytes(bytes)?;
         if mutant::is(Mutant::OneDotTwoCells) && self.next > self.first {
             self.next -= 1;
@@ -216,6 +218,52 @@ impl Group<'_> {
             Target::New(cell, hash) => self.store.new_cell(&cell, hash),
         };
         self.wrote(ix, &item);
+        Ok(dot)
+    }
+
+    /// Mints a write of `payload` to the cell at `ix` that takes the place of `old`, the one item there.
+    fn overwrite(&mut self, ix: CellIx, old: Dot, payload: PayloadRef<'_>) -> Result<Dot, WriteError> {
+        let object = self.store.object_id(self.store.slot(ix));
+        let (expires, bytes) = self.check_write(object, self.store.path(ix), payload.len(), &[old])?;
+        self.count_bytes(bytes)?;
+        if mutant::is(Mutant::OneDotTwoCells) && self.next > self.first {
+            self.next -= 1;
+        }
+        let dot = self.take_dot()?;
+        let Self { store, undo, kept, changed, .. } = self;
+        let held = store.item_in(ix, old);
+        kept.extend_from_slice(held.payload.as_bytes());
+        undo.push(Undo::Replaced { by: dot, dot: old, hlc: held.hlc, payload: held.payload.len() });
+        if !mutant::is(Mutant::KillsNotLogged) {
+            changed.insert(old);
+        }
+        store.replace(ix, old, &ItemRef { dot, hlc: self.hlc, expires, payload });
+        Ok(dot)
+    }
+
+    /// When a write of `payload` bytes to that cell expires, and the bytes that the group grows by.
+    fn check_write(
+        &self,
+        object: &ObjectId,
+        path: &[u8],
+        payload: usize,
+        kills: &[Dot],
+    ) -> Result<(WallMillis, usize), WriteError> {
+        self.check_lengths(object, path, payload)?;
+        let expires = self.expires_in_cell(object, path)?;
+        self.admit(object, path, payload, kills)?;
+        Ok((expires, object.key.as_str().len() + path.len() + payload))
+    }
+
+    /// Takes the next dot for an event.
+    #[inline]
+    fn take_dot(&mut self) -> Result<Dot, WriteError> {
+        if self.next > Dot::SEQ_MAX {
+            return Err(WriteError::SequencesUsed { replica: self.replica });
+        }
+        let dot = self.next_dot();
+        self.changed.insert(dot);
+        self.next += 1;
         Ok(dot)
     }
 
@@ -278,11 +326,7 @@ impl Group<'_> {
 
     /// Takes a sequence number and ends `kills`. Cells without an item are left hollow, for the write that may follow.
     pub(super) fn mint(&mut self, kills: &[Dot]) -> Result<(), WriteError> {
-        if self.next > Dot::SEQ_MAX {
-            return Err(WriteError::SequencesUsed { replica: self.replica });
-        }
-        self.changed.insert(self.next_dot());
-        self.next += 1;
+        self.take_dot()?;
         self.ended.clear();
         for dot in kills {
             let (cell, item) = self.store.item(*dot).expect("a type kills only dots it saw live");
@@ -436,6 +480,16 @@ impl Group<'_> {
                     if !mutant::is(Mutant::RollBackLeavesKills) {
                         store.put(&cell, &ItemRef { dot, hlc, expires, payload: PayloadRef::bytes(payload) });
                     }
+                }
+                Undo::Replaced { by, dot, hlc, payload } => {
+                    let (rest, payload) = kept.split_at(kept.len() - payload);
+                    kept = rest;
+                    store.take_back(by, &ItemRef {
+                        dot,
+                        hlc,
+                        expires: WallMillis::default(),
+                        payload: PayloadRef::bytes(payload),
+                    });
                 }
                 Undo::Recorded(dot) => store.records.take_back(dot),
             }

@@ -52,6 +52,9 @@ pub struct Learned {
 pub(super) struct Plan {
     /// Ascending, each once.
     pub(super) dead: Vec<Dot>,
+    /// Of these, what is the one item of its cell and gives its place to the first new item there; in the order of the
+    /// new items.
+    pub(super) replaced: Vec<(CellIx, Dot)>,
     /// Accounted bytes of the items that will live.
     pub(super) grows: u64,
     pub(super) items_new: u64,
@@ -122,6 +125,9 @@ impl Store {
             }
             checked => checked?,
         }
+        if !mutant::is(Mutant::ContextBeforeCells) {
+            self.plan_replacements(&mut plan, &fresh, &found);
+        }
         let fresh = fresh.into_iter().zip(found).map(|((cell, item), seek)| (cell, item, Some(seek)));
         Ok(self.apply(fragment, plan, fresh, learned.from))
     }
@@ -187,9 +193,23 @@ impl Store {
         }
         self.judge_claims(&fragment.claims, &mut dead);
         let (items_new, new) = (fresh.len() as u64, fragment.dots.minus_context(&self.context));
-        let mut plan = Plan { dead, grows, items_new, items_known, new, horizon, spared: 0 };
+        let mut plan = Plan { dead, replaced: Vec::new(), grows, items_new, items_known, new, horizon, spared: 0 };
         plan.settle();
         (plan, fresh)
+    }
+
+    /// Finds the dead that new items take the place of.
+    fn plan_replacements(&self, plan: &mut Plan, fresh: &[(&CellId, &Item)], found: &[Seek]) {
+        if plan.dead.is_empty() {
+            return;
+        }
+        let mut before = None;
+        for ((_, item), seek) in fresh.iter().zip(found) {
+            let Some(ix) = seek.ix.filter(|ix| before.replace(*ix) != Some(*ix)) else { continue };
+            let old = if item.expires.0 == 0 { self.replaceable(ix) } else { None };
+            let old = old.filter(|old| plan.dead.binary_search(&old.dot).is_ok());
+            plan.replaced.extend(old.map(|old| (ix, old.dot)));
+        }
     }
 
     /// Adds to `dead` what claims beyond single cells say: ranges and the fallback.
@@ -260,12 +280,21 @@ impl Store {
         fresh: impl Iterator<Item = (impl Borrow<CellId>, impl Borrow<Item>, Option<Seek>)>,
         from: Option<ReplicaId>,
     ) -> Joined {
-        let Plan { dead, grows: _, items_new, items_known, new, horizon, spared } = plan;
+        let Plan { dead, replaced, grows: _, items_new, items_known, new, horizon, spared } = plan;
         let mut joined = Joined { items_known, items_new, spared, ..Joined::default() };
         joined.state_changed = !new.is_empty() || !dead.is_empty() || horizon > self.horizon;
         let mut changed = new;
         let expired_before = self.horizon;
+        let mut by_items: Vec<Dot> = replaced.iter().map(|(_, dot)| *dot).collect();
+        by_items.sort_unstable();
+        let mut by_items = by_items.into_iter().peekable();
         for dot in dead {
+            if by_items.next_if_eq(&dot).is_some() {
+                if !mutant::is(Mutant::JoinedKillsNotLogged) {
+                    changed.insert(dot);
+                }
+                continue;
+            }
             let (ix, expires) = self.end(dot).expect("the plan names live dots only");
             // What the horizon kills needs no log entry: every fragment carries the horizon.
             let by_horizon = expires.0 != 0 && expires <= horizon && expires > expired_before;
@@ -278,8 +307,14 @@ impl Store {
         let whole = !mutant::is(Mutant::ContextBeforeCells) || matches!(fragment.claims, Claims::None);
         let apply = if whole { items_new } else { items_new / 2 };
         let apply = usize::try_from(apply).expect("it counts items in memory");
-        let mut last = None;
+        let (mut last, mut replaced) = (None, replaced.into_iter().peekable());
         for (cell, item, seek) in fresh.take(apply) {
+            let at = seek.as_ref().and_then(|seek| seek.ix);
+            if let Some((ix, old)) = replaced.next_if(|(ix, _)| at == Some(*ix)) {
+                self.replace(ix, old, &ItemRef::from(item.borrow()));
+                last = Some(ix);
+                continue;
+            }
             let (ix, beside) = self.put_found(cell.borrow(), &ItemRef::from(item.borrow()), seek, last);
             let CellId { object, path } = cell.borrow();
             joined.conflicts += u64::from(beside && object.ty.has_conflicts(path.as_bytes()));

@@ -276,19 +276,30 @@ impl Live {
         live: &mut Vec<(Dot, CellIx)>,
     ) {
         let Some(column) = self.column(replica) else { return };
-        let (mut block_at, mut block) = (u64::MAX, None);
-        for Interval { first, last } in intervals.iter().take_while(|interval| interval.first <= known) {
-            if first < last {
-                let range = column.range(*first, *last.min(&known));
+        let known = intervals.iter().take_while(|interval| interval.first <= known).map(|interval| {
+            let Interval { first, last } = *interval;
+            Interval { first, last: last.min(known) }
+        });
+        // Single dots lie in pages far apart. First all blocks are found and then all pages are read, so that these
+        // reads of far memory go on side by side.
+        let mut singles: Vec<(u64, &Block)> = Vec::new();
+        let mut block: Option<(u64, Option<&Block>)> = None;
+        let here = |(seq, block): (u64, &Block)| {
+            Some((Dot::new(replica, seq), CellIx(block.get(seq).checked_sub(1)?)))
+        };
+        for Interval { first, last } in known {
+            if first == last {
+                let at = first / BLOCK;
+                let found = block.filter(|(last, _)| *last == at).unwrap_or_else(|| (at, column.block(at)));
+                block = Some(found);
+                singles.extend(found.1.map(|block| (first, block)));
+            } else {
+                live.extend(singles.drain(..).filter_map(here));
+                let range = column.range(first, last);
                 live.extend(range.map(|(seq, ix)| (Dot::new(replica, seq), ix)));
-                continue;
             }
-            if block_at != first / BLOCK {
-                (block_at, block) = (first / BLOCK, column.block(first / BLOCK));
-            }
-            let ix = block.map_or(0, |block| block.get(*first));
-            live.extend(ix.checked_sub(1).map(|ix| (Dot::new(replica, *first), CellIx(ix))));
         }
+        live.extend(singles.drain(..).filter_map(here));
     }
 
     /// Every live dot, ascending.

@@ -35,6 +35,7 @@ mod lookup;
 mod names;
 mod offer;
 mod order;
+mod overwrite;
 mod planted;
 mod proof;
 mod read;

@@ -101,9 +101,13 @@ impl Many {
             return &[];
         }
         self.sorted.get_or_init(|| {
-            let mut sorted = self.waiting.clone();
-            sorted.sort_unstable_by(|one, other| paths.path(*one).cmp(paths.path(*other)));
-            sorted
+            // Each path is read once, and most are told apart by how they begin.
+            let mut sorted: Vec<(u64, CellIx)> =
+                self.waiting.iter().map(|ix| (prefix(paths.path(*ix)), *ix)).collect();
+            sorted.sort_unstable_by(|(one, ix), (other, iy)| {
+                one.cmp(other).then_with(|| paths.path(*ix).cmp(paths.path(*iy)))
+            });
+            sorted.into_iter().map(|(_, ix)| ix).collect()
         })
     }
 

@@ -188,6 +188,13 @@ impl Store {
         seek.ix.map_or(Items::NONE, |ix| self.items_in(ix))
     }
 
+    /// True unless the cell that was looked for is there and none of its object's cells is a counter's floor.
+    #[inline]
+    pub(crate) fn may_have_floors(&self, seek: Seek) -> bool {
+        let object = seek.ix.map(|ix| &self.objects[self.slot(ix).object.0 as usize]);
+        object.is_none_or(|object| object.cells != object.present)
+    }
+
     /// Looks for a cell by its name.
     #[inline]
     pub(crate) fn seek(&self, key: &str, ty: TypeTag, path: &[u8]) -> Seek {
@@ -211,8 +218,10 @@ impl Store {
             lookup::hash(self.lookup_key, key.as_bytes(), ty.0, path)
         };
         let hashes: Vec<u32> = cells.clone().map(|cell| hash(names(cell))).collect();
+        self.lookup.touch(&hashes);
         let first = |hash: &u32| Seek { ix: self.lookup.first(*hash), hash: Some(*hash) };
         let mut seeks: Vec<Seek> = hashes.iter().map(first).collect();
+        self.slots.touch(seeks.iter().filter_map(|seek| seek.ix));
         for (found, cell) in seeks.iter_mut().zip(cells) {
             if found.ix.is_some_and(|ix| self.cell_id_is_not(ix, cell)) {
                 *found = seek(names(cell));

@@ -46,7 +46,7 @@ impl Object {
 
     /// True if its cell at `path` is a floor. While it has none, no path is looked at.
     #[inline]
-    fn is_floor(&self, path: &[u8]) -> bool {
+    pub(super) fn is_floor(&self, path: &[u8]) -> bool {
         self.cells != self.present && !self.id.ty.is_presence(path)
     }
 }

@@ -228,6 +228,13 @@ impl Slots {
         self.slots.get(ix.0 as usize)
     }
 
+    /// Reads these cells, so that looking at one by one does not wait for far memory.
+    pub(super) fn touch(&self, cells: impl Iterator<Item = CellIx>) {
+        let ends = |slot: &CellSlot| slot.flags ^ slot.bytes[SHORT_BYTES - 1];
+        let read = cells.fold(0, |read, ix| read ^ ends(self.at(ix)));
+        std::hint::black_box(read);
+    }
+
     /// The slot at the last place.
     pub(super) fn last(&self) -> Option<&CellSlot> {
         self.slots.last()
@@ -366,6 +373,24 @@ impl Slots {
             (WallMillis::default(), PayloadRef::bytes(slot.payload_in(&slot.bytes)))
         };
         Some(ItemRef { dot: live.unpack(slot.dot), hlc: slot.hlc, expires, payload })
+    }
+
+    /// Bytes of the payload of the one item of a cell.
+    #[inline]
+    pub(super) fn only_len(&self, ix: CellIx) -> usize {
+        let slot = &self.slots[ix.0 as usize];
+        match slot.is_wide().then(|| self.rest(slot)) {
+            Some(Rest::One { payload, .. }) => payload.len(),
+            Some(Rest::Many { .. }) => unreachable!("a cell of one item has it in its slot"),
+            Some(Rest::Medium(_)) | None => usize::from(slot.payload_len),
+        }
+    }
+
+    /// Puts `item` in the place of the one item of a cell.
+    #[inline]
+    pub(super) fn replace(&mut self, ix: CellIx, item: &ItemRef<'_>, dot: Packed, live: &Live) {
+        self.slots[ix.0 as usize].flags &= !LIVE;
+        self.insert(ix, item, dot, live);
     }
 
     /// Adds `item`, whose dot in eight bytes is `dot`. True if it stands beside others now.

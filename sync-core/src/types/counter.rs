@@ -184,10 +184,16 @@ pub(super) fn add(group: &mut Group<'_>, cells: &Spot<'_>, p: u64, n: u64) -> Re
     let owner = group.owner();
     let seek = cells.seek(group.store(), &row_path(owner));
     let rows = group.store().items_at(seek);
-    let floors = cells.items(group.store(), &floor_path(owner));
+    // Mostly there is one contribution, and nobody has reset the counter.
+    let floors = if group.store().may_have_floors(seek) {
+        cells.items(group.store(), &floor_path(owner))
+    } else {
+        Items::NONE
+    };
     let floor_dots = dots_of(floors);
+    let only = rows.only().map(contribution);
     let contributions = || rows.iter().filter_map(contribution);
-    let held = contributions().max_by_key(|(dot, _)| *dot).map(|(_, held)| held);
+    let held = only.unwrap_or_else(|| contributions().max_by_key(|(dot, _)| *dot)).map(|(_, held)| held);
     let mut next = match held {
         Some(held) => {
             let (mut fp, mut fn_) = taken(floors.iter().filter_map(floor), held.gen_dot);
@@ -202,8 +208,10 @@ pub(super) fn add(group: &mut Group<'_>, cells: &Spot<'_>, p: u64, n: u64) -> Re
             Contribution { gen_dot, p: 0, n: 0, fp: 0, fn_: 0 }
         }
     };
-    for (_, twin) in contributions().filter(|(_, twin)| twin.gen_dot == next.gen_dot) {
-        (next.p, next.n) = (next.p.max(twin.p), next.n.max(twin.n));
+    if only.is_none() {
+        for (_, twin) in contributions().filter(|(_, twin)| twin.gen_dot == next.gen_dot) {
+            (next.p, next.n) = (next.p.max(twin.p), next.n.max(twin.n));
+        }
     }
     let added = |from: u64, by: u64| match from.checked_add(by) {
         None if mutant::is(Mutant::CounterWraps) => Some(from.wrapping_add(by)),

@@ -67,6 +67,7 @@ pub fn entries<'s, 'k>(
 }
 
 /// Among concurrent writes, the one that is read: the largest `(hlc, replica, seq)`.
+#[inline]
 pub fn winner(items: Items<'_>) -> Option<ItemRef<'_>> {
-    items.iter().max_by_key(|item| (item.hlc, item.dot))
+    items.only().or_else(|| items.iter().max_by_key(|item| (item.hlc, item.dot)))
 }
