@@ -214,12 +214,6 @@ impl Path {
 }
 
 impl Path {
-    /// The first eight bytes as a number: numbers that differ are ordered as the paths are.
-    #[inline]
-    pub(crate) fn prefix(&self) -> u64 {
-        self.0.prefix()
-    }
-
     /// The order of this path and `other`, whose [`prefix`](crate::small::prefix) is `prefix`.
     #[inline]
     pub(crate) fn cmp_bytes(&self, other: &[u8], prefix: u64) -> Ordering {

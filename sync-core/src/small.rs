@@ -39,6 +39,12 @@ pub(crate) fn prefix(bytes: &[u8]) -> u64 {
     }
 }
 
+/// The order of `bytes` and `other`, whose prefix is `other_prefix`.
+#[inline]
+pub(crate) fn cmp_bytes(bytes: &[u8], other: &[u8], other_prefix: u64) -> Ordering {
+    prefix(bytes).cmp(&other_prefix).then_with(|| bytes.cmp(other))
+}
+
 impl Small {
     /// The [`prefix`] of the bytes.
     #[inline]

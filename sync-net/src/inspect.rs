@@ -10,10 +10,10 @@ mod shown;
 
 use std::sync::atomic::Ordering;
 
-use sync_core::cell::{Item, ObjectId, TypeTag};
+use sync_core::cell::{ObjectId, TypeTag};
 use sync_core::id::NodeId;
 use sync_core::node::PeerStatus;
-use sync_core::store::{ObjectInfo, Store};
+use sync_core::store::{ItemRef, ObjectInfo, Store};
 
 pub use self::compare::{
     CellDigest, CellPage, ItemDigest, Knowledge, Moment, ObjectDigest, ObjectName, ObjectPage, RangeDigest,
@@ -171,13 +171,13 @@ fn cells(store: &Store, object: &ObjectId) -> Vec<CellInspection> {
         .cells(object.key.as_str(), object.ty)
         .take(CELLS_SHOWN_MAX)
         .map(|(path, items)| CellInspection {
-            path: shown_path(object.ty, path.as_bytes()),
-            items: items.iter().map(|live| item(object.ty, path.as_bytes(), live)).collect(),
+            path: shown_path(object.ty, path),
+            items: items.iter().map(|live| item(object.ty, path, live)).collect(),
         })
         .collect()
 }
 
-fn item(ty: TypeTag, path: &[u8], item: &Item) -> ItemInspection {
+fn item(ty: TypeTag, path: &[u8], item: ItemRef<'_>) -> ItemInspection {
     ItemInspection {
         replica: item.dot.replica.to_hex(),
         seq: item.dot.seq,

@@ -135,7 +135,7 @@ fn revive(cluster: &mut Cluster, element: &[u8]) {
     let mut twin = Cluster::new(1, &Limits::default());
     twin.write(0, |group| or_set::add(group, "set", element));
     let (cell, item) = twin.store(0).item(Dot::new(replica(0, 0), 1)).expect("it was just added");
-    let (cell, mut item) = (cell.clone(), item.clone());
+    let mut item = item.to_item();
     item.dot = dot;
     assert!(cluster.node(1).damage(namespace(), Damage::Revive(cell, item)));
     assert_eq!(or_set::len(cluster.store(1), "set"), 3);
@@ -146,8 +146,7 @@ fn an_overwritten_value_that_lives_again_is_buried_where_three_members_lack_it()
     for count in [2, 4] {
         let mut cluster = agreed(count);
         let old = Dot::new(replica(0, 0), 4);
-        let (cell, item) =
-            cluster.store(0).item(old).map(|(cell, item)| (cell.clone(), item.clone())).unwrap();
+        let (cell, item) = cluster.store(0).item(old).map(|(cell, item)| (cell, item.to_item())).unwrap();
         cluster.write(0, |group| lww_map::put(group, "map", &[3], b"value"));
         cluster.advance(Span::from_secs(60));
         cluster.events();
@@ -168,8 +167,7 @@ fn a_dot_with_two_contents_is_decided_by_the_members_or_kept_as_both() {
         let dot = Dot::new(replica(0, 0), 4);
         assert!(cluster.node(1).damage(namespace(), Damage::FlipBit(dot)));
         // The damaged cell is written beside: its fingerprint is taken anew, of the damaged bytes.
-        let (cell, mut item) =
-            cluster.store(1).item(dot).map(|(cell, item)| (cell.clone(), item.clone())).unwrap();
+        let (cell, mut item) = cluster.store(1).item(dot).map(|(cell, item)| (cell, item.to_item())).unwrap();
         item.dot = dot;
         assert!(cluster.node(1).damage(namespace(), Damage::LoseItem(dot)));
         assert!(cluster.node(1).damage(namespace(), Damage::Revive(cell, item)));
@@ -206,7 +204,7 @@ fn what_a_leaf_of_a_star_lost_or_holds_otherwise_is_written_again_by_the_middle_
         let mut cluster = agreed_over(4, |a, _| a == 0);
         let dot = Dot::new(replica(0, 0), 4);
         let (cell, mut item) =
-            cluster.store(leaf).item(dot).map(|(cell, item)| (cell.clone(), item.clone())).unwrap();
+            cluster.store(leaf).item(dot).map(|(cell, item)| (cell, item.to_item())).unwrap();
         assert!(cluster.node(leaf).damage(namespace(), Damage::LoseItem(dot)));
         if flips {
             item.payload = b"walue".as_slice().into();

@@ -76,10 +76,10 @@ impl Checker for Contents {
                 if let Some(written) = written.filter(|written| *written != held) {
                     return step.violation(NAME, format!("{cell:?} holds {item:?}, written as {written:?}"));
                 }
-                self.of.insert(item.dot, (cell.clone(), item.clone()));
+                self.of.insert(item.dot, (cell.clone(), item.to_item()));
                 continue;
             };
-            if (first_cell, first_item) != (&cell, item) {
+            if first_cell != &cell || item != *first_item {
                 let what = format!("{cell:?} holds {item:?}; elsewhere {first_cell:?} held {first_item:?}");
                 return step.violation(NAME, what);
             }

@@ -25,7 +25,7 @@ fn contents_of(store: &Store) -> u64 {
     store.horizon().hash(&mut hasher);
     store.context().columns().for_each(|column| column.hash(&mut hasher));
     for (cell, item) in store.live_dots().filter_map(|dot| store.item(dot)) {
-        (cell, item.dot, item.hlc, item.expires, &item.payload).hash(&mut hasher);
+        (cell, item.dot, item.hlc, item.expires, item.payload.as_bytes()).hash(&mut hasher);
     }
     hasher.finish()
 }

@@ -94,7 +94,7 @@ impl World {
     /// True if all nodes are up, know the same and hold the same bytes; compared without any fingerprint.
     pub(crate) fn contents_agree(&self) -> bool {
         let items = |store: &Store| -> Vec<(CellId, Item)> {
-            let item = |dot| store.item(dot).map(|(cell, item)| (cell.clone(), item.clone()));
+            let item = |dot| store.item(dot).map(|(cell, item)| (cell, item.to_item()));
             let mut items: Vec<_> = store.live_dots().filter_map(item).collect();
             items.sort_by_key(|(_, item)| item.dot);
             items
@@ -188,7 +188,7 @@ impl World {
                 seen.raise(Dot::new(replica, seq));
             });
             seen.raise(Dot::new(life, seq - 1));
-            again.push((dot, kind, cell.clone(), item.clone(), seen));
+            again.push((dot, kind, cell, item.to_item(), seen));
         }
         let floors = store.floors().next().is_some();
         for (dot, kind, cell, item, seen) in again {

@@ -44,6 +44,22 @@ pub(crate) struct ItemsWriter {
     hlc: Hlc,
 }
 
+/// An item to be written, in place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken<'a> {
+    pub(crate) dot: Dot,
+    pub(crate) hlc: Hlc,
+    pub(crate) expires: WallMillis,
+    pub(crate) payload: &'a [u8],
+}
+
+impl<'a> From<&'a Item> for Taken<'a> {
+    fn from(item: &'a Item) -> Self {
+        let Item { dot, hlc, expires, payload } = item;
+        Self { dot: *dot, hlc: *hlc, expires: *expires, payload: payload.as_bytes() }
+    }
+}
+
 impl ItemsWriter {
     /// An empty frame with room for `bytes_max` bytes of items.
     pub(crate) fn new(bytes_max: usize) -> Self {
@@ -57,7 +73,7 @@ impl ItemsWriter {
 
     /// Takes an item in, whose dot is above those before it; false, and nothing changed, if there is no room for it.
     /// For the first one there always is.
-    pub(crate) fn take(&mut self, object: &ObjectId, path: &Path, item: &Item) -> bool {
+    pub(crate) fn take(&mut self, object: &ObjectId, path: &[u8], item: &Taken<'_>) -> bool {
         let (begun, head) = (self.body.len(), self.head + self.dot_bytes(item.dot));
         let number = match &self.object {
             Some((before, number)) if before == object => Some(*number),
@@ -70,9 +86,9 @@ impl ItemsWriter {
             cells::write_name(before.as_bytes(), object.key.as_str().as_bytes(), out);
             out.byte(object.ty.0);
         }
-        cells::write_name(self.path.as_bytes(), path.as_bytes(), out);
-        out.bytes(item.payload.as_bytes());
-        write_clock(self.hlc, item, out);
+        cells::write_name(self.path.as_bytes(), path, out);
+        out.bytes(item.payload);
+        write_clock(self.hlc, (item.hlc, item.expires), out);
         if head.saturating_add(out.len()) > self.bytes_max && self.before.is_some() {
             out.truncate(begun);
             return false;
@@ -88,7 +104,7 @@ impl ItemsWriter {
         }
         self.dots.insert(item.dot);
         (self.head, self.before) = (head, Some(item.dot));
-        (self.path, self.hlc) = (path.clone(), item.hlc);
+        (self.path, self.hlc) = (path.into(), item.hlc);
         true
     }
 
@@ -118,7 +134,7 @@ pub(crate) fn write_items(items: &[(CellId, Item)], names: &Names, out: &mut Wri
     let mut writer = ItemsWriter::new(usize::MAX);
     for (cell, item) in items {
         // There is room for all of them.
-        let _ = writer.take(&cell.object, &cell.path, item);
+        let _ = writer.take(&cell.object, cell.path.as_bytes(), &Taken::from(item));
     }
     writer.finish(names, out);
 }
@@ -176,16 +192,16 @@ impl Objects {
 }
 
 /// Appends the clock of an item behind one of clock `last`: milliseconds since then, and what else follows.
-fn write_clock(last: Hlc, item: &Item, out: &mut Writer) {
-    let millis = (item.hlc.0 >> 16).cast_signed() - (last.0 >> 16).cast_signed();
+fn write_clock(last: Hlc, (hlc, expires): (Hlc, WallMillis), out: &mut Writer) {
+    let millis = (hlc.0 >> 16).cast_signed() - (last.0 >> 16).cast_signed();
     let before = if millis == 0 { last.0 & 0xffff } else { 0 };
-    let counter = (item.hlc.0 & 0xffff).cast_signed() - before.cast_signed();
-    out.signed(millis << 2 | i64::from(counter != 0) << 1 | i64::from(item.expires.0 != 0));
+    let counter = (hlc.0 & 0xffff).cast_signed() - before.cast_signed();
+    out.signed(millis << 2 | i64::from(counter != 0) << 1 | i64::from(expires.0 != 0));
     if counter != 0 {
         out.signed(counter);
     }
-    if item.expires.0 != 0 {
-        out.varint(item.expires.0);
+    if expires.0 != 0 {
+        out.varint(expires.0);
     }
 }
 
@@ -225,7 +241,9 @@ mod tests {
     /// Fills a frame of `bytes_max` bytes with `items`, which ascend by dot: its bytes and how many it took.
     fn frame(items: &[(CellId, Item)], bytes_max: usize) -> (Vec<u8>, usize) {
         let mut writer = ItemsWriter::new(bytes_max);
-        let taken = items.iter().take_while(|(cell, item)| writer.take(&cell.object, &cell.path, item));
+        let taken = items
+            .iter()
+            .take_while(|(cell, item)| writer.take(&cell.object, cell.path.as_bytes(), &Taken::from(item)));
         let taken = taken.count();
         let mut out = Writer::default();
         writer.finish(&names(), &mut out);

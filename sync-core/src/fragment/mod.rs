@@ -21,7 +21,7 @@ use crate::limits::{ITEM_OVERHEAD_BYTES, Limits};
 use crate::merkle::sketch::{SYMBOLS_KEPT, Symbol};
 use crate::time::WallMillis;
 
-pub(crate) use items::{ItemsWriter, read_items, write_items};
+pub(crate) use items::{ItemsWriter, Taken, read_items, write_items};
 
 /// Which cells an event touched by killing: full cell ids or one path range, never a hash.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

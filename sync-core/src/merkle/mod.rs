@@ -6,8 +6,10 @@
 //!   [`prefix`] are its messages;
 //! - [`cut`]: the keyed 64-bit hash that shortens what travels.
 
+mod bush;
 pub mod cut;
 pub mod descent;
+mod handles;
 pub mod nodes;
 pub mod prefix;
 pub mod sketch;

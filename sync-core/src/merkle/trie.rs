@@ -12,7 +12,9 @@
 //! Depth is at most 32 whatever addresses a writer mines; a leaf of many equal addresses costs bytes,
 //! never depth.
 
+use super::bush::{BUSH_CELLS_MAX, Bush};
 use super::descent::{Subtree as Below, Tree};
+use super::handles::Handles;
 use super::prefix::Prefix;
 use super::{Address, Fingerprint, NIBBLES};
 
@@ -55,16 +57,18 @@ pub struct Trie<H> {
     root: Option<Fingerprint>,
 }
 
-impl<H> Default for Trie<H> {
+impl<H: Copy + Default> Default for Trie<H> {
     fn default() -> Self {
-        Self { top: Subtree::Leaf(Vec::new()), root: None }
+        Self { top: Subtree::Leaf(Handles::default()), root: None }
     }
 }
 
 #[derive(Clone, Debug)]
 enum Subtree<H> {
     /// Handles in the order of their fingerprints when they were last hashed.
-    Leaf(Vec<H>),
+    Leaf(Handles<H>),
+    /// A branch of few cells; in all that is hashed it is a branch like any other.
+    Bush(Box<Bush<H>>),
     Branch(Box<Branch<H>>),
 }
 
@@ -82,7 +86,7 @@ struct Branch<H> {
     hashes: [Fingerprint; 16],
 }
 
-impl<H: Copy + Eq> Trie<H> {
+impl<H: Copy + Eq + Default> Trie<H> {
     /// Adds the cell `handle`. It must not be there yet.
     pub fn insert(&mut self, handle: H, cells: &impl Cells<H>) {
         self.root = None;
@@ -136,52 +140,105 @@ impl<H: Copy + Eq> Trie<H> {
     }
 }
 
-impl<H: Copy + Eq> Branch<H> {
+impl<H: Copy + Eq + Default> Branch<H> {
     fn new(prefix: Prefix, cells: usize, children: [Option<Subtree<H>>; 16]) -> Box<Self> {
         Box::new(Self { prefix, cells, stale: u16::MAX, children, hashes: [Fingerprint([0; 32]); 16] })
     }
 
     fn hash(&self) -> Fingerprint {
-        let mut image = [0; 16 * 32 + 19];
-        let (mut present, mut len) = (0u16, 0);
+        let mut children = Children::default();
         for (nibble, child) in self.children.iter().enumerate() {
             if child.is_some() {
-                present |= 1 << nibble;
-                image[len..len + 32].copy_from_slice(&self.hashes[nibble].0);
-                len += 32;
+                children.add(nibble, self.hashes[nibble]);
             }
         }
-        image[len..len + 16].copy_from_slice(&self.prefix.address().0);
-        image[len + 16] = self.prefix.len().to_le_bytes()[0];
-        image[len + 17..len + 19].copy_from_slice(&present.to_le_bytes());
+        children.hash(&self.prefix)
+    }
+
+    /// Its handles by child, if all children are leaves.
+    fn leaves(&self) -> Option<Vec<(usize, &[H])>> {
+        let mut leaves = Vec::new();
+        for (nibble, child) in self.children.iter().enumerate() {
+            match child {
+                None => {}
+                Some(Subtree::Leaf(handles)) if handles.len() <= LEAF_CELLS_MAX => {
+                    leaves.push((nibble, handles.as_slice()));
+                }
+                Some(Subtree::Leaf(_) | Subtree::Bush(_) | Subtree::Branch(_)) => return None,
+            }
+        }
+        Some(leaves)
+    }
+}
+
+/// The image of a branch in the making.
+pub(super) struct Children {
+    image: [u8; 16 * 32 + 19],
+    len: usize,
+    present: u16,
+}
+
+impl Default for Children {
+    fn default() -> Self {
+        Self { image: [0; 16 * 32 + 19], len: 0, present: 0 }
+    }
+}
+
+impl Children {
+    /// Adds the child at `nibble`, behind all others.
+    pub(super) fn add(&mut self, nibble: usize, hash: Fingerprint) {
+        self.present |= 1 << nibble;
+        self.image[self.len..self.len + 32].copy_from_slice(&hash.0);
+        self.len += 32;
+    }
+
+    /// The hash of a branch of these children.
+    pub(super) fn hash(mut self, prefix: &Prefix) -> Fingerprint {
+        let (image, len) = (&mut self.image, self.len);
+        image[len..len + 16].copy_from_slice(&prefix.address().0);
+        image[len + 16] = prefix.len().to_le_bytes()[0];
+        image[len + 17..len + 19].copy_from_slice(&self.present.to_le_bytes());
         Fingerprint(*blake3::keyed_hash(BRANCH_KEY, &image[..len + 19]).as_bytes())
     }
 }
 
-impl<H: Copy + Eq> Subtree<H> {
+impl<H: Copy + Eq + Default> Subtree<H> {
     fn cells(&self) -> usize {
         match self {
             Self::Leaf(handles) => handles.len(),
+            Self::Bush(bush) => bush.cells(),
             Self::Branch(branch) => branch.cells,
         }
     }
 
     fn visit(&self, visit: &mut impl FnMut(H)) {
         match self {
-            Self::Leaf(handles) => handles.iter().for_each(|handle| visit(*handle)),
+            Self::Leaf(handles) => handles.as_slice().iter().for_each(|handle| visit(*handle)),
+            Self::Bush(bush) => bush.handles().iter().for_each(|handle| visit(*handle)),
             Self::Branch(branch) => branch.children.iter().flatten().for_each(|child| child.visit(visit)),
         }
     }
 }
 
 /// The one subtree that `entries`, sorted by address, can have.
-fn build<H: Copy + Eq>(entries: &[(Address, H)]) -> Subtree<H> {
+fn build<H: Copy + Eq + Default>(entries: &[(Address, H)]) -> Subtree<H> {
     let shared = shared(entries);
     if entries.len() <= LEAF_CELLS_MAX || shared.len() == NIBBLES {
         return Subtree::Leaf(entries.iter().map(|(_, handle)| *handle).collect());
     }
+    let groups = || entries.chunk_by(|a, b| a.0.nibble(shared.len()) == b.0.nibble(shared.len()));
+    if entries.len() <= BUSH_CELLS_MAX && groups().all(|group| group.len() <= LEAF_CELLS_MAX) {
+        let handles: Vec<H> = entries.iter().map(|(_, handle)| *handle).collect();
+        let mut rest = handles.as_slice();
+        let child = |group: &[(Address, H)]| {
+            let (child, behind) = rest.split_at(group.len());
+            rest = behind;
+            (group[0].0.nibble(shared.len()), child)
+        };
+        return Subtree::Bush(Bush::new(shared, groups().map(child)));
+    }
     let mut children = [const { None }; 16];
-    for group in entries.chunk_by(|a, b| a.0.nibble(shared.len()) == b.0.nibble(shared.len())) {
+    for group in groups() {
         children[group[0].0.nibble(shared.len())] = Some(build(group));
     }
     Subtree::Branch(Branch::new(shared, entries.len(), children))
@@ -201,12 +258,22 @@ fn sorted<H: Copy + Eq>(handles: &[H], cells: &impl Cells<H>) -> Vec<(Address, H
     entries
 }
 
-fn insert<H: Copy + Eq>(node: &mut Subtree<H>, address: Address, handle: H, cells: &impl Cells<H>) {
+fn insert<H: Copy + Eq + Default>(node: &mut Subtree<H>, address: Address, handle: H, cells: &impl Cells<H>) {
     let branch = match node {
         Subtree::Leaf(handles) => {
             handles.push(handle);
             if handles.len() > LEAF_CELLS_MAX {
-                *node = build(&sorted(handles, cells));
+                *node = build(&sorted(handles.as_slice(), cells));
+            }
+            return;
+        }
+        Subtree::Bush(bush) => {
+            let common = bush.prefix.common(&Prefix::of(address));
+            let inserted = common == bush.prefix.len() && bush.insert(address.nibble(common), handle);
+            if !inserted {
+                let mut handles = bush.handles().to_vec();
+                handles.push(handle);
+                *node = build(&sorted(&handles, cells));
             }
             return;
         }
@@ -219,22 +286,29 @@ fn insert<H: Copy + Eq>(node: &mut Subtree<H>, address: Address, handle: H, cell
         branch.stale |= 1 << nibble;
         match &mut branch.children[nibble] {
             Some(child) => insert(child, address, handle, cells),
-            empty => *empty = Some(Subtree::Leaf(vec![handle])),
+            empty => *empty = Some(Subtree::Leaf(Handles::from_iter([handle]))),
         }
     } else {
         let (old, count) = (branch.prefix.nibble(common), branch.cells + 1);
         let mut children = [const { None }; 16];
-        children[old] = Some(std::mem::replace(node, Subtree::Leaf(Vec::new())));
-        children[nibble] = Some(Subtree::Leaf(vec![handle]));
+        children[old] = Some(std::mem::replace(node, Subtree::Leaf(Handles::default())));
+        children[nibble] = Some(Subtree::Leaf(Handles::from_iter([handle])));
         *node = Subtree::Branch(Branch::new(Prefix::first(address, common), count, children));
     }
 }
 
-fn remove<H: Copy + Eq>(node: &mut Subtree<H>, address: Address, handle: H) {
+fn remove<H: Copy + Eq + Default>(node: &mut Subtree<H>, address: Address, handle: H) {
     let branch = match node {
         Subtree::Leaf(handles) => {
-            let at = handles.iter().position(|held| *held == handle);
+            let at = handles.as_slice().iter().position(|held| *held == handle);
             handles.swap_remove(at.expect("a removed cell is in the trie"));
+            return;
+        }
+        Subtree::Bush(bush) => {
+            bush.remove(address.nibble(bush.prefix.len()), handle);
+            if bush.cells() <= LEAF_CELLS_MAX {
+                *node = Subtree::Leaf(bush.handles().iter().copied().collect());
+            }
             return;
         }
         Subtree::Branch(branch) => branch,
@@ -251,23 +325,29 @@ fn remove<H: Copy + Eq>(node: &mut Subtree<H>, address: Address, handle: H) {
     if branch.cells <= LEAF_CELLS_MAX {
         let mut handles = Vec::with_capacity(branch.cells);
         node.visit(&mut |handle| handles.push(handle));
-        *node = Subtree::Leaf(handles);
+        *node = Subtree::Leaf(handles.into_iter().collect());
     } else if branch.children.iter().flatten().count() == 1 {
         let only = branch.children.iter_mut().find_map(Option::take);
         *node = only.expect("a branch holds more cells than the one removed");
+    } else if branch.cells == BUSH_CELLS_MAX / 4 * 3
+        && let Some(leaves) = branch.leaves()
+    {
+        // Well below the most of a bush, so that one cell that comes and goes does not build this again and again.
+        *node = Subtree::Bush(Bush::new(branch.prefix, leaves.into_iter()));
     }
 }
 
 /// The hash of `node`, after those of its children that are out of date.
 ///
 /// `scratch` saves each leaf an allocation.
-fn settle<H: Copy + Eq>(
+fn settle<H: Copy + Eq + Default>(
     node: &mut Subtree<H>,
     cells: &impl Cells<H>,
-    scratch: &mut Vec<(Fingerprint, H)>,
+    scratch: &mut Scratch<H>,
 ) -> Fingerprint {
     match node {
-        Subtree::Leaf(handles) => leaf_hash(handles, cells, scratch),
+        Subtree::Leaf(handles) => leaf_hash(handles.as_mut_slice(), cells, scratch),
+        Subtree::Bush(bush) => bush.hash(cells, scratch),
         Subtree::Branch(branch) => {
             for nibble in (0..16).filter(|nibble| branch.stale >> nibble & 1 == 1) {
                 if let Some(child) = &mut branch.children[nibble] {
@@ -280,12 +360,18 @@ fn settle<H: Copy + Eq>(
     }
 }
 
+/// What a leaf is sorted in.
+pub(super) type Scratch<H> = Vec<(Fingerprint, H)>;
+
 /// Sorts `handles` by fingerprint, the canonical order of a leaf, and hashes them in it.
-fn leaf_hash<H: Copy + Eq>(
+pub(super) fn leaf_hash<H: Copy + Eq>(
     handles: &mut [H],
     cells: &impl Cells<H>,
-    scratch: &mut Vec<(Fingerprint, H)>,
+    scratch: &mut Scratch<H>,
 ) -> Fingerprint {
+    if let [only] = handles {
+        return Fingerprint(*blake3::keyed_hash(LEAF_KEY, &cells.fingerprint(*only).0).as_bytes());
+    }
     scratch.clear();
     scratch.extend(handles.iter().map(|handle| (cells.fingerprint(*handle), *handle)));
     scratch.sort_unstable_by_key(|(fingerprint, _)| *fingerprint);
@@ -317,16 +403,24 @@ pub struct Settled<'a, H, C> {
 /// The cells below a prefix: a whole branch and its hash, or some cells of a leaf, by address.
 enum Found<'a, H> {
     Entries(Vec<(Address, H)>),
+    Bush(&'a Bush<H>, Fingerprint),
     Branch(&'a Branch<H>, Fingerprint),
 }
 
-impl<'a, H: Copy + Eq, C: Cells<H>> Settled<'a, H, C> {
+impl<'a, H: Copy + Eq + Default, C: Cells<H>> Settled<'a, H, C> {
     /// The handles of the cells at `address`.
     pub fn at(&self, address: Address) -> Vec<H> {
         match self.find(&Prefix::of(address)) {
             Found::Entries(entries) => entries.into_iter().map(|(_, handle)| handle).collect(),
-            Found::Branch(..) => Vec::new(),
+            Found::Bush(..) | Found::Branch(..) => Vec::new(),
         }
+    }
+
+    /// Those of `handles` that lie below `prefix`, by address.
+    fn lying_below(&self, handles: &[H], prefix: &Prefix) -> Vec<(Address, H)> {
+        let mut entries = sorted(handles, &self.cells);
+        entries.retain(|(address, _)| prefix.covers(&Prefix::of(*address)));
+        entries
     }
 
     fn find(&self, prefix: &Prefix) -> Found<'a, H> {
@@ -334,10 +428,14 @@ impl<'a, H: Copy + Eq, C: Cells<H>> Settled<'a, H, C> {
         loop {
             let branch = match node {
                 Subtree::Leaf(handles) => {
-                    let mut entries = sorted(handles, &self.cells);
-                    entries.retain(|(address, _)| prefix.covers(&Prefix::of(*address)));
-                    return Found::Entries(entries);
+                    return Found::Entries(self.lying_below(handles.as_slice(), prefix));
                 }
+                Subtree::Bush(bush) if prefix.covers(&bush.prefix) => return Found::Bush(bush, hash),
+                Subtree::Bush(bush) if bush.prefix.covers(prefix) => {
+                    let child = bush.child(prefix.nibble(bush.prefix.len()));
+                    return Found::Entries(self.lying_below(child, prefix));
+                }
+                Subtree::Bush(_) => return Found::Entries(Vec::new()),
                 Subtree::Branch(branch) => branch,
             };
             if prefix.covers(&branch.prefix) {
@@ -354,10 +452,11 @@ impl<'a, H: Copy + Eq, C: Cells<H>> Settled<'a, H, C> {
     }
 }
 
-impl<H: Copy + Eq, C: Cells<H>> Tree for Settled<'_, H, C> {
+impl<H: Copy + Eq + Default, C: Cells<H>> Tree for Settled<'_, H, C> {
     fn below(&self, prefix: &Prefix) -> Option<Below> {
         match self.find(prefix) {
             Found::Branch(branch, _) => Some(Below { cells: branch.cells, common: branch.prefix }),
+            Found::Bush(bush, _) => Some(Below { cells: bush.cells(), common: bush.prefix }),
             Found::Entries(entries) if entries.is_empty() => None,
             Found::Entries(entries) => Some(Below { cells: entries.len(), common: shared(&entries) }),
         }
@@ -367,6 +466,10 @@ impl<H: Copy + Eq, C: Cells<H>> Tree for Settled<'_, H, C> {
         let depth = prefix.len();
         let mut hashes = [None; 16];
         match self.find(prefix) {
+            Found::Bush(bush, hash) if bush.prefix.len() > depth => {
+                hashes[bush.prefix.nibble(depth)] = Some(hash);
+            }
+            Found::Bush(bush, _) => hashes = bush.hashes(&self.cells),
             Found::Branch(branch, hash) if branch.prefix.len() > depth => {
                 hashes[branch.prefix.nibble(depth)] = Some(hash);
             }
@@ -390,6 +493,7 @@ impl<H: Copy + Eq, C: Cells<H>> Tree for Settled<'_, H, C> {
         let mut visit = |handle| visit(self.cells.address(handle), self.cells.fingerprint(handle));
         match self.find(prefix) {
             Found::Entries(entries) => entries.into_iter().for_each(|(_, handle)| visit(handle)),
+            Found::Bush(bush, _) => bush.handles().iter().for_each(|handle| visit(*handle)),
             Found::Branch(branch, _) => {
                 branch.children.iter().flatten().for_each(|child| child.visit(&mut visit));
             }
@@ -425,11 +529,24 @@ mod tests {
     fn check_shape(node: &Subtree<u32>, above: &Prefix, held: &Held) -> usize {
         match node {
             Subtree::Leaf(handles) => {
-                let addresses: Vec<Address> = handles.iter().map(|handle| held.address(*handle)).collect();
+                let addresses: Vec<Address> =
+                    handles.as_slice().iter().map(|handle| held.address(*handle)).collect();
                 assert!(addresses.iter().all(|address| above.covers(&Prefix::of(*address))));
                 let one_address = addresses.windows(2).all(|pair| pair[0] == pair[1]);
                 assert!(handles.len() <= LEAF_CELLS_MAX || one_address);
                 handles.len()
+            }
+            Subtree::Bush(bush) => {
+                assert!(above.covers(&bush.prefix) && bush.prefix.len() < NIBBLES);
+                assert!(bush.count() >= 2, "no branch has one child");
+                for nibble in 0..16 {
+                    let prefix = bush.prefix.child(1, nibble).unwrap();
+                    let child = bush.child(nibble);
+                    assert!(child.len() <= LEAF_CELLS_MAX);
+                    assert!(child.iter().all(|handle| prefix.covers(&Prefix::of(held.address(*handle)))));
+                }
+                assert!((LEAF_CELLS_MAX + 1..=BUSH_CELLS_MAX).contains(&bush.cells()));
+                bush.cells()
             }
             Subtree::Branch(branch) => {
                 assert!(above.covers(&branch.prefix) && branch.prefix.len() < NIBBLES);

@@ -491,7 +491,7 @@ fn verdicts(
     let mut by_dot: BTreeMap<Dot, Holders<'_>> = BTreeMap::new();
     for cell in addresses.iter().flat_map(|address| store.cells_at(*address)).collect::<Vec<_>>() {
         for item in store.items_of(&cell) {
-            by_dot.entry(item.dot).or_default().ours = Some((cell.clone(), item.clone()));
+            by_dot.entry(item.dot).or_default().ours = Some((cell.clone(), item.to_item()));
         }
     }
     for inspected in heard {

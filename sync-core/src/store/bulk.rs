@@ -5,9 +5,10 @@
 //! comparison with a peer needs, the sketch, is owed if the items are many.
 
 use super::order::Order;
-use super::slab::{CellSlot, Items, ObjectIx, Slots};
-use super::{CellIx, Store, lookup};
+use super::slab::ObjectIx;
+use super::{CellIx, ItemRef, Store, lookup};
 use crate::cell::{CellId, Item, ObjectId};
+use crate::small::prefix;
 
 /// A cell by what it is sorted by.
 struct Sorted {
@@ -22,9 +23,9 @@ impl Store {
     pub(super) fn fill(&mut self, items: impl Iterator<Item = (CellId, Item)>, count: usize) -> u64 {
         debug_assert!(self.live.is_empty() && self.hollow.is_empty(), "an empty store is filled");
         self.sketch.fills(count);
-        let begun = self.slots.len();
         self.slots.reserve(count);
         self.dirty.reserve(count);
+        let mut places = Vec::with_capacity(count);
         let mut last: Option<(ObjectId, ObjectIx)> = None;
         for (cell, item) in items {
             let object = match &last {
@@ -35,9 +36,9 @@ impl Store {
                     ix
                 }
             };
-            self.fill_one(cell, object, item);
+            places.push(self.fill_one(&cell, object, &ItemRef::from(&item)));
         }
-        let mut sorted = self.sorted_from(begun);
+        let mut sorted = self.sorted(&places);
         let conflicts = self.merge_twins(&mut sorted);
         for cells in sorted.chunk_by(|one, other| one.object == other.object) {
             self.fill_object(cells);
@@ -46,37 +47,34 @@ impl Store {
         conflicts
     }
 
-    fn fill_one(&mut self, CellId { object: id, path }: CellId, object: ObjectIx, item: Item) {
-        let bytes = Self::accounted(&id, &path, &item.payload);
+    /// A cell for the item alone, wherever the cells of its name are.
+    fn fill_one(&mut self, cell: &CellId, object: ObjectIx, item: &ItemRef<'_>) -> CellIx {
+        let bytes = Self::accounted(&cell.object, cell.path.as_bytes().len(), item.payload.len());
         self.bytes += bytes;
         self.objects[object.0 as usize].bytes += bytes;
         if item.expires.0 != 0 {
             self.expiring.insert((item.expires, item.dot));
         }
-        let ix = CellIx(u32::try_from(self.slots.len()).expect("2^32 cells exceed every byte limit"));
-        self.slots.push(CellSlot { path, items: Items::None, object, half: None, dirty: true });
+        let ix = self.slots.add(object, &cell.path);
         self.note_place(ix);
-        let was_live = self.live.insert(item.dot, ix);
+        let (packed, was_live) = self.live.insert(item.dot, ix);
         debug_assert!(!was_live, "a dot lives in exactly one cell");
         self.sketch.toggle(item.dot, &self.live);
-        self.slots[ix.0 as usize].items = Items::One(item);
+        self.slots.insert(ix, item, packed, &self.live);
+        self.slots.at_mut(ix).set_dirty(true);
         self.dirty.push(ix);
+        ix
     }
 
-    /// The cells from place `begun` on, by object and path.
-    fn sorted_from(&self, begun: usize) -> Vec<Sorted> {
-        let places = (begun..self.slots.len()).filter_map(|at| u32::try_from(at).ok()).map(CellIx);
-        let mut sorted: Vec<Sorted> = places
-            .map(|ix| {
-                let slot = self.slot(ix);
-                Sorted { object: slot.object, prefix: slot.path.prefix(), ix }
-            })
-            .collect();
-        sorted.sort_unstable_by(|one, other| {
+    /// The cells at `places`, by object and path.
+    fn sorted(&self, places: &[CellIx]) -> Vec<Sorted> {
+        let path = |ix: CellIx| self.slots.path(self.slot(ix));
+        let cell = |ix: &CellIx| Sorted { object: self.slot(*ix).object, prefix: prefix(path(*ix)), ix: *ix };
+        let mut sorted: Vec<Sorted> = places.iter().map(cell).collect();
+        // Sorting keeps the order in which cells of one name came.
+        sorted.sort_by(|one, other| {
             let by_prefix = (one.object.0, one.prefix).cmp(&(other.object.0, other.prefix));
-            by_prefix
-                .then_with(|| self.slot(one.ix).path.cmp(&self.slot(other.ix).path))
-                .then(one.ix.cmp(&other.ix))
+            by_prefix.then_with(|| path(one.ix).cmp(path(other.ix)))
         });
         sorted
     }
@@ -85,17 +83,16 @@ impl Store {
     fn merge_twins(&mut self, sorted: &mut Vec<Sorted>) -> u64 {
         let mut conflicts = 0;
         sorted.dedup_by(|twin, first| {
-            let [one, other] = [&*first, &*twin].map(|cell| self.slot(cell.ix));
-            let same = first.object == twin.object && first.prefix == twin.prefix && one.path == other.path;
+            let [one, other] = [&*first, &*twin].map(|cell| self.slots.path(self.slot(cell.ix)));
+            let same = first.object == twin.object && first.prefix == twin.prefix && one == other;
             if same {
-                conflicts += u64::from(self.object_id(one).ty.has_conflicts(one.path.as_bytes()));
-                let items = std::mem::take(&mut self.slots[twin.ix.0 as usize].items);
-                for item in items.as_slice() {
-                    self.live.insert(item.dot, first.ix);
-                    self.slots[first.ix.0 as usize].items.insert(item.clone());
+                let ty = self.objects[first.object.0 as usize].id.ty;
+                conflicts += u64::from(ty.has_conflicts(one));
+                for item in self.items_in(twin.ix).to_vec() {
+                    let (packed, _) = self.live.insert(item.dot, first.ix);
+                    self.slots.insert(first.ix, &ItemRef::from(&item), packed, &self.live);
                 }
-                self.slots[twin.ix.0 as usize] = CellSlot::free();
-                self.free.push(twin.ix);
+                self.slots.remove(twin.ix);
             }
             same
         });
@@ -106,16 +103,17 @@ impl Store {
     fn fill_object(&mut self, sorted: &[Sorted]) {
         let cells: Vec<CellIx> = sorted.iter().map(|cell| cell.ix).collect();
         let at = sorted[0].object;
-        let Self { objects, slots, .. } = self;
+        let Self { objects, slots, live, .. } = self;
         let object = &mut objects[at.0 as usize];
-        object.order = Order::of_sorted(&cells, &Slots(slots));
+        object.order = Order::of_sorted(&cells, &&*slots);
         object.cells = cells.len() as u64;
-        for slot in cells.iter().map(|ix| &slots[ix.0 as usize]) {
-            if object.id.ty.is_presence(slot.path.as_bytes()) {
+        for slot in cells.iter().map(|ix| slots.at(*ix)) {
+            let path = slots.path(slot);
+            if object.id.ty.is_presence(path) {
                 object.present += 1;
             } else {
-                let bytes = |item: &Item| Self::accounted(&object.id, &slot.path, &item.payload);
-                object.floor_bytes += slot.items.as_slice().iter().map(bytes).sum::<u64>();
+                let bytes = |item: ItemRef<'_>| Self::accounted(&object.id, path.len(), item.payload.len());
+                object.floor_bytes += slots.items(slot, live).iter().map(bytes).sum::<u64>();
             }
         }
         self.floor_bytes += object.floor_bytes;
@@ -173,10 +171,10 @@ mod tests {
         let cells = store.objects("").flat_map(|info| {
             let object = info.object.clone();
             let cells = store.cells(info.object.key.as_str(), info.object.ty);
-            let of = move |path: &crate::cell::Path| CellId { object: object.clone(), path: path.clone() };
+            let of = move |path: &[u8]| CellId { object: object.clone(), path: path.into() };
             cells
                 .flat_map(move |(path, items)| {
-                    items.iter().map(|item| (of(path), item.clone())).collect::<Vec<_>>()
+                    items.iter().map(|item| (of(path), item.to_item())).collect::<Vec<_>>()
                 })
                 .collect::<Vec<_>>()
         });
@@ -193,13 +191,13 @@ mod tests {
                 // What was there before has left places that are free.
                 for store in [&mut filled, &mut put] {
                     let old = some_items(&mut Xoshiro256PlusPlus::seed_from_u64(seed + 1_000));
-                    old.iter().for_each(|(cell, item)| store.put(cell, item.clone()));
+                    old.iter().for_each(|(cell, item)| store.put(cell, &item.into()));
                     store.root();
                     old.iter().for_each(|(_, item)| drop(store.kill(item.dot)));
                 }
             }
             filled.fill(items.iter().cloned(), items.len());
-            items.iter().for_each(|(cell, item)| put.put(cell, item.clone()));
+            items.iter().for_each(|(cell, item)| put.put(cell, &item.into()));
             for step in 0..3 {
                 assert_eq!(listed(&filled), listed(&put), "seed {seed}");
                 assert!(filled.objects("").eq(put.objects("")) && filled.live.dots().eq(put.live.dots()));
@@ -220,7 +218,7 @@ mod tests {
                     for (cell, item) in some {
                         match store.kill(item.dot) {
                             Some(_) => {}
-                            None => store.put(cell, item.clone()),
+                            None => store.put(cell, &item.into()),
                         }
                     }
                 }

@@ -10,9 +10,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{CellIx, Store};
+use super::{CellIx, ItemRef, Store};
 use crate::causal::CausalContext;
-use crate::cell::{CellId, Hlc, Item, ObjectId, Path, PathRange, Payload, TypeTag};
+use crate::cell::{CellId, Hlc, ObjectId, Path, PathRange, Payload, TypeTag};
 use crate::fragment::Record;
 use crate::id::{Dot, ReplicaId};
 use crate::mutant::{self, Mutant};
@@ -61,9 +61,9 @@ pub struct Side {
     pub value: Payload,
 }
 
-impl From<&Item> for Side {
-    fn from(item: &Item) -> Self {
-        Self { dot: item.dot, hlc: item.hlc, value: item.payload.clone() }
+impl From<ItemRef<'_>> for Side {
+    fn from(item: ItemRef<'_>) -> Self {
+        Self { dot: item.dot, hlc: item.hlc, value: item.payload.to_payload() }
     }
 }
 
@@ -224,7 +224,7 @@ impl Store {
     pub(super) fn note_expired(&mut self, ix: CellIx) {
         if self.capture.is_some() {
             let cell = self.cell_id(ix);
-            let place = Place::of(&cell.object, &cell.path);
+            let place = Place::of(&cell.object, cell.path.as_bytes());
             let touched = self.capture.as_mut().and_then(|capture| capture.touched.last_mut());
             if let Some(last) = touched.filter(|last| last.place == place) {
                 last.written = false;
@@ -242,7 +242,7 @@ impl Store {
     }
 
     fn note_in(&self, capture: &mut Capture, object: &ObjectId, path: &Path) {
-        let place = Place::of(object, path);
+        let place = Place::of(object, path.as_bytes());
         let known = place.is_shared() && !capture.shared.insert(place.clone());
         if known {
             return;
@@ -261,11 +261,11 @@ impl Store {
         // Of these types a place is a cell.
         let cell = CellId { object: place.object.clone(), path: place.path.clone() };
         let items = self.items_of(&cell);
-        let of_own = |item: &&Item| item.dot.replica == own;
+        let of_own = |item: &ItemRef<'_>| item.dot.replica == own;
         let read = match place.reads_as() {
             TypeTag::LWW_MAP | TypeTag::LWW_REGISTER => winner(items).filter(of_own),
             TypeTag::MV_REGISTER => items.iter().find(of_own),
-            TypeTag::RW_SET | TypeTag::DISABLE_FLAG if !items.iter().any(refuses) => {
+            TypeTag::RW_SET | TypeTag::DISABLE_FLAG if !items.iter().any(|item| refuses(&item)) => {
                 items.iter().find(of_own)
             }
             TypeTag(_) => None,
@@ -280,14 +280,14 @@ impl Store {
         let items = self.items_of(&held.cell);
         let ours = items.iter().find(|item| item.dot == held.dot)?;
         let mut new = items.iter().filter(|item| !held.beside.contains(&item.dot));
-        let by_age = |item: &&Item| (item.hlc, item.dot);
+        let by_age = |item: &ItemRef<'_>| (item.hlc, item.dot);
         let ty = place.reads_as();
         let theirs = match ty {
             TypeTag::LWW_MAP | TypeTag::LWW_REGISTER => {
                 winner(items).filter(|item| !held.beside.contains(&item.dot))
             }
             TypeTag::MV_REGISTER => new.max_by_key(by_age),
-            TypeTag(_) => new.find(|item| refuses(item)),
+            TypeTag(_) => new.find(refuses),
         };
         // Who wrote the same has lost nothing.
         let theirs = theirs.filter(|item| item.payload != ours.payload)?;
@@ -322,12 +322,14 @@ impl Store {
         let mut touched = TouchedSince::default();
         for (_, ix) in self.live_in(&dots) {
             let cell = self.cell_id(ix);
-            touched.places.insert(Place::of(&cell.object, &cell.path));
+            touched.places.insert(Place::of(&cell.object, cell.path.as_bytes()));
         }
         for (_, record) in self.records.of(&dots).filter(|_| !mutant::is(Mutant::CatchUpWithoutRecords)) {
             match record {
                 Record::Cells(cells) => {
-                    touched.places.extend(cells.iter().map(|cell| Place::of(&cell.object, &cell.path)));
+                    touched
+                        .places
+                        .extend(cells.iter().map(|cell| Place::of(&cell.object, cell.path.as_bytes())));
                 }
                 Record::Range(range) => {
                     touched.ranges.insert(range.clone());
@@ -357,6 +359,6 @@ impl Store {
 }
 
 /// True for what makes an element of a remove-wins set absent, or a disable-wins flag off.
-fn refuses(item: &Item) -> bool {
+fn refuses(item: &ItemRef<'_>) -> bool {
     item.payload.as_bytes() != rw_set::ADDED
 }

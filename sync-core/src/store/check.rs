@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::fullest::Size;
-use super::slab::{Object, ObjectIx, Slots};
-use super::{CellIx, Store};
+use super::slab::{Object, ObjectIx};
+use super::{CellIx, ItemRef, Store};
 use crate::causal::DotSet;
-use crate::cell::Item;
 use crate::id::Dot;
 
 /// How many places each part of a store takes; see [`Store::places`].
@@ -68,11 +67,11 @@ impl Store {
     }
 
     fn check_cells(&self) -> Result<usize, String> {
-        let free: BTreeSet<usize> = self.free.iter().map(|ix| ix.0 as usize).collect();
-        is("entries of the free list, each once", free.len(), self.free.len())?;
+        let free: BTreeSet<usize> = self.slots.free().iter().map(|ix| ix.0 as usize).collect();
+        is("entries of the free list, each once", free.len(), self.slots.free().len())?;
         let dirty: BTreeSet<CellIx> = self.dirty.iter().copied().collect();
         let (mut held, mut addressed) = (0, 0);
-        for (ix, slot) in (0..).map(CellIx).zip(&self.slots) {
+        for (ix, slot) in self.slots.iter() {
             is("a place is free", !slot.is_held(), free.contains(&(ix.0 as usize)))?;
             if !slot.is_held() {
                 continue;
@@ -81,15 +80,15 @@ impl Store {
             let cell = self.cell_id(ix);
             is("cell found by its name", self.find(&cell), Some(ix))?;
             let object = &self.objects[slot.object.0 as usize];
-            let ordered = object.order.find(slot.path.as_bytes(), &super::slab::Slots(&self.slots));
+            let ordered = object.order.find(self.slots.path(slot), &&self.slots);
             is("cell found by its path", ordered, Some(ix))?;
-            is("a dirty cell is in the list", slot.dirty && !dirty.contains(&ix), false)?;
-            let in_trie = self.address(ix).is_some();
-            is("a cell is in the trie or waits for it", in_trie || slot.dirty, true)?;
+            is("a dirty cell is in the list", slot.is_dirty() && !dirty.contains(&ix), false)?;
+            let in_trie = slot.is_settled();
+            is("a cell is in the trie or waits for it", in_trie || slot.is_dirty(), true)?;
             addressed += usize::from(in_trie);
-            let items = slot.items.as_slice();
+            let items = self.items_in(ix);
             is("a cell without items", items.is_empty(), false)?;
-            is("items ascend", items.is_sorted_by(|one, other| one.dot < other.dot), true)?;
+            is("items ascend", items.iter().is_sorted_by(|one, other| one.dot < other.dot), true)?;
             for item in items {
                 is("the place of a live dot", self.live.get(item.dot), Some(ix))?;
                 is("a live dot is known", self.context.contains(item.dot), true)?;
@@ -133,14 +132,15 @@ impl Store {
     fn check_object(&self, at: ObjectIx, object: &Object) -> Result<(), String> {
         let (mut cells, mut present, mut bytes, mut floors) = (0, 0, 0, 0);
         let mut before = None;
-        for ix in object.order.iter(Slots(&self.slots)) {
+        for ix in object.order.iter(&self.slots) {
             let slot = self.slot(ix);
             is("the object of a cell", slot.object, at)?;
-            is("paths ascend", before.is_some_and(|before| before >= &slot.path), false)?;
-            before = Some(&slot.path);
-            let accounted = |item: &Item| Self::accounted(&object.id, &slot.path, &item.payload);
-            let more: u64 = slot.items.as_slice().iter().map(accounted).sum();
-            let presence = object.id.ty.is_presence(slot.path.as_bytes());
+            let path = self.path(ix);
+            is("paths ascend", before.is_some_and(|before| before >= path), false)?;
+            before = Some(path);
+            let accounted = |item: ItemRef<'_>| Self::accounted(&object.id, path.len(), item.payload.len());
+            let more: u64 = self.items_in(ix).iter().map(accounted).sum();
+            let presence = object.id.ty.is_presence(path);
             (cells, present) = (cells + 1, present + u64::from(presence));
             (bytes, floors) = (bytes + more, floors + if presence { 0 } else { more });
         }
@@ -149,13 +149,13 @@ impl Store {
     }
 
     fn check_live(&self) -> Result<(), String> {
-        let items: usize = self.slots.iter().map(|slot| slot.items.as_slice().len()).sum();
+        let held = || self.slots.held().flat_map(|(ix, _)| self.items_in(ix));
+        let items = held().count();
         let dots: Vec<Dot> = self.live.dots().collect();
         is("live dots", (dots.len(), self.live.len()), (items, items as u64))?;
         let intervals = dots.into_iter().collect::<DotSet>().intervals().count();
         is("intervals of live dots", self.live.intervals(), intervals as u64)?;
-        let expiring = self.slots.iter().flat_map(|slot| slot.items.as_slice());
-        let expiring = expiring.filter(|item| item.expires.0 != 0).count();
+        let expiring = held().filter(|item| item.expires.0 != 0).count();
         is("items that expire", self.expiring.len(), expiring)
     }
 }

@@ -7,7 +7,7 @@
 //! time that an item names: a store in which nothing expires never compares anything with a clock.
 
 use super::{Group, Store};
-use crate::cell::{ObjectId, Path, TypeTag};
+use crate::cell::{ObjectId, TypeTag};
 use crate::error::WriteError;
 use crate::id::{Dot, ReplicaId};
 use crate::mutant::{self, Mutant};
@@ -132,11 +132,10 @@ impl Group<'_> {
     }
 
     /// When a write to the cell of `object` at `path` expires. A counter's floors are part of a removal, and stay.
-    pub(super) fn expires_in_cell(&self, object: &ObjectId, path: &Path) -> Result<WallMillis, WriteError> {
+    pub(super) fn expires_in_cell(&self, object: &ObjectId, path: &[u8]) -> Result<WallMillis, WriteError> {
         if self.expires.0 == 0 {
             return Ok(self.expires);
         }
-        let path = path.as_bytes();
         let nested = if object.ty == TypeTag::OR_MAP { nested::parse(path) } else { None };
         let (ty, path) = nested.map_or((object.ty, path), |leaf| (leaf.ty, leaf.rest));
         if !ty.never_expires() {

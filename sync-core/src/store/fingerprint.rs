@@ -43,9 +43,10 @@ impl Store {
                 range.is_cut = true;
                 break;
             }
-            hasher.update(&fingerprint_of(slot, object, &mut image).0);
+            let print = fingerprint_of(&self.slots, slot, &self.live, object, &mut image);
+            hasher.update(&print.0);
             range.cells += 1;
-            range.last = Some(slot.path.clone());
+            range.last = Some(self.slots.to_path(slot));
         }
         range.fingerprint = Fingerprint(*hasher.finalize().as_bytes());
         range

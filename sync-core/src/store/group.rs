@@ -6,9 +6,9 @@
 
 use super::fullest::Size;
 use super::slab::Object;
-use super::{CellIx, Seek, Store};
+use super::{CellIx, ItemRef, PayloadRef, Seek, Store};
 use crate::causal::DotSet;
-use crate::cell::{CellId, Hlc, Item, ObjectId, Path, PathRange, Payload, TypeTag};
+use crate::cell::{CellId, Hlc, ObjectId, Path, PathRange, Payload, TypeTag};
 use crate::error::WriteError;
 use crate::fragment::Record;
 use crate::id::{Dot, OwnerId, ReplicaId};
@@ -33,6 +33,8 @@ pub struct Group<'a> {
     /// Bytes of keys, paths and payloads so far.
     bytes: usize,
     undo: Vec<Undo>,
+    /// Payloads of what the group has ended, one behind the other.
+    kept: Vec<u8>,
     /// Where the last event ended something.
     ended: Vec<CellIx>,
     changed: DotSet,
@@ -42,8 +44,21 @@ pub struct Group<'a> {
 #[derive(Debug)]
 enum Undo {
     Wrote(Dot),
-    /// Its cell, and what was there.
-    Killed(CellId, Item),
+    /// Its cell, and what was there but for the payload, which takes so many bytes at the end of those kept.
+    Killed {
+        cell: CellId,
+        dot: Dot,
+        hlc: Hlc,
+        expires: WallMillis,
+        payload: usize,
+    },
+    /// The write of `by` took the place of this one.
+    Replaced {
+        by: Dot,
+        dot: Dot,
+        hlc: Hlc,
+        payload: usize,
+    },
     Recorded(Dot),
 }
 
@@ -60,10 +75,11 @@ enum Target {
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     undo: Vec<Undo>,
+    kept: Vec<u8>,
     ended: Vec<CellIx>,
 }
 
-/// Longest list that is kept.
+/// Longest list that is kept, and most bytes of payloads for each entry.
 const SCRATCH_MAX: usize = 64;
 
 impl Clone for Scratch {
@@ -73,15 +89,13 @@ impl Clone for Scratch {
 }
 
 impl Scratch {
-    fn take(&mut self) -> (Vec<Undo>, Vec<CellIx>) {
-        (std::mem::take(&mut self.undo), std::mem::take(&mut self.ended))
-    }
-
-    fn give(&mut self, mut undo: Vec<Undo>, mut ended: Vec<CellIx>) {
+    fn give(&mut self, mut undo: Vec<Undo>, mut kept: Vec<u8>, mut ended: Vec<CellIx>) {
         undo.clear();
+        kept.clear();
         ended.clear();
-        if undo.capacity().max(ended.capacity()) <= SCRATCH_MAX {
-            *self = Self { undo, ended };
+        let longest = undo.capacity().max(ended.capacity()).max(kept.capacity() / SCRATCH_MAX);
+        if longest <= SCRATCH_MAX {
+            *self = Self { undo, kept, ended };
         }
     }
 }
@@ -92,7 +106,7 @@ impl Store {
     /// `next` must be one above what the context holds of `replica`: dots are never minted twice.
     pub fn group(&mut self, replica: ReplicaId, owner: OwnerId, next: u64, hlc: Hlc) -> Group<'_> {
         debug_assert_eq!(next, self.context.get(replica) + 1, "own events are known as they are minted");
-        let (undo, ended) = self.scratch.take();
+        let Scratch { undo, kept, ended } = std::mem::take(&mut self.scratch);
         Group {
             store: self,
             replica,
@@ -104,6 +118,7 @@ impl Store {
             next,
             bytes: 0,
             undo,
+            kept,
             ended,
             changed: DotSet::default(),
         }
@@ -141,7 +156,7 @@ impl Group<'_> {
     pub fn write(&mut self, cell: CellId, payload: Payload, kills: &[Dot]) -> Result<Dot, WriteError> {
         let seek = self.store.seek(cell.object.key.as_str(), cell.object.ty, cell.path.as_bytes());
         let target = seek.ix.map_or_else(|| Target::New(cell, seek.hash), Target::Held);
-        self.write_to(target, payload, kills)
+        self.write_to(target, PayloadRef::held(&payload), kills)
     }
 
     /// As [`Self::write`] to the cell at `path`, and ends what is seen there and `kills`, which are in other cells.
@@ -152,21 +167,23 @@ impl Group<'_> {
         &mut self,
         seek: Seek,
         (key, ty, path): (&str, TypeTag, &[u8]),
-        payload: Payload,
+        payload: &[u8],
         kills: &[Dot],
     ) -> Result<Dot, WriteError> {
+        let payload = PayloadRef::bytes(payload);
         let Some(ix) = seek.ix else {
             let held = self.store.object(key, ty).map(|held| held.id.clone());
             let object = held.unwrap_or_else(|| ObjectId::new(key, ty));
             let cell = CellId { object, path: Path::from(path) };
             return self.write_to(Target::New(cell, seek.hash), payload, kills);
         };
-        match (self.store.slot(ix).items.as_slice(), kills) {
-            ([item], []) => {
-                let seen = item.dot;
-                self.write_to(Target::Held(ix), payload, &[seen])
+        let items = self.store.items_in(ix);
+        match (items.only(), kills) {
+            (Some(item), []) if self.expires.0 == 0 && self.store.replaceable(ix).is_some() => {
+                self.overwrite(ix, item.dot, payload)
             }
-            (items, kills) => {
+            (Some(item), []) => self.write_to(Target::Held(ix), payload, &[item.dot]),
+            (_, kills) => {
                 let seen = items.iter().map(|item| item.dot).chain(kills.iter().copied());
                 let seen: Vec<Dot> = seen.collect();
                 self.write_to(Target::Held(ix), payload, &seen)
@@ -174,24 +191,26 @@ impl Group<'_> {
         }
     }
 
-    fn write_to(&mut self, target: Target, payload: Payload, kills: &[Dot]) -> Result<Dot, WriteError> {
+    fn write_to(
+        &mut self,
+        target: Target,
+        payload: PayloadRef<'_>,
+        kills: &[Dot],
+    ) -> Result<Dot, WriteError> {
         let (object, path) = match &target {
             Target::Held(ix) => {
-                let slot = self.store.slot(*ix);
-                (self.store.object_id(slot), &slot.path)
+                let object = self.store.object_id(self.store.slot(*ix));
+                (object, self.store.path(*ix))
             }
-            Target::New(cell, _) => (&cell.object, &cell.path),
+            Target::New(cell, _) => (&cell.object, cell.path.as_bytes()),
         };
-        self.check_lengths(object, path, &payload)?;
-        let expires = self.expires_in_cell(object, path)?;
-        self.admit(object, path, &payload, kills)?;
-        let bytes = object.key.as_str().len() + path.as_bytes().len() + payload.len();
+        let (expires, bytes) = self.check_write(object, path, payload.len(), kills)?;
         self.count_bytes(bytes)?;
         if mutant::is(Mutant::OneDotTwoCells) && self.next > self.first {
             self.next -= 1;
         }
         let dot = self.next_dot();
-        let item = Item { dot, hlc: self.hlc, expires, payload };
+        let item = ItemRef { dot, hlc: self.hlc, expires, payload };
         self.mint(kills)?;
         let is_other = |ended: &CellIx| !matches!(target, Target::Held(ix) if ix == *ended);
         let cross_cell = self.ended.iter().any(is_other) && !mutant::is(Mutant::CrossCellUnrecorded);
@@ -203,19 +222,65 @@ impl Group<'_> {
             Target::Held(ix) => ix,
             Target::New(cell, hash) => self.store.new_cell(&cell, hash),
         };
-        self.wrote(ix, item);
+        self.wrote(ix, &item);
+        Ok(dot)
+    }
+
+    /// Mints a write of `payload` to the cell at `ix` that takes the place of `old`, the one item there.
+    fn overwrite(&mut self, ix: CellIx, old: Dot, payload: PayloadRef<'_>) -> Result<Dot, WriteError> {
+        let object = self.store.object_id(self.store.slot(ix));
+        let (expires, bytes) = self.check_write(object, self.store.path(ix), payload.len(), &[old])?;
+        self.count_bytes(bytes)?;
+        if mutant::is(Mutant::OneDotTwoCells) && self.next > self.first {
+            self.next -= 1;
+        }
+        let dot = self.take_dot()?;
+        let Self { store, undo, kept, changed, .. } = self;
+        let held = store.item_in(ix, old);
+        kept.extend_from_slice(held.payload.as_bytes());
+        undo.push(Undo::Replaced { by: dot, dot: old, hlc: held.hlc, payload: held.payload.len() });
+        if !mutant::is(Mutant::KillsNotLogged) {
+            changed.insert(old);
+        }
+        store.replace(ix, old, &ItemRef { dot, hlc: self.hlc, expires, payload });
+        Ok(dot)
+    }
+
+    /// When a write of `payload` bytes to that cell expires, and the bytes that the group grows by.
+    fn check_write(
+        &self,
+        object: &ObjectId,
+        path: &[u8],
+        payload: usize,
+        kills: &[Dot],
+    ) -> Result<(WallMillis, usize), WriteError> {
+        self.check_lengths(object, path, payload)?;
+        let expires = self.expires_in_cell(object, path)?;
+        self.admit(object, path, payload, kills)?;
+        Ok((expires, object.key.as_str().len() + path.len() + payload))
+    }
+
+    /// Takes the next dot for an event.
+    #[inline]
+    fn take_dot(&mut self) -> Result<Dot, WriteError> {
+        if self.next > Dot::SEQ_MAX {
+            return Err(WriteError::SequencesUsed { replica: self.replica });
+        }
+        let dot = self.next_dot();
+        self.changed.insert(dot);
+        self.next += 1;
         Ok(dot)
     }
 
     /// The event just minted writes `item` to the cell at `ix`.
-    fn wrote(&mut self, ix: CellIx, item: Item) {
+    fn wrote(&mut self, ix: CellIx, item: &ItemRef<'_>) {
         self.undo.push(Undo::Wrote(item.dot));
         self.store.put_at(ix, item);
         self.store.drop_hollow();
     }
 
     /// The event just minted writes `item` to `cell`.
-    pub(super) fn rewrote(&mut self, cell: &CellId, item: Item) {
+    pub(super) fn rewrote(&mut self, cell: &CellId, item: &ItemRef<'_>) {
         let ix = self.store.place_of(cell);
         self.wrote(ix, item);
     }
@@ -266,20 +331,18 @@ impl Group<'_> {
 
     /// Takes a sequence number and ends `kills`. Cells without an item are left hollow, for the write that may follow.
     pub(super) fn mint(&mut self, kills: &[Dot]) -> Result<(), WriteError> {
-        if self.next > Dot::SEQ_MAX {
-            return Err(WriteError::SequencesUsed { replica: self.replica });
-        }
-        self.changed.insert(self.next_dot());
-        self.next += 1;
+        self.take_dot()?;
         self.ended.clear();
         for dot in kills {
-            let (ix, item) = self.store.end(*dot).expect("a type kills only dots it saw live");
+            let (cell, item) = self.store.item(*dot).expect("a type kills only dots it saw live");
+            let ItemRef { dot, hlc, expires, payload } = item;
+            let payload = payload.as_bytes();
+            self.kept.extend_from_slice(payload);
+            self.undo.push(Undo::Killed { cell, dot, hlc, expires, payload: payload.len() });
+            self.ended.extend(self.store.end(dot).map(|(ix, _)| ix));
             if !mutant::is(Mutant::KillsNotLogged) {
-                self.changed.insert(*dot);
+                self.changed.insert(dot);
             }
-            let cell = self.store.cell_id(ix);
-            self.undo.push(Undo::Killed(cell, item));
-            self.ended.push(ix);
         }
         Ok(())
     }
@@ -303,9 +366,9 @@ impl Group<'_> {
         records.insert(dot, record, limits);
     }
 
-    fn check_lengths(&self, object: &ObjectId, path: &Path, payload: &Payload) -> Result<(), WriteError> {
+    fn check_lengths(&self, object: &ObjectId, path: &[u8], payload: usize) -> Result<(), WriteError> {
         let Limits { key_bytes_max, path_bytes_max, value_bytes_max, .. } = self.store.limits;
-        let (key, len) = (object.key.as_str().len(), path.as_bytes().len());
+        let (key, len) = (object.key.as_str().len(), path.len());
         if key > key_bytes_max {
             return Err(WriteError::KeyTooLong { len: key, max: key_bytes_max });
         }
@@ -313,10 +376,10 @@ impl Group<'_> {
             return Err(WriteError::PathTooLong { len, max: path_bytes_max });
         }
         if object.ty == TypeTag::OR_MAP {
-            self.check_place(path.as_bytes())?;
+            self.check_place(path)?;
         }
-        if payload.len() > value_bytes_max {
-            return Err(WriteError::ValueTooLong { len: payload.len(), max: value_bytes_max });
+        if payload > value_bytes_max {
+            return Err(WriteError::ValueTooLong { len: payload, max: value_bytes_max });
         }
         Ok(())
     }
@@ -335,15 +398,9 @@ impl Group<'_> {
     }
 
     /// The soft limits: they refuse local creation, and local writes that grow a full store.
-    fn admit(
-        &self,
-        object: &ObjectId,
-        path: &Path,
-        payload: &Payload,
-        kills: &[Dot],
-    ) -> Result<(), WriteError> {
+    fn admit(&self, object: &ObjectId, path: &[u8], payload: usize, kills: &[Dot]) -> Result<(), WriteError> {
         let (store, max) = (&*self.store, self.store.limits.crdts_max);
-        let presence = object.ty.is_presence(path.as_bytes());
+        let presence = object.ty.is_presence(path);
         let full = store.crdts >= max && !mutant::is(Mutant::SoftLimitUnchecked);
         if presence && full && !store.is_present(object.key.as_str(), object.ty) {
             return Err(WriteError::Full { count: store.crdts, max });
@@ -352,7 +409,8 @@ impl Group<'_> {
         if !presence {
             return Ok(());
         }
-        let (more, bytes) = (Store::accounted(object, path, payload), store.bytes - store.floor_bytes);
+        let more = Store::accounted(object, path.len(), payload);
+        let bytes = store.bytes - store.floor_bytes;
         let Limits { store_bytes_max: max, crdt_cells_max, crdt_bytes_max, .. } = store.limits;
         // While the fullest CRDT has room, nobody's own size is looked for.
         let fullest = store.fullest.at_most();
@@ -373,11 +431,11 @@ impl Group<'_> {
     }
 
     /// The soft limits of one CRDT.
-    fn admit_to_crdt(&self, object: &ObjectId, path: &Path, more: u64) -> Result<(), WriteError> {
+    fn admit_to_crdt(&self, object: &ObjectId, path: &[u8], more: u64) -> Result<(), WriteError> {
         let (store, ObjectId { key, ty }) = (&*self.store, object);
         let Limits { crdt_cells_max, crdt_bytes_max, .. } = store.limits;
         let Size { cells, bytes } = store.object(key.as_str(), *ty).map(Object::size).unwrap_or_default();
-        if cells >= crdt_cells_max && store.items(key.as_str(), *ty, path.as_bytes()).is_empty() {
+        if cells >= crdt_cells_max && store.items(key.as_str(), *ty, path).is_empty() {
             return Err(WriteError::CrdtCells { key: key.clone(), cells, max: crdt_cells_max });
         }
         if more > 0 && bytes + more > crdt_bytes_max {
@@ -398,8 +456,8 @@ impl Group<'_> {
     /// Makes the group's events known and logs them as one step. Its first and last dot; `None` if nothing needed
     /// minting.
     pub fn commit(self) -> Option<(Dot, Dot)> {
-        let Self { store, replica, first, next, changed, undo, ended, .. } = self;
-        store.scratch.give(undo, ended);
+        let Self { store, replica, first, next, changed, undo, kept, ended, .. } = self;
+        store.scratch.give(undo, kept, ended);
         if next == first {
             return None;
         }
@@ -413,16 +471,33 @@ impl Group<'_> {
     /// A record that was dropped to make room for the group's own stays dropped: its floor says so, and
     /// a floor may only rise.
     pub fn roll_back(self) {
-        let Self { store, undo, .. } = self;
+        let Self { store, undo, kept, .. } = self;
+        let mut kept = kept.as_slice();
         for step in undo.into_iter().rev() {
             match step {
                 Undo::Wrote(_) if mutant::is(Mutant::RollBackLeavesWrites) => {}
-                Undo::Killed(..) if mutant::is(Mutant::RollBackLeavesKills) => {}
                 Undo::Wrote(dot) => {
                     store.kill(dot).expect("what the group wrote and did not kill is live");
                 }
-                Undo::Killed(cell, item) => {
-                    store.put(&cell, item);
+                Undo::Killed { cell, dot, hlc, expires, payload } => {
+                    let (rest, payload) = kept.split_at(kept.len() - payload);
+                    kept = rest;
+                    if !mutant::is(Mutant::RollBackLeavesKills) {
+                        store.put(&cell, &ItemRef { dot, hlc, expires, payload: PayloadRef::bytes(payload) });
+                    }
+                }
+                Undo::Replaced { by, dot, hlc, payload } => {
+                    let (rest, payload) = kept.split_at(kept.len() - payload);
+                    kept = rest;
+                    store.take_back(
+                        by,
+                        &ItemRef {
+                            dot,
+                            hlc,
+                            expires: WallMillis::default(),
+                            payload: PayloadRef::bytes(payload),
+                        },
+                    );
                 }
                 Undo::Recorded(dot) => store.records.take_back(dot),
             }

@@ -7,7 +7,8 @@
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
 
-use super::{CellIx, Seek, Store};
+use super::names::REPLICAS_MAX;
+use super::{CellIx, ItemRef, Seek, Store};
 use crate::causal::{CausalContext, DotSet};
 use crate::cell::{CellId, Item};
 use crate::error::FrameError;
@@ -51,6 +52,9 @@ pub struct Learned {
 pub(super) struct Plan {
     /// Ascending, each once.
     pub(super) dead: Vec<Dot>,
+    /// Of these, what is the one item of its cell and gives its place to the first new item there; in the order of the
+    /// new items.
+    pub(super) replaced: Vec<(CellIx, Dot)>,
     /// Accounted bytes of the items that will live.
     pub(super) grows: u64,
     pub(super) items_new: u64,
@@ -121,7 +125,10 @@ impl Store {
             }
             checked => checked?,
         }
-        let fresh = fresh.into_iter().zip(found).map(|((cell, item), seek)| (cell, item.clone(), Some(seek)));
+        if !mutant::is(Mutant::ContextBeforeCells) {
+            self.plan_replacements(&mut plan, &fresh, &found);
+        }
+        let fresh = fresh.into_iter().zip(found).map(|((cell, item), seek)| (cell, item, Some(seek)));
         Ok(self.apply(fragment, plan, fresh, learned.from))
     }
 
@@ -186,9 +193,24 @@ impl Store {
         }
         self.judge_claims(&fragment.claims, &mut dead);
         let (items_new, new) = (fresh.len() as u64, fragment.dots.minus_context(&self.context));
-        let mut plan = Plan { dead, grows, items_new, items_known, new, horizon, spared: 0 };
+        let mut plan =
+            Plan { dead, replaced: Vec::new(), grows, items_new, items_known, new, horizon, spared: 0 };
         plan.settle();
         (plan, fresh)
+    }
+
+    /// Finds the dead that new items take the place of.
+    fn plan_replacements(&self, plan: &mut Plan, fresh: &[(&CellId, &Item)], found: &[Seek]) {
+        if plan.dead.is_empty() {
+            return;
+        }
+        let mut before = None;
+        for ((_, item), seek) in fresh.iter().zip(found) {
+            let Some(ix) = seek.ix.filter(|ix| before.replace(*ix) != Some(*ix)) else { continue };
+            let old = if item.expires.0 == 0 { self.replaceable(ix) } else { None };
+            let old = old.filter(|old| plan.dead.binary_search(&old.dot).is_ok());
+            plan.replaced.extend(old.map(|old| (ix, old.dot)));
+        }
     }
 
     /// Adds to `dead` what claims beyond single cells say: ranges and the fallback.
@@ -230,9 +252,15 @@ impl Store {
         self.expiring.iter().take_while(move |(expires, _)| *expires <= horizon).map(|(_, dot)| *dot)
     }
 
-    /// Above the ceiling and larger than now is refused; a fragment that shrinks the store passes.
+    /// Above the ceiling and larger than now is refused, and more writers than have numbers; a fragment that shrinks the
+    /// store passes.
     pub(super) fn check_ceiling(&self, plan: &Plan) -> Result<(), FrameError> {
         let max = self.limits.store_bytes_ceiling;
+        // So many writers do not fit below any ceiling but one that was set far above what is usual.
+        if self.live.replicas() + plan.new.columns().count() > REPLICAS_MAX {
+            let after = self.bytes.saturating_add(plan.grows);
+            return Err(FrameError::Ceiling { bytes: self.bytes, after, max });
+        }
         if self.bytes.saturating_add(plan.grows) <= max {
             return Ok(());
         }
@@ -250,13 +278,20 @@ impl Store {
         &mut self,
         fragment: &Fragment,
         plan: Plan,
-        fresh: impl Iterator<Item = (impl Borrow<CellId>, Item, Option<Seek>)>,
+        fresh: impl Iterator<Item = (impl Borrow<CellId>, impl Borrow<Item>, Option<Seek>)>,
         from: Option<ReplicaId>,
     ) -> Joined {
-        self.apply_by(fragment, plan, from, |store, count| {
+        self.apply_by(fragment, plan, from, |store, replaced, count| {
             let (mut last, mut conflicts) = (None, 0);
+            let mut replaced = replaced.into_iter().peekable();
             for (cell, item, seek) in fresh.take(count) {
-                let (ix, beside) = store.put_found(cell.borrow(), item, seek, last);
+                let at = seek.as_ref().and_then(|seek| seek.ix);
+                if let Some((ix, old)) = replaced.next_if(|(ix, _)| at == Some(*ix)) {
+                    store.replace(ix, old, &ItemRef::from(item.borrow()));
+                    last = Some(ix);
+                    continue;
+                }
+                let (ix, beside) = store.put_found(cell.borrow(), &ItemRef::from(item.borrow()), seek, last);
                 let CellId { object, path } = cell.borrow();
                 conflicts += u64::from(beside && object.ty.has_conflicts(path.as_bytes()));
                 last = Some(ix);
@@ -265,23 +300,33 @@ impl Store {
         })
     }
 
-    /// As [`Self::apply`]; `put` makes so many of the items live, and counts those that stand beside others in conflict.
+    /// As [`Self::apply`]; `put` makes so many of the items live, those of the cells named in the place of the item
+    /// there, and counts those that stand beside others in conflict.
     pub(super) fn apply_by(
         &mut self,
         fragment: &Fragment,
         plan: Plan,
         from: Option<ReplicaId>,
-        put: impl FnOnce(&mut Self, usize) -> u64,
+        put: impl FnOnce(&mut Self, Vec<(CellIx, Dot)>, usize) -> u64,
     ) -> Joined {
-        let Plan { dead, grows: _, items_new, items_known, new, horizon, spared } = plan;
+        let Plan { dead, replaced, grows: _, items_new, items_known, new, horizon, spared } = plan;
         let mut joined = Joined { items_known, items_new, spared, ..Joined::default() };
         joined.state_changed = !new.is_empty() || !dead.is_empty() || horizon > self.horizon;
         let mut changed = new;
         let expired_before = self.horizon;
+        let mut by_items: Vec<Dot> = replaced.iter().map(|(_, dot)| *dot).collect();
+        by_items.sort_unstable();
+        let mut by_items = by_items.into_iter().peekable();
         for dot in dead {
-            let (ix, item) = self.end(dot).expect("the plan names live dots only");
+            if by_items.next_if_eq(&dot).is_some() {
+                if !mutant::is(Mutant::JoinedKillsNotLogged) {
+                    changed.insert(dot);
+                }
+                continue;
+            }
+            let (ix, expires) = self.end(dot).expect("the plan names live dots only");
             // What the horizon kills needs no log entry: every fragment carries the horizon.
-            let by_horizon = item.is_expired(horizon) && !item.is_expired(expired_before);
+            let by_horizon = expires.0 != 0 && expires <= horizon && expires > expired_before;
             if by_horizon {
                 self.note_expired(ix);
             } else if !mutant::is(Mutant::JoinedKillsNotLogged) {
@@ -291,7 +336,7 @@ impl Store {
         let whole = !mutant::is(Mutant::ContextBeforeCells) || matches!(fragment.claims, Claims::None);
         let apply = if whole { items_new } else { items_new / 2 };
         let apply = usize::try_from(apply).expect("it counts items in memory");
-        joined.conflicts = put(self, apply);
+        joined.conflicts = put(self, replaced, apply);
         self.drop_hollow();
         self.horizon = horizon;
         self.inherit(fragment);
@@ -319,7 +364,7 @@ impl Store {
     fn put_found(
         &mut self,
         cell: &CellId,
-        item: Item,
+        item: &ItemRef<'_>,
         seek: Option<Seek>,
         last: Option<CellIx>,
     ) -> (CellIx, bool) {

@@ -88,9 +88,8 @@ impl Store {
         let dots = self.context.minus(theirs);
         let mut bytes = 0;
         self.live_in(&dots).any(|(dot, ix)| {
-            let slot = self.slot(ix);
             let payload = self.item_in(ix, dot).payload.len();
-            bytes += self.object_id(slot).key.as_str().len() + slot.path.as_bytes().len() + payload;
+            bytes += self.object_id(self.slot(ix)).key.as_str().len() + self.path(ix).len() + payload;
             bytes > bytes_max
         })
     }
@@ -136,15 +135,17 @@ impl Store {
                 let here = live.next_if(|(next, _)| *next == dot).map(|(_, ix)| ix);
                 let taken = match here {
                     Some(ix) => {
-                        let slot = self.slot(ix);
-                        items.take(self.object_id(slot), &slot.path, self.item_in(ix, dot))
+                        let slot = self.slots.at(ix);
+                        let object = &self.objects[slot.object.0 as usize].id;
+                        items.take(object, self.slots.path(slot), &self.item_in(ix, dot).to_take())
                     }
                     None => {
                         let (cell, item) = answer.pinned.get(&dot).expect(
                             "what a snapshot held live lives on, or is pinned as it dies, or the answer is gone",
                         );
                         let planted = self.planted_read_live(cell, item);
-                        items.take(&cell.object, &cell.path, planted.as_ref().unwrap_or(item))
+                        let item = planted.as_ref().unwrap_or(item);
+                        items.take(&cell.object, cell.path.as_bytes(), &item.into())
                     }
                 };
                 if !taken {
@@ -187,8 +188,7 @@ impl Store {
         let mut parts = BTreeMap::new();
         let mut seen: BTreeSet<CellIx> = BTreeSet::new();
         for (_, ix) in self.live_in(dots) {
-            let slot = self.slot(ix);
-            let mut items = slot.items.as_slice().iter();
+            let mut items = self.items_in(ix).iter();
             if items.any(|item| !dots.contains(item.dot)) && seen.insert(ix) {
                 let cell = self.cell_id(ix);
                 parts.insert(cell.clone(), CellPart { cell, items: Vec::new(), others: Vec::new() });

@@ -3,11 +3,12 @@
 //! Sequences are dense where nothing was overwritten, so a page of [`PAGE`] places costs 4 bytes a dot there and
 //! nothing beyond it; a page goes with its last live dot. Up to 64 pages stand together in a block, found by counting
 //! bits, so that a column of a million dots is a map of a thousand blocks. A lone live dot costs a page and a place in
-//! that map, about 150 bytes.
+//! that map, about 150 bytes. A column stays when its last dot goes, until another replica takes its number.
 
 use std::collections::BTreeMap;
 
 use super::CellIx;
+use super::names::{Names, Packed, ReplicaIx};
 use crate::causal::Interval;
 use crate::id::{Dot, ReplicaId};
 
@@ -26,16 +27,18 @@ const EMPTY: Page = [0; PLACES];
 /// See the module's documentation.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Live {
-    /// Ascending by replica, none of them empty.
+    names: Names,
+    /// By the number of their replica.
     columns: Vec<Column>,
+    /// Columns without a live dot, whose numbers may be given again.
+    unused: usize,
     len: u64,
     /// Maximal runs of consecutive live dots.
     intervals: u64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Column {
-    replica: ReplicaId,
     /// Below the tail, none of them empty.
     blocks: BTreeMap<u64, Block>,
     /// The block that was the last one when it was taken up: new events go there.
@@ -176,47 +179,80 @@ impl Live {
         self.intervals
     }
 
-    fn find(&self, replica: ReplicaId) -> Result<usize, usize> {
-        self.columns.binary_search_by_key(&replica, |column| column.replica)
+    /// The dot that was packed here, while it is live.
+    #[inline]
+    pub(super) fn unpack(&self, packed: Packed) -> Dot {
+        Dot { replica: self.names.id(packed.replica()), seq: packed.seq() }
+    }
+
+    /// A live dot in eight bytes.
+    #[inline]
+    pub(super) fn pack(&self, dot: Dot) -> Packed {
+        let replica = self.names.find(dot.replica).expect("a replica with a live dot has a number");
+        Packed::new(replica, dot.seq)
+    }
+
+    /// Numbers of replicas, of those without live dots too.
+    pub(super) fn replicas(&self) -> usize {
+        self.names.len()
+    }
+
+    fn column(&self, replica: ReplicaId) -> Option<&Column> {
+        Some(&self.columns[self.names.find(replica)?.0 as usize])
     }
 
     /// Where `dot` lives; `None` if it is dead.
+    #[inline]
     pub(super) fn get(&self, dot: Dot) -> Option<CellIx> {
-        let column = &self.columns[self.find(dot.replica).ok()?];
-        column.get(dot.seq).checked_sub(1).map(CellIx)
+        self.column(dot.replica)?.get(dot.seq).checked_sub(1).map(CellIx)
     }
 
-    /// Makes `dot` live in `ix`; true if it was live already.
-    pub(super) fn insert(&mut self, dot: Dot, ix: CellIx) -> bool {
-        let at = self.find(dot.replica).unwrap_or_else(|at| {
-            let replica = dot.replica;
-            let (blocks, tail) = (BTreeMap::new(), Block::default());
-            let column = Column { replica, blocks, tail, tail_at: 0, len: 0 };
-            self.columns.insert(at, column);
-            at
+    /// The number of `replica`, which gets one if it has none.
+    #[inline]
+    fn intern(&mut self, replica: ReplicaId) -> ReplicaIx {
+        let Self { names, columns, unused, .. } = self;
+        let ix = names.intern(replica, || {
+            let at = if *unused == 0 { None } else { columns.iter().position(|column| column.len == 0) };
+            at.map(|at| ReplicaIx(u32::try_from(at).expect("numbers have 24 bits")))
         });
-        let column = &mut self.columns[at];
+        match columns.get_mut(ix.0 as usize) {
+            None => {
+                columns.push(Column::default());
+                *unused += 1;
+            }
+            // It may have been another's, whose events lay elsewhere.
+            Some(column) if column.len == 0 && column.tail.held == 0 => column.tail_at = 0,
+            Some(_) => {}
+        }
+        ix
+    }
+
+    /// Makes `dot` live in `ix`; gives it in eight bytes, and true if it was live already.
+    #[inline]
+    pub(super) fn insert(&mut self, dot: Dot, ix: CellIx) -> (Packed, bool) {
+        let replica = self.intern(dot.replica);
+        let column = &mut self.columns[replica.0 as usize];
         let (old, neighbours) = column.swap(dot.seq, ix.0 + 1);
         if old == 0 {
             self.intervals = self.intervals + 1 - neighbours;
+            self.unused -= usize::from(column.len == 0);
             column.len += 1;
             self.len += 1;
         }
-        old != 0
+        (Packed::new(replica, dot.seq), old != 0)
     }
 
     /// Makes `dot` dead; gives back where it lived.
+    #[inline]
     pub(super) fn remove(&mut self, dot: Dot) -> Option<CellIx> {
-        let at = self.find(dot.replica).ok()?;
+        let at = self.names.find(dot.replica)?.0 as usize;
         let column = &mut self.columns[at];
         let (old, neighbours) = column.swap(dot.seq, 0);
         let ix = old.checked_sub(1).map(CellIx)?;
         self.intervals = self.intervals + neighbours - 1;
         column.len -= 1;
         self.len -= 1;
-        if column.len == 0 {
-            self.columns.remove(at);
-        }
+        self.unused += usize::from(column.len == 0);
         Some(ix)
     }
 
@@ -227,8 +263,7 @@ impl Live {
         first: u64,
         last: u64,
     ) -> impl Iterator<Item = (Dot, CellIx)> + '_ {
-        let column = self.find(replica).ok().map(|at| &self.columns[at]);
-        let live = column.into_iter().flat_map(move |column| column.range(first, last));
+        let live = self.column(replica).into_iter().flat_map(move |column| column.range(first, last));
         live.map(move |(seq, ix)| (Dot::new(replica, seq), ix))
     }
 
@@ -240,37 +275,49 @@ impl Live {
         known: u64,
         live: &mut Vec<(Dot, CellIx)>,
     ) {
-        let Ok(at) = self.find(replica) else { return };
-        let column = &self.columns[at];
-        let (mut block_at, mut block) = (u64::MAX, None);
-        for Interval { first, last } in intervals.iter().take_while(|interval| interval.first <= known) {
-            if first < last {
-                let range = column.range(*first, *last.min(&known));
+        let Some(column) = self.column(replica) else { return };
+        let known = intervals.iter().take_while(|interval| interval.first <= known).map(|interval| {
+            let Interval { first, last } = *interval;
+            Interval { first, last: last.min(known) }
+        });
+        // Single dots lie in pages far apart. First all blocks are found and then all pages are read, so that these
+        // reads of far memory go on side by side.
+        let mut singles: Vec<(u64, &Block)> = Vec::new();
+        let mut block: Option<(u64, Option<&Block>)> = None;
+        let here = |(seq, block): (u64, &Block)| {
+            Some((Dot::new(replica, seq), CellIx(block.get(seq).checked_sub(1)?)))
+        };
+        for Interval { first, last } in known {
+            if first == last {
+                let at = first / BLOCK;
+                let found = block.filter(|(last, _)| *last == at).unwrap_or_else(|| (at, column.block(at)));
+                block = Some(found);
+                singles.extend(found.1.map(|block| (first, block)));
+            } else {
+                live.extend(singles.drain(..).filter_map(here));
+                let range = column.range(first, last);
                 live.extend(range.map(|(seq, ix)| (Dot::new(replica, seq), ix)));
-                continue;
             }
-            if block_at != first / BLOCK {
-                (block_at, block) = (first / BLOCK, column.block(first / BLOCK));
-            }
-            let ix = block.map_or(0, |block| block.get(*first));
-            live.extend(ix.checked_sub(1).map(|ix| (Dot::new(replica, *first), CellIx(ix))));
         }
+        live.extend(singles.drain(..).filter_map(here));
     }
 
     /// The live dots from `from` on, ascending.
     pub(super) fn dots_from(&self, from: Dot) -> impl Iterator<Item = Dot> + '_ {
-        let columns = self.columns.iter().skip_while(move |column| column.replica < from.replica);
-        columns.flat_map(move |column| {
-            let first = if column.replica == from.replica { from.seq } else { 0 };
-            column.range(first, Dot::SEQ_MAX).map(|(seq, _)| Dot::new(column.replica, seq))
+        let behind = self.names.sorted().skip_while(move |ix| self.names.id(*ix) < from.replica);
+        behind.flat_map(move |ix| {
+            let (replica, column) = (self.names.id(ix), &self.columns[ix.0 as usize]);
+            let first = if replica == from.replica { from.seq } else { 0 };
+            column.range(first, Dot::SEQ_MAX).map(move |(seq, _)| Dot::new(replica, seq))
         })
     }
 
     /// Every live dot, ascending.
     pub(super) fn dots(&self) -> impl Iterator<Item = Dot> + '_ {
-        self.columns
-            .iter()
-            .flat_map(|column| column.range(0, Dot::SEQ_MAX).map(|(seq, _)| Dot::new(column.replica, seq)))
+        self.names.sorted().flat_map(|ix| {
+            let (replica, column) = (self.names.id(ix), &self.columns[ix.0 as usize]);
+            column.range(0, Dot::SEQ_MAX).map(move |(seq, _)| Dot::new(replica, seq))
+        })
     }
 }
 
@@ -289,10 +336,11 @@ mod tests {
             for step in 0..400u32 {
                 let near = rng.random_range(1..=span.min(100));
                 let seq = if rng.random_bool(0.5) { near } else { rng.random_range(1..=span) };
-                let dot = Dot::new(ReplicaId([rng.random_range(1..4); 16]), seq);
+                let dot = Dot::new(ReplicaId([rng.random_range(1..4) + u8::from(step > 200); 16]), seq);
                 if rng.random_bool(0.6) {
                     let was_live = plain.insert(dot, CellIx(step)).is_some();
-                    assert_eq!(live.insert(dot, CellIx(step)), was_live);
+                    let (packed, live_already) = live.insert(dot, CellIx(step));
+                    assert_eq!((live.unpack(packed), live_already), (dot, was_live));
                 } else {
                     assert_eq!(live.remove(dot), plain.remove(&dot));
                 }
@@ -321,7 +369,7 @@ mod tests {
                 .collect();
             assert_eq!(among, expected);
             plain.keys().for_each(|dot| assert!(live.remove(*dot).is_some()));
-            assert!(live.is_empty() && live.columns.is_empty() && live.intervals() == 0);
+            assert!(live.is_empty() && live.unused == live.columns.len() && live.intervals() == 0);
         }
     }
 }

@@ -61,11 +61,10 @@ impl Store {
                 load.is_partial = true;
                 break;
             }
-            let slot = self.slot(ix);
-            let object = self.object_id(slot);
+            let object = self.object_id(self.slot(ix));
             load.items += 1;
-            load.bytes += Self::accounted(object, &slot.path, &self.item_in(ix, dot).payload)
-                - super::ITEM_OVERHEAD_BYTES;
+            let payload = self.item_in(ix, dot).payload.len();
+            load.bytes += (object.key.as_str().len() + self.path(ix).len() + payload) as u64;
             if last != Some(object) {
                 last = Some(object);
                 objects.insert(object);

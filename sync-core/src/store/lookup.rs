@@ -82,6 +82,12 @@ impl Lookup {
         }
     }
 
+    /// Reads where the cells of these hashes are, so that looking for one by one does not wait for far memory.
+    pub(super) fn touch(&self, hashes: &[u32]) {
+        let read = hashes.iter().fold(0, |read, hash| read ^ self.table[self.home(*hash)]);
+        std::hint::black_box(read);
+    }
+
     /// The first cell of this hash: mostly the one of that name.
     #[inline]
     pub(super) fn first(&self, hash: u32) -> Option<CellIx> {

@@ -26,6 +26,7 @@ mod expiry;
 mod fingerprint;
 mod fullest;
 mod group;
+mod items;
 mod join;
 mod large;
 mod lattice;
@@ -33,8 +34,10 @@ mod live;
 mod load;
 mod log;
 mod lookup;
+mod names;
 mod offer;
 mod order;
+mod overwrite;
 mod planted;
 mod proof;
 mod read;
@@ -43,6 +46,7 @@ mod root;
 mod scrub;
 mod shrink;
 mod slab;
+mod slots;
 mod staged;
 mod symbols;
 #[cfg(test)]
@@ -53,13 +57,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use self::fullest::Fullest;
 use self::live::Live;
 use self::lookup::{Lookup, LookupKey};
-use self::slab::{CellSlot, Object, ObjectIx};
+use self::slab::{Object, ObjectIx};
+use self::slots::Slots;
 use crate::causal::CausalContext;
-use crate::cell::{Key, ObjectId, TypeTag};
+use crate::cell::{Key, ObjectId, Path, TypeTag};
 use crate::id::{Dot, NamespaceId};
 use crate::limits::Limits;
 use crate::merkle::cut::CutKey;
-use crate::merkle::{Address, Fingerprint, Trie};
+use crate::merkle::{Fingerprint, Trie};
 use crate::mutant::{self, Mutant};
 use crate::time::WallMillis;
 
@@ -70,6 +75,7 @@ pub use check::Places;
 pub(crate) use compare::Compared;
 pub use fingerprint::RangeFingerprint;
 pub use group::Group;
+pub use items::{ItemRef, Items, ItemsIter, PayloadRef};
 pub use join::{Joined, Learned};
 pub(crate) use large::NextItems;
 pub use lattice::NotMergeable;
@@ -86,13 +92,15 @@ pub use crate::limits::ITEM_OVERHEAD_BYTES;
 pub const SKETCH_KEY: CutKey = *b"sync sketch dots";
 
 /// A cell's place in the slab. Reused after the cell is gone.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 struct CellIx(u32);
 
 /// A cell that is no more, and still in the trie.
 #[derive(Clone, Debug)]
 struct Gone {
-    address: Address,
+    /// The first half of its address.
+    object: [u8; 8],
+    path: Path,
     ix: CellIx,
 }
 
@@ -121,10 +129,9 @@ pub struct Store {
     objects_free: Vec<ObjectIx>,
     /// The object written to last, which mostly is the next one too; [`ObjectIx::NONE`] if it went.
     recent: ObjectIx,
-    slots: Vec<CellSlot>,
+    slots: Slots,
     /// The fingerprint of each cell in `slots` as it was when the trie was last settled.
     prints: Vec<Fingerprint>,
-    free: Vec<CellIx>,
     /// Cells that the event under way left without an item.
     hollow: Vec<CellIx>,
     /// Every cell by its name, once they are many.
@@ -169,9 +176,8 @@ impl Store {
             objects: Vec::new(),
             objects_free: Vec::new(),
             recent: ObjectIx::NONE,
-            slots: Vec::new(),
+            slots: Slots::default(),
             prints: Vec::new(),
-            free: Vec::new(),
             hollow: Vec::new(),
             lookup: Lookup::default(),
             lookup_key: [u64::from_le_bytes(namespace.0), 0x9e37_79b9_7f4a_7c15],

@@ -3,9 +3,9 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{CellIx, Store};
+use super::{CellIx, ItemRef, Store};
 use crate::causal::{CausalContext, DotSet};
-use crate::cell::{CellId, Item, PathRange};
+use crate::cell::{CellId, PathRange};
 use crate::fragment::{CellPart, Claims, Fragment, Record};
 use crate::id::{Dot, ReplicaId};
 use crate::limits::Repair;
@@ -171,12 +171,12 @@ impl Store {
 
     fn parts_of(&self, dots: &DotSet) -> Vec<CellPart> {
         let live = self.live_in(dots).map(|(dot, ix)| (ix, self.item_in(ix, dot)));
-        let mut live: Vec<(CellIx, &Item)> = live.collect();
+        let mut live: Vec<(CellIx, ItemRef<'_>)> = live.collect();
         // Within a cell the items stay in the order of their dots: the sort is stable.
         live.sort_by(|(one, _), (other, _)| self.cell_order(*one, *other));
-        let part = |items: &[(CellIx, &Item)]| CellPart {
+        let part = |items: &[(CellIx, ItemRef<'_>)]| CellPart {
             cell: self.cell_id(items[0].0),
-            items: items.iter().map(|(_, item)| (*item).clone()).collect(),
+            items: items.iter().map(|(_, item)| item.to_item()).collect(),
             others: Vec::new(),
         };
         live.chunk_by(|(one, _), (other, _)| one == other).map(part).collect()
@@ -190,7 +190,7 @@ impl Store {
         } else {
             self.object_id(one).cmp(self.object_id(other))
         };
-        objects.then_with(|| one.path.cmp(&other.path))
+        objects.then_with(|| self.slots.path(one).cmp(self.slots.path(other)))
     }
 
     fn live_in_range(&self, range: &PathRange) -> DotSet {

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use super::CellIx;
 use crate::cell::Path;
-use crate::small::prefix;
+use crate::small::{cmp_bytes, prefix};
 
 /// Most cells of a chunk. Full chunks are cut in half, but for the last, behind which a new one begins: what comes in
 /// order fills them.
@@ -20,7 +20,7 @@ const WAIT_MAX: usize = 1_024;
 
 /// Who keeps the paths.
 pub(super) trait Paths {
-    fn path(&self, ix: CellIx) -> &Path;
+    fn path(&self, ix: CellIx) -> &[u8];
 }
 
 /// See the module's documentation.
@@ -28,7 +28,8 @@ pub(super) trait Paths {
 pub(super) enum Order {
     /// At most [`CHUNK`] cells.
     Few(Vec<CellIx>),
-    Many(Many),
+    /// Most objects are small, and pay for no more than a list.
+    Many(Box<Many>),
 }
 
 /// More cells.
@@ -60,8 +61,8 @@ fn search(cells: &[CellIx], path: &[u8], paths: &impl Paths) -> Result<usize, us
     let prefix = prefix(path);
     match cells.last() {
         // Mostly paths that come in order come behind all others.
-        Some(last) if paths.path(*last).cmp_bytes(path, prefix).is_lt() => Err(cells.len()),
-        Some(_) | None => cells.binary_search_by(|ix| paths.path(*ix).cmp_bytes(path, prefix)),
+        Some(last) if cmp_bytes(paths.path(*last), path, prefix).is_lt() => Err(cells.len()),
+        Some(_) | None => cells.binary_search_by(|ix| cmp_bytes(paths.path(*ix), path, prefix)),
     }
 }
 
@@ -100,16 +101,20 @@ impl Many {
             return &[];
         }
         self.sorted.get_or_init(|| {
-            let mut sorted = self.waiting.clone();
-            sorted.sort_unstable_by(|one, other| paths.path(*one).cmp(paths.path(*other)));
-            sorted
+            // Each path is read once, and most are told apart by how they begin.
+            let mut sorted: Vec<(u64, CellIx)> =
+                self.waiting.iter().map(|ix| (prefix(paths.path(*ix)), *ix)).collect();
+            sorted.sort_unstable_by(|(one, ix), (other, iy)| {
+                one.cmp(other).then_with(|| paths.path(*ix).cmp(paths.path(*iy)))
+            });
+            sorted.into_iter().map(|(_, ix)| ix).collect()
         })
     }
 
     fn insert(&mut self, path: &Path, ix: CellIx, paths: &impl Paths) {
         // What comes in order needs no search.
         if let Some(Chunk { cells, .. }) = self.chunks.last_mut()
-            && cells.last().is_some_and(|last| paths.path(*last) < path)
+            && cells.last().is_some_and(|last| paths.path(*last) < path.as_bytes())
         {
             if cells.len() < CHUNK {
                 cells.push(ix);
@@ -134,27 +139,27 @@ impl Many {
         }
     }
 
-    fn put(&mut self, path: &Path, ix: CellIx, paths: &impl Paths) {
+    fn put(&mut self, path: &[u8], ix: CellIx, paths: &impl Paths) {
         let chunks = &mut self.chunks;
-        let mut chunk = chunk_of(chunks, path.as_bytes());
+        let mut chunk = chunk_of(chunks, path);
         if chunks.is_empty() {
-            chunks.push(Chunk { from: path.clone(), cells: Vec::new() });
+            chunks.push(Chunk { from: Path::from(path), cells: Vec::new() });
         }
-        let mut at = search(&chunks[chunk].cells, path.as_bytes(), paths).unwrap_or_else(|at| at);
+        let mut at = search(&chunks[chunk].cells, path, paths).unwrap_or_else(|at| at);
         if chunks[chunk].cells.len() == CHUNK {
             let last = chunk + 1 == chunks.len() && at == CHUNK;
             let cut = if last { CHUNK } else { CHUNK / 2 };
             let cells = chunks[chunk].cells.split_off(cut);
             chunks[chunk].cells.shrink_to_fit();
-            let from = cells.first().map_or(path, |first| paths.path(*first)).clone();
+            let from = Path::from(cells.first().map_or(path, |first| paths.path(*first)));
             chunks.insert(chunk + 1, Chunk { from, cells });
             if at > cut || last {
                 (chunk, at) = (chunk + 1, at - cut);
             }
         }
         let chunk = &mut chunks[chunk];
-        if at == 0 && *path < chunk.from {
-            chunk.from = path.clone();
+        if at == 0 && path < chunk.from.as_bytes() {
+            chunk.from = Path::from(path);
         }
         chunk.cells.insert(at, ix);
     }
@@ -198,8 +203,9 @@ impl Order {
         if cells.len() <= CHUNK {
             return Self::Few(cells.to_vec());
         }
-        let chunk = |cells: &[CellIx]| Chunk { from: paths.path(cells[0]).clone(), cells: cells.to_vec() };
-        Self::Many(Many { chunks: cells.chunks(CHUNK).map(chunk).collect(), ..Many::default() })
+        let chunk = |cells: &[CellIx]| Chunk { from: paths.path(cells[0]).into(), cells: cells.to_vec() };
+        let chunks = cells.chunks(CHUNK).map(chunk).collect();
+        Self::Many(Box::new(Many { chunks, ..Many::default() }))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -226,9 +232,9 @@ impl Order {
         if let Self::Few(cells) = self
             && cells.len() == CHUNK
         {
-            let from = paths.path(cells[0]).clone();
+            let from = Path::from(paths.path(cells[0]));
             let chunks = vec![Chunk { from, cells: std::mem::take(cells) }];
-            *self = Self::Many(Many { chunks, ..Many::default() });
+            *self = Self::Many(Box::new(Many { chunks, ..Many::default() }));
         }
         match self {
             Self::Few(cells) => {
@@ -278,10 +284,10 @@ impl Order {
     ) -> impl Iterator<Item = CellIx> + use<'a, P> {
         let (few, chunks, waiting) = match self {
             Self::Few(cells) => (cells.as_slice(), &[][..], &[][..]),
-            Self::Many(Many { chunks, .. }) if chunks.is_empty() => (&[][..], &[][..], self.waiting(&paths)),
-            Self::Many(Many { chunks, .. }) => {
-                let chunk = chunk_of(chunks, from);
-                (chunks[chunk].cells.as_slice(), &chunks[chunk + 1..], self.waiting(&paths))
+            Self::Many(many) if many.chunks.is_empty() => (&[][..], &[][..], many.sorted(&paths)),
+            Self::Many(many) => {
+                let chunk = chunk_of(&many.chunks, from);
+                (many.chunks[chunk].cells.as_slice(), &many.chunks[chunk + 1..], many.sorted(&paths))
             }
         };
         let behind = |cells: &'a [CellIx]| {
@@ -295,13 +301,6 @@ impl Order {
             (Some(_), _) => placed.next(),
             (None, _) => waiting.next(),
         })
-    }
-
-    fn waiting(&self, paths: &impl Paths) -> &[CellIx] {
-        match self {
-            Self::Few(_) => &[],
-            Self::Many(many) => many.sorted(paths),
-        }
     }
 
     /// Every cell, ascending.
@@ -326,8 +325,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     impl Paths for &Vec<Path> {
-        fn path(&self, ix: CellIx) -> &Path {
-            &self[ix.0 as usize]
+        fn path(&self, ix: CellIx) -> &[u8] {
+            self[ix.0 as usize].as_bytes()
         }
     }
 

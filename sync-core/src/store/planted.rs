@@ -1,6 +1,6 @@
 //! What planted bugs do inside a store where a switch alone does not do it; see [`crate::mutant`].
 
-use super::{Records, Store};
+use super::{ItemRef, Records, Store};
 use crate::causal::DotSet;
 use crate::cell::{CellId, Item, TypeTag};
 use crate::fragment::{Fragment, Record};
@@ -28,7 +28,7 @@ impl Store {
 
     /// True for an item that a planted bug refuses inside a join.
     pub(super) fn planted_drop(&self, cell: &CellId, item: &Item) -> bool {
-        let newer = |held: &Item| (held.hlc, held.dot) > (item.hlc, item.dot);
+        let newer = |held: ItemRef<'_>| (held.hlc, held.dot) > (item.hlc, item.dot);
         let loses = || cell.object.ty == TypeTag::LWW_MAP && self.items_of(cell).iter().any(newer);
         (mutant::is(Mutant::LwwLoserDropped) && loses())
             || (mutant::is(Mutant::CapDropsItems) && self.is_beyond_cap(cell))
@@ -37,7 +37,7 @@ impl Store {
     /// The newest item of a pinned item's cell, under the pinned item's dot.
     pub(super) fn planted_read_live(&self, cell: &CellId, pinned: &Item) -> Option<Item> {
         let newest = self.items_of(cell).last().filter(|_| mutant::is(Mutant::PinnedReadLive))?;
-        Some(Item { dot: pinned.dot, ..newest.clone() })
+        Some(Item { dot: pinned.dot, ..newest.to_item() })
     }
 
     /// True if the cell's object is not here and there is no room for it.

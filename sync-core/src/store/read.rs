@@ -2,10 +2,12 @@
 
 use std::ops::Bound;
 
-use super::slab::{CellSlot, Object, ObjectIx, Slots};
+use super::items::{ItemRef, Items};
+use super::slab::{Object, ObjectIx};
+use super::slots::CellSlot;
 use super::{CellIx, ITEM_OVERHEAD_BYTES, ObjectInfo, Store, lookup};
 use crate::causal::{DotSet, Interval};
-use crate::cell::{CellId, Item, ObjectId, Path, PathRange, Payload, TypeTag};
+use crate::cell::{CellId, Item, ObjectId, PathRange, TypeTag};
 use crate::id::Dot;
 
 /// What looking for a cell gave.
@@ -19,7 +21,7 @@ pub(crate) struct Seek {
 
 impl Store {
     /// The live item of `dot` and its cell; `None` if it is dead or unknown.
-    pub fn item(&self, dot: Dot) -> Option<(CellId, &Item)> {
+    pub fn item(&self, dot: Dot) -> Option<(CellId, ItemRef<'_>)> {
         let ix = self.live.get(dot)?;
         Some((self.cell_id(ix), self.item_in(ix, dot)))
     }
@@ -34,7 +36,7 @@ impl Store {
             .map(|object| ObjectInfo {
                 object: object.id.clone(),
                 cells: object.cells,
-                items: object.order.unordered().map(|ix| self.slot(ix).items.as_slice().len() as u64).sum(),
+                items: object.order.unordered().map(|ix| self.items_in(ix).len() as u64).sum(),
                 bytes: object.bytes,
             })
     }
@@ -54,9 +56,25 @@ impl Store {
     }
 
     /// The cells of one object in path order, each with its live items by dot.
-    pub fn cells<'a>(&'a self, key: &str, ty: TypeTag) -> impl Iterator<Item = (&'a Path, &'a [Item])> + 'a {
-        let cells = self.object(key, ty).map(|object| object.order.iter(Slots(&self.slots)));
-        cells.into_iter().flatten().map(|ix| self.slot(ix)).map(|slot| (&slot.path, slot.items.as_slice()))
+    pub fn cells<'a>(&'a self, key: &str, ty: TypeTag) -> impl Iterator<Item = (&'a [u8], Items<'a>)> + 'a {
+        let cells = self.object(key, ty).map(|object| object.order.iter(&self.slots));
+        cells.into_iter().flatten().map(|ix| self.cell_at(ix))
+    }
+
+    /// The path of a cell, and its live items.
+    #[inline]
+    fn cell_at(&self, ix: CellIx) -> (&[u8], Items<'_>) {
+        (self.path(ix), self.items_in(ix))
+    }
+
+    #[inline]
+    pub(super) fn path(&self, ix: CellIx) -> &[u8] {
+        self.slots.path(self.slot(ix))
+    }
+
+    #[inline]
+    pub(super) fn items_in(&self, ix: CellIx) -> Items<'_> {
+        self.slots.items(self.slot(ix), &self.live)
     }
 
     /// Number of cells of one object.
@@ -65,12 +83,13 @@ impl Store {
     }
 
     /// The live items of one cell, by dot; empty if there are none.
-    pub fn items(&self, key: &str, ty: TypeTag, path: &[u8]) -> &[Item] {
-        self.find_at(key, ty, path).map_or(&[], |ix| self.slot(ix).items.as_slice())
+    #[inline]
+    pub fn items(&self, key: &str, ty: TypeTag, path: &[u8]) -> Items<'_> {
+        self.items_at(self.seek(key, ty, path))
     }
 
     /// The live items of one cell, by dot; empty if there are none.
-    pub fn items_of(&self, cell: &CellId) -> &[Item] {
+    pub fn items_of(&self, cell: &CellId) -> Items<'_> {
         self.items(cell.object.key.as_str(), cell.object.ty, cell.path.as_bytes())
     }
 
@@ -80,8 +99,9 @@ impl Store {
         object: &ObjectId,
         after: Option<&'a [u8]>,
         until: Option<&'a [u8]>,
-    ) -> impl Iterator<Item = (&'a Path, &'a [Item])> + 'a {
-        self.slots_between(object, after, until).map(|(slot, _)| (&slot.path, slot.items.as_slice()))
+    ) -> impl Iterator<Item = (&'a [u8], Items<'a>)> + 'a {
+        let cells = self.slots_between(object, after, until);
+        cells.map(|(slot, _)| (self.slots.path(slot), self.slots.items(slot, &self.live)))
     }
 
     /// As [`Self::cells_between`], each with its object.
@@ -93,13 +113,13 @@ impl Store {
     ) -> impl Iterator<Item = (&'a CellSlot, &'a ObjectId)> + 'a {
         let object = self.object(object.key.as_str(), object.ty);
         let from = after.unwrap_or_default();
-        let cells = object.map(|object| object.order.range(from, Slots(&self.slots)));
+        let cells = object.map(|object| object.order.range(from, &self.slots));
         cells
             .into_iter()
             .flatten()
             .map(|ix| self.slot(ix))
-            .skip_while(move |slot| after == Some(slot.path.as_bytes()))
-            .take_while(move |slot| until.is_none_or(|until| slot.path.as_bytes() <= until))
+            .skip_while(move |slot| after == Some(self.slots.path(slot)))
+            .take_while(move |slot| until.is_none_or(|until| self.slots.path(slot) <= until))
             .map(|slot| (slot, &self.objects[slot.object.0 as usize].id))
     }
 
@@ -107,15 +127,14 @@ impl Store {
     pub(crate) fn cells_in<'a>(
         &'a self,
         range: &'a PathRange,
-    ) -> impl Iterator<Item = (&'a Path, &'a [Item])> + 'a {
+    ) -> impl Iterator<Item = (&'a [u8], Items<'a>)> + 'a {
         let object = self.object(range.object.key.as_str(), range.object.ty);
-        let cells = object.map(|object| object.order.range(range.from.as_bytes(), Slots(&self.slots)));
+        let cells = object.map(|object| object.order.range(range.from.as_bytes(), &self.slots));
         cells
             .into_iter()
             .flatten()
-            .map(|ix| self.slot(ix))
-            .take_while(|slot| range.until.as_ref().is_none_or(|until| slot.path < *until))
-            .map(|slot| (&slot.path, slot.items.as_slice()))
+            .map(|ix| self.cell_at(ix))
+            .take_while(|(path, _)| range.until.as_ref().is_none_or(|until| *path < until.as_bytes()))
     }
 
     /// The cells of one object whose paths start with `prefix`, in path order, each with its live items.
@@ -124,13 +143,12 @@ impl Store {
         key: &str,
         ty: TypeTag,
         prefix: &[u8],
-    ) -> impl Iterator<Item = (&'a Path, &'a [Item])> + use<'a> {
+    ) -> impl Iterator<Item = (&'a [u8], Items<'a>)> + use<'a> {
         let object = self.object(key, ty);
-        let cells = object.map(|object| object.order.range(prefix, Slots(&self.slots)));
-        let cells = cells.into_iter().flatten().map(|ix| self.slot(ix));
+        let cells = object.map(|object| object.order.range(prefix, &self.slots));
+        let cells = cells.into_iter().flatten().map(|ix| self.cell_at(ix));
         let prefix = prefix.to_vec();
-        let below = cells.take_while(move |slot| slot.path.as_bytes().starts_with(&prefix));
-        below.map(|slot| (&slot.path, slot.items.as_slice()))
+        cells.take_while(move |(path, _)| path.starts_with(&prefix))
     }
 
     /// As [`Self::live_in`], all at once, and faster where the dots are single ones.
@@ -161,16 +179,20 @@ impl Store {
     }
 
     pub(super) fn find(&self, cell: &CellId) -> Option<CellIx> {
-        self.find_at(cell.object.key.as_str(), cell.object.ty, cell.path.as_bytes())
-    }
-
-    fn find_at(&self, key: &str, ty: TypeTag, path: &[u8]) -> Option<CellIx> {
-        self.seek(key, ty, path).ix
+        self.seek(cell.object.key.as_str(), cell.object.ty, cell.path.as_bytes()).ix
     }
 
     /// The live items of a cell that was looked for; nothing may have changed since.
-    pub(crate) fn items_at(&self, seek: Seek) -> &[Item] {
-        seek.ix.map_or(&[], |ix| self.slot(ix).items.as_slice())
+    #[inline]
+    pub(crate) fn items_at(&self, seek: Seek) -> Items<'_> {
+        seek.ix.map_or(Items::NONE, |ix| self.items_in(ix))
+    }
+
+    /// True unless the cell that was looked for is there and none of its object's cells is a counter's floor.
+    #[inline]
+    pub(crate) fn may_have_floors(&self, seek: Seek) -> bool {
+        let object = seek.ix.map(|ix| &self.objects[self.slot(ix).object.0 as usize]);
+        object.is_none_or(|object| object.cells != object.present)
     }
 
     /// Looks for a cell by its name.
@@ -181,7 +203,7 @@ impl Store {
             return Seek { ix: self.lookup.find(hash, |ix| self.is_at(ix, key, ty, path)), hash: Some(hash) };
         }
         let order = self.object(key, ty).map(|object| &object.order);
-        Seek { ix: order.and_then(|order| order.find(path, &Slots(&self.slots))), hash: None }
+        Seek { ix: order.and_then(|order| order.find(path, &&self.slots)), hash: None }
     }
 
     /// Looks for many cells. Each step is done for all of them before the next one: a step is a read of far memory, and
@@ -196,8 +218,10 @@ impl Store {
             lookup::hash(self.lookup_key, key.as_bytes(), ty.0, path)
         };
         let hashes: Vec<u32> = cells.clone().map(|cell| hash(names(cell))).collect();
+        self.lookup.touch(&hashes);
         let first = |hash: &u32| Seek { ix: self.lookup.first(*hash), hash: Some(*hash) };
         let mut seeks: Vec<Seek> = hashes.iter().map(first).collect();
+        self.slots.touch(seeks.iter().filter_map(|seek| seek.ix));
         for (found, cell) in seeks.iter_mut().zip(cells) {
             if found.ix.is_some_and(|ix| self.cell_id_is_not(ix, cell)) {
                 *found = seek(names(cell));
@@ -209,14 +233,14 @@ impl Store {
     /// True if `ix` is the cell of this name.
     #[inline]
     pub(super) fn is_at(&self, ix: CellIx, key: &str, ty: TypeTag, path: &[u8]) -> bool {
-        let slot = &self.slots[ix.0 as usize];
+        let slot = self.slots.at(ix);
         let id = &self.objects[slot.object.0 as usize].id;
-        slot.path.as_bytes() == path && id.ty == ty && id.key.as_str() == key
+        self.slots.path(slot) == path && id.ty == ty && id.key.as_str() == key
     }
 
     #[inline]
     pub(super) fn slot(&self, ix: CellIx) -> &CellSlot {
-        &self.slots[ix.0 as usize]
+        self.slots.at(ix)
     }
 
     pub(super) fn object_id(&self, slot: &CellSlot) -> &ObjectId {
@@ -225,19 +249,18 @@ impl Store {
 
     pub(super) fn cell_id(&self, ix: CellIx) -> CellId {
         let slot = self.slot(ix);
-        CellId { object: self.object_id(slot).clone(), path: slot.path.clone() }
+        CellId { object: self.object_id(slot).clone(), path: self.slots.to_path(slot) }
     }
 
-    pub(super) fn item_in(&self, ix: CellIx, dot: Dot) -> &Item {
-        let item = self.slot(ix).items.as_slice().iter().find(|item| item.dot == dot);
-        item.expect("a live dot has an item in its cell")
+    pub(super) fn item_in(&self, ix: CellIx, dot: Dot) -> ItemRef<'_> {
+        self.items_in(ix).find(dot).expect("a live dot has an item in its cell")
     }
 
     /// Accounted bytes of a live dot; `None` if it is not.
     pub(super) fn bytes_of(&self, dot: Dot) -> Option<u64> {
         let ix = self.live.get(dot)?;
-        let slot = self.slot(ix);
-        Some(Self::accounted(self.object_id(slot), &slot.path, &self.item_in(ix, dot).payload))
+        let object = self.object_id(self.slot(ix));
+        Some(Self::accounted(object, self.path(ix).len(), self.item_in(ix, dot).payload.len()))
     }
 
     /// True if `cell` is another than the one at `ix`.
@@ -246,11 +269,12 @@ impl Store {
     }
 
     pub(crate) fn item_bytes(cell: &CellId, item: &Item) -> u64 {
-        Self::accounted(&cell.object, &cell.path, &item.payload)
+        Self::accounted(&cell.object, cell.path.as_bytes().len(), item.payload.len())
     }
 
-    pub(super) fn accounted(object: &ObjectId, path: &Path, payload: &Payload) -> u64 {
-        let names = object.key.as_str().len() + path.as_bytes().len();
-        (names + payload.len()) as u64 + ITEM_OVERHEAD_BYTES
+    /// Accounted bytes of an item with a path and a payload of these lengths.
+    #[inline]
+    pub(super) fn accounted(object: &ObjectId, path: usize, payload: usize) -> u64 {
+        (object.key.as_str().len() + path + payload) as u64 + ITEM_OVERHEAD_BYTES
     }
 }

@@ -3,10 +3,13 @@
 //! All are over our own canonical encoding, fixed-width and little-endian, never over the wire bytes.
 //! Nothing is hashed on the write path: writes mark cells, asking for the root settles them.
 
-use super::slab::{CellSlot, Object};
+use super::items::ItemRef;
+use super::live::Live;
+use super::slab::Object;
+use super::slots::{CellSlot, Slots};
 use super::{CellIx, Gone, Store};
 use crate::causal::CausalContext;
-use crate::cell::{CellId, Item, ObjectId, Path};
+use crate::cell::{CellId, ObjectId};
 use crate::id::StateId;
 use crate::merkle::descent::{self, Descent, DescentError};
 use crate::merkle::nodes::{Answer, Question};
@@ -91,35 +94,34 @@ impl Store {
     }
 
     fn settle_last(&mut self, most: usize) {
-        for Gone { address, ix, .. } in std::mem::take(&mut self.gone) {
-            self.trie.remove(address, ix);
+        for Gone { object, path, ix } in std::mem::take(&mut self.gone) {
+            self.trie.remove(address_of([object, half_of_path(path.as_bytes())]), ix);
         }
         self.prints.resize(self.slots.len(), Fingerprint([0; 32]));
         let left = self.dirty.len().saturating_sub(most);
-        let Self { trie, slots, objects, prints, dirty, .. } = self;
+        let Self { trie, slots, objects, prints, dirty, live, .. } = self;
         let (mut image, mut new) = (Vec::new(), Vec::new());
         let is_filled = trie.is_empty();
         for ix in dirty.drain(left..) {
-            let at = ix.0 as usize;
-            let Some(slot) = slots.get_mut(at).filter(|slot| slot.dirty) else { continue };
-            slot.dirty = false;
+            if slots.get(ix).is_none_or(|slot| !slot.is_dirty()) {
+                continue;
+            }
+            let slot = slots.at_mut(ix);
+            slot.set_dirty(false);
+            let was_settled = slot.set_settled(true);
+            if was_settled && mutant::is(Mutant::RootNotRehashed) {
+                continue;
+            }
+            let slot = slots.at(ix);
             let object = &mut objects[slot.object.0 as usize];
-            match (slot.half, object.half) {
-                (Some(_), _) if mutant::is(Mutant::RootNotRehashed) => {}
-                (Some(path), Some(object_half)) => {
-                    prints[at] = fingerprint_of(slot, &object.id, &mut image);
-                    trie.mark(address_of([object_half, path]));
-                }
-                (_, half) => {
-                    object.half = half.or_else(|| Some(half_of_object(&object.id)));
-                    slot.half = Some(half_of_path(&slot.path));
-                    prints[at] = fingerprint_of(slot, &object.id, &mut image);
-                    if is_filled {
-                        new.push(ix);
-                    } else {
-                        trie.insert(ix, &Kept { slots, objects, prints });
-                    }
-                }
+            let half = *object.half.get_or_insert_with(|| half_of_object(&object.id));
+            prints[ix.0 as usize] = fingerprint_of(slots, slot, live, &object.id, &mut image);
+            if was_settled {
+                trie.mark(address_of([half, half_of_path(slots.path(slot))]));
+            } else if is_filled {
+                new.push(ix);
+            } else {
+                trie.insert(ix, &Kept { slots, objects, prints });
             }
         }
         if is_filled {
@@ -137,10 +139,15 @@ impl Store {
         trie.insert(ix, &Kept { slots, objects, prints });
     }
 
-    /// Where the trie holds a cell; `None` if it does not yet.
-    pub(super) fn address(&self, ix: CellIx) -> Option<Address> {
-        let slot = self.slot(ix);
-        Some(address_of([self.objects[slot.object.0 as usize].half?, slot.half?]))
+    /// Where the trie holds a settled cell.
+    pub(super) fn address(&self, ix: CellIx) -> Address {
+        let Self { slots, objects, prints, .. } = self;
+        Kept { slots, objects, prints }.address(ix)
+    }
+
+    /// The first half of the address of a settled cell.
+    pub(super) fn half_of(&self, ix: CellIx) -> [u8; 8] {
+        self.objects[self.slot(ix).object.0 as usize].half.expect(SETTLED)
     }
 
     /// Hash over namespace, horizon, context and root: equal ids mean identical stores.
@@ -156,18 +163,21 @@ impl Store {
     }
 }
 
-/// The settled cells, as the trie sees them.
+const SETTLED: &str = "an object has its half of the address before a cell of it goes into the trie";
+
+/// The settled cells, as the trie sees them. The half of an address that a path gives is computed when it is asked
+/// for, which is one block of BLAKE3: to keep it would take 8 bytes a cell.
 struct Kept<'a> {
-    slots: &'a [CellSlot],
+    slots: &'a Slots,
     objects: &'a [Object],
     prints: &'a [Fingerprint],
 }
 
 impl Cells<CellIx> for Kept<'_> {
     fn address(&self, ix: CellIx) -> Address {
-        let slot = &self.slots[ix.0 as usize];
-        let halves = slot.half.and_then(|path| Some([self.objects[slot.object.0 as usize].half?, path]));
-        address_of(halves.expect("a cell gets its address before it goes into the trie"))
+        let slot = self.slots.at(ix);
+        let object = self.objects[slot.object.0 as usize].half.expect(SETTLED);
+        address_of([object, half_of_path(self.slots.path(slot))])
     }
 
     fn fingerprint(&self, ix: CellIx) -> Fingerprint {
@@ -198,8 +208,7 @@ fn half_of_object(object: &ObjectId) -> [u8; 8] {
     first_half(&hasher.finalize())
 }
 
-fn half_of_path(path: &Path) -> [u8; 8] {
-    let path = path.as_bytes();
+fn half_of_path(path: &[u8]) -> [u8; 8] {
     let mut image = [DOMAIN_PATH; 64];
     match image.get_mut(1..=path.len()) {
         Some(place) => {
@@ -217,20 +226,26 @@ fn first_half(hash: &blake3::Hash) -> [u8; 8] {
 }
 
 /// The hash of a cell; `image` is scratch.
-pub(super) fn fingerprint_of(slot: &CellSlot, object: &ObjectId, image: &mut Vec<u8>) -> Fingerprint {
-    fingerprint(object, &slot.path, slot.items.as_slice(), image)
+pub(super) fn fingerprint_of(
+    slots: &Slots,
+    slot: &CellSlot,
+    live: &Live,
+    object: &ObjectId,
+    image: &mut Vec<u8>,
+) -> Fingerprint {
+    fingerprint(object, slots.path(slot), slots.items(slot, live).iter(), image)
 }
 
 /// The hash of a cell that holds `items`; `image` is scratch.
-pub(super) fn fingerprint(
+pub(super) fn fingerprint<'a>(
     object: &ObjectId,
-    path: &Path,
-    items: &[Item],
+    path: &[u8],
+    items: impl Iterator<Item = ItemRef<'a>>,
     image: &mut Vec<u8>,
 ) -> Fingerprint {
     image.clear();
     image.extend_from_slice(&[DOMAIN_CELL, object.ty.0]);
-    for name in [object.key.as_str().as_bytes(), path.as_bytes()] {
+    for name in [object.key.as_str().as_bytes(), path] {
         image.extend_from_slice(&(name.len() as u64).to_le_bytes());
         image.extend_from_slice(name);
     }
@@ -265,7 +280,7 @@ mod tests {
         for len in 0..200 {
             let path = vec![7; len];
             let whole = blake3::Hasher::new().update(&[DOMAIN_PATH]).update(&path).finalize();
-            assert_eq!(half_of_path(&Path::from(path.as_slice())), first_half(&whole));
+            assert_eq!(half_of_path(&path), first_half(&whole));
         }
     }
 }

@@ -5,7 +5,7 @@
 //! [`Group::rewrite`]'s.
 
 use super::root::{fingerprint, fingerprint_of};
-use super::{CellIx, Group, Store};
+use super::{CellIx, Group, ItemRef, Store};
 use crate::cell::{CellId, Item};
 use crate::error::WriteError;
 use crate::fragment::Record;
@@ -32,9 +32,9 @@ impl Store {
             if at % 2 == 1 && mutant::is(Mutant::ScrubSkipsCells) {
                 return None;
             }
-            let slot = Some(&self.slots[at]).filter(|slot| slot.is_held())?;
-            let is_sound = fingerprint_of(slot, self.object_id(slot), &mut image) == self.prints[at];
-            if is_sound { None } else { self.address(CellIx(u32::try_from(at).ok()?)) }
+            let ix = CellIx(u32::try_from(at).ok()?);
+            let is_held = self.slot(ix).is_held();
+            (is_held && !self.is_sound_at(ix, &mut image)).then(|| self.address(ix))
         });
         Scrubbed { failed: failed.collect(), next: if end == self.slots.len() { 0 } else { end } }
     }
@@ -47,22 +47,28 @@ impl Store {
     /// True if the bytes of `cell` give the fingerprint that was taken of them.
     pub(crate) fn is_sound(&mut self, cell: &CellId) -> bool {
         self.settle();
-        let Some(ix) = self.find(cell) else { return true };
+        self.find(cell).is_none_or(|ix| self.is_sound_at(ix, &mut Vec::new()))
+    }
+
+    fn is_sound_at(&self, ix: CellIx, image: &mut Vec<u8>) -> bool {
         let slot = self.slot(ix);
-        fingerprint_of(slot, self.object_id(slot), &mut Vec::new()) == self.prints[ix.0 as usize]
+        let print = fingerprint_of(&self.slots, slot, &self.live, self.object_id(slot), image);
+        print == self.prints[ix.0 as usize]
     }
 
     /// Puts a peer's items in place of the damaged ones of `cell` with the same dots, if the cell then has the
     /// fingerprint that was taken of it; false, and nothing changed, if not.
     pub(crate) fn mend(&mut self, cell: &CellId, theirs: &[Item]) -> bool {
         let Some(ix) = self.find(cell) else { return false };
-        let mut whole = self.slot(ix).items.as_slice().to_vec();
+        let mut whole = self.items_in(ix).to_vec();
         for item in &mut whole {
             if let Some(other) = theirs.iter().find(|other| other.dot == item.dot) {
                 *item = other.clone();
             }
         }
-        if fingerprint(&cell.object, &cell.path, &whole, &mut Vec::new()) != self.prints[ix.0 as usize] {
+        let items = whole.iter().map(ItemRef::from);
+        let print = fingerprint(&cell.object, cell.path.as_bytes(), items, &mut Vec::new());
+        if print != self.prints[ix.0 as usize] {
             return false;
         }
         whole.into_iter().for_each(|item| self.adopt(cell, item));
@@ -85,7 +91,7 @@ impl Store {
     /// is held under its dot.
     pub(crate) fn adopt(&mut self, cell: &CellId, item: Item) {
         self.end(item.dot);
-        self.put(cell, item);
+        self.put(cell, &ItemRef::from(&item));
         self.drop_hollow();
     }
 
@@ -112,7 +118,7 @@ impl Group<'_> {
             let cells = self.ended_cells();
             self.record(dot, Record::Cells(cells));
         }
-        self.rewrote(&cell, Item { dot, ..item.clone() });
+        self.rewrote(&cell, &ItemRef { dot, ..ItemRef::from(item) });
         Ok(dot)
     }
 }
@@ -144,20 +150,17 @@ impl Store {
             Damage::FlipBit(dot) => {
                 self.settle();
                 let Some(ix) = self.live.get(dot) else { return false };
-                let items = self.slots[ix.0 as usize].items.as_mut_slice();
-                let item = items.iter_mut().find(|item| item.dot == dot);
-                let item = item.expect("a live dot has an item in its cell");
-                let mut bytes = item.payload.as_bytes().to_vec();
+                let mut bytes = self.item_in(ix, dot).payload.as_bytes().to_vec();
                 let Some(byte) = bytes.first_mut() else { return false };
                 *byte ^= 1;
-                item.payload = bytes.as_slice().into();
+                self.slots.set_payload(ix, dot, &bytes);
                 true
             }
             Damage::LoseItem(dot) => self.kill(dot).is_some(),
             Damage::Revive(cell, item) => {
                 let dead = self.context.contains(item.dot) && !self.is_live(item.dot);
                 if dead {
-                    self.put(&cell, item);
+                    self.put(&cell, &ItemRef::from(&item));
                 }
                 dead
             }

@@ -6,7 +6,8 @@
 //! its fingerprint along: bytes damaged meanwhile are still found by the scrub.
 
 use super::fullest::Fullest;
-use super::slab::{CellSlot, ObjectIx, Slots};
+use super::slab::ObjectIx;
+use super::slots::CellSlot;
 use super::{CellIx, Store};
 
 /// Slabs up to this length are left alone.
@@ -30,7 +31,7 @@ fn trim<T>(list: &mut Vec<T>) {
 impl Store {
     /// To be called when all cells have settled.
     pub(super) fn shrink(&mut self) {
-        if is_sparse(self.slots.len(), self.free.len()) {
+        if is_sparse(self.slots.len(), self.slots.free().len()) {
             self.shrink_cells();
         }
         if is_sparse(self.objects.len(), self.objects_free.len()) {
@@ -40,8 +41,8 @@ impl Store {
     }
 
     fn shrink_cells(&mut self) {
-        let len = (self.slots.len() - self.free.len()).max(PLACES_MIN / 2);
-        let mut places = std::mem::take(&mut self.free);
+        let len = (self.slots.len() - self.slots.free().len()).max(PLACES_MIN / 2);
+        let mut places = std::mem::take(self.slots.free_mut());
         places.sort_unstable();
         let mut front = places.iter().copied().take_while(|ix| (ix.0 as usize) < len);
         let mut moves = 0;
@@ -50,33 +51,34 @@ impl Store {
                 moves += 1;
                 let Some(to) = front.next().filter(|_| moves <= MOVES_MAX) else { break };
                 self.move_last_cell(to);
+            } else {
+                self.slots.pop();
             }
-            self.slots.pop();
         }
-        let held = |ix: &CellIx| self.slots.get(ix.0 as usize).is_none_or(CellSlot::is_held);
-        self.free = places.iter().copied().filter(|ix| !held(ix)).collect();
+        let held = |ix: &CellIx| self.slots.get(*ix).is_none_or(CellSlot::is_held);
+        let free = places.iter().copied().filter(|ix| !held(ix)).collect();
+        *self.slots.free_mut() = free;
         self.prints.truncate(self.slots.len());
-        trim(&mut self.slots);
+        self.slots.trim(trim);
         trim(&mut self.prints);
     }
 
     fn move_last_cell(&mut self, to: CellIx) {
         let last = self.slots.len() - 1;
         let from = CellIx(u32::try_from(last).expect("places are numbered by 32 bits"));
-        let address = self.address(from).expect("a settled cell is in the trie");
-        self.trie.remove(address, from);
+        self.trie.remove(self.address(from), from);
         if self.lookup.is_kept() {
             let hash = self.hash_of(from);
             self.lookup.remove(hash, from);
             self.lookup.insert(hash, to);
         }
         let Self { slots, objects, live, .. } = self;
-        let order = &mut objects[slots[last].object.0 as usize].order;
-        order.replace(slots[last].path.as_bytes(), to, &Slots(slots));
-        for item in slots[last].items.as_slice() {
-            live.insert(item.dot, to);
+        let slot = slots.at(from);
+        objects[slot.object.0 as usize].order.replace(slots.path(slot), to, &&*slots);
+        for dot in slots.items(slot, live).iter().map(|item| item.dot).collect::<Vec<_>>() {
+            live.insert(dot, to);
         }
-        slots.swap(last, to.0 as usize);
+        slots.move_last(to);
         self.prints[to.0 as usize] = self.prints[last];
         self.trie_insert(to);
     }
@@ -98,7 +100,7 @@ impl Store {
             let types = self.keys.get_mut(last.id.key.as_str()).expect("an object stands under its key");
             let place = types.iter_mut().find(|(ty, _)| *ty == last.id.ty);
             place.expect("an object stands under its type").1 = to;
-            last.order.unordered().for_each(|ix| self.slots[ix.0 as usize].object = to);
+            last.order.unordered().for_each(|ix| self.slots.at_mut(ix).object = to);
             self.objects[to.0 as usize] = last;
         }
         let len = self.objects.len();

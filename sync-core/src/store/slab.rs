@@ -6,9 +6,11 @@
 
 use super::fullest::Size;
 use super::order::{Order, Paths};
-use super::{CellIx, Gone, Store, lookup};
-use crate::cell::{CellId, Item, ObjectId, Path};
+use super::slots::Slots;
+use super::{CellIx, Gone, ItemRef, Store, lookup};
+use crate::cell::{CellId, Item, ObjectId};
 use crate::id::Dot;
+use crate::time::WallMillis;
 
 /// An object's place. Reused after the object is gone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,92 +18,6 @@ pub(super) struct ObjectIx(pub(super) u32);
 
 impl ObjectIx {
     pub(super) const NONE: Self = Self(u32::MAX);
-}
-
-/// What lives in a cell: mostly one item.
-#[derive(Clone, Debug, Default)]
-pub(super) enum Items {
-    #[default]
-    None,
-    One(Item),
-    /// At least two, ascending by dot.
-    Many(Vec<Item>),
-}
-
-impl Items {
-    #[inline]
-    pub(super) fn as_slice(&self) -> &[Item] {
-        match self {
-            Self::None => &[],
-            Self::One(item) => std::slice::from_ref(item),
-            Self::Many(items) => items,
-        }
-    }
-
-    #[cfg(feature = "faults")]
-    pub(super) fn as_mut_slice(&mut self) -> &mut [Item] {
-        match self {
-            Self::None => &mut [],
-            Self::One(item) => std::slice::from_mut(item),
-            Self::Many(items) => items,
-        }
-    }
-
-    pub(super) fn insert(&mut self, item: Item) {
-        *self = match std::mem::take(self) {
-            Self::None => Self::One(item),
-            Self::One(held) if held.dot < item.dot => Self::Many(vec![held, item]),
-            Self::One(held) => Self::Many(vec![item, held]),
-            Self::Many(mut items) => {
-                let at = items.partition_point(|held| held.dot < item.dot);
-                items.insert(at, item);
-                Self::Many(items)
-            }
-        };
-    }
-
-    fn remove(&mut self, dot: Dot) -> Item {
-        const HELD: &str = "a live dot has an item in its cell";
-        let (rest, item) = match std::mem::take(self) {
-            Self::None => (Self::None, None),
-            Self::One(item) => (Self::None, Some(item)),
-            Self::Many(mut items) => {
-                let at = items.iter().position(|item| item.dot == dot).expect(HELD);
-                let item = items.remove(at);
-                match items.pop() {
-                    Some(last) if items.is_empty() => (Self::One(last), Some(item)),
-                    last => {
-                        items.extend(last);
-                        (Self::Many(items), Some(item))
-                    }
-                }
-            }
-        };
-        *self = rest;
-        item.expect(HELD)
-    }
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct CellSlot {
-    pub(super) path: Path,
-    pub(super) items: Items,
-    pub(super) object: ObjectIx,
-    /// The second half of its address in the trie, once it is there.
-    pub(super) half: Option<[u8; 8]>,
-    /// True while it waits in the dirty list.
-    pub(super) dirty: bool,
-}
-
-impl CellSlot {
-    pub(super) fn free() -> Self {
-        Self { path: Path::default(), items: Items::None, object: ObjectIx::NONE, half: None, dirty: false }
-    }
-
-    /// True if a cell is in this place.
-    pub(super) fn is_held(&self) -> bool {
-        self.object != ObjectIx::NONE
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -129,50 +45,48 @@ impl Object {
     }
 
     /// True if its cell at `path` is a floor. While it has none, no path is looked at.
-    fn is_floor(&self, path: &Path) -> bool {
-        self.cells != self.present && !self.id.ty.is_presence(path.as_bytes())
+    #[inline]
+    pub(super) fn is_floor(&self, path: &[u8]) -> bool {
+        self.cells != self.present && !self.id.ty.is_presence(path)
     }
 }
 
-/// The cells of a slab, as the order of an object sees them.
-pub(super) struct Slots<'a>(pub(super) &'a [CellSlot]);
-
-impl Paths for Slots<'_> {
+impl Paths for &Slots {
     #[inline]
-    fn path(&self, ix: CellIx) -> &Path {
-        &self.0[ix.0 as usize].path
+    fn path(&self, ix: CellIx) -> &[u8] {
+        Slots::path(self, self.at(ix))
     }
 }
 
 impl Store {
     /// Makes `item` live in `cell`. Its dot must not be live.
-    pub(super) fn put(&mut self, cell: &CellId, item: Item) {
+    pub(super) fn put(&mut self, cell: &CellId, item: &ItemRef<'_>) {
         let ix = self.place_of(cell);
         self.put_at(ix, item);
     }
 
     /// Makes `item` live in the cell at `ix`; true if it stands beside others there. Its dot must not be live.
-    pub(super) fn put_at(&mut self, ix: CellIx, item: Item) -> bool {
+    pub(super) fn put_at(&mut self, ix: CellIx, item: &ItemRef<'_>) -> bool {
         self.note_place(ix);
-        let was_live = self.live.insert(item.dot, ix);
+        let (packed, was_live) = self.live.insert(item.dot, ix);
         debug_assert!(!was_live, "a dot lives in exactly one cell");
         self.sketch.toggle(item.dot, &self.live);
         if item.expires.0 != 0 {
             self.expiring.insert((item.expires, item.dot));
         }
-        let slot = &mut self.slots[ix.0 as usize];
-        let object = &mut self.objects[slot.object.0 as usize];
-        let bytes = Self::accounted(&object.id, &slot.path, &item.payload);
-        slot.items.insert(item);
-        let beside = matches!(slot.items, Items::Many(_));
+        let slot = self.slots.at(ix);
+        let (at, path) = (slot.object, self.slots.path(slot));
+        let object = &mut self.objects[at.0 as usize];
+        let bytes = Self::accounted(&object.id, path.len(), item.payload.len());
         object.bytes += bytes;
         self.bytes += bytes;
-        if object.is_floor(&slot.path) {
+        if object.is_floor(path) {
             object.floor_bytes += bytes;
             self.floor_bytes += bytes;
         } else {
-            self.fullest.grew(slot.object, object.size());
+            self.fullest.grew(at, object.size());
         }
+        let beside = self.slots.insert(ix, item, packed, &self.live);
         self.mark_dirty(ix);
         beside
     }
@@ -190,17 +104,7 @@ impl Store {
     /// Makes `cell`, which is not there and has `hash` if there is a table; an item must follow.
     pub(super) fn new_cell(&mut self, cell: &CellId, hash: Option<u32>) -> CellIx {
         let object = self.object_of(&cell.object);
-        let slot = CellSlot { path: cell.path.clone(), items: Items::None, object, half: None, dirty: false };
-        let ix = match self.free.pop() {
-            Some(ix) => {
-                self.slots[ix.0 as usize] = slot;
-                ix
-            }
-            None => {
-                self.slots.push(slot);
-                CellIx(u32::try_from(self.slots.len() - 1).expect("2^32 cells exceed every byte limit"))
-            }
-        };
+        let ix = self.slots.add(object, &cell.path);
         match hash {
             Some(hash) => self.lookup.insert(hash, ix),
             // Only what was looked for before there was a table comes without a hash.
@@ -210,7 +114,7 @@ impl Store {
         }
         let Self { objects, slots, .. } = self;
         let object = &mut objects[object.0 as usize];
-        object.order.insert(&cell.path, ix, &Slots(slots));
+        object.order.insert(&cell.path, ix, &&*slots);
         object.cells += 1;
         if cell.object.ty.is_presence(cell.path.as_bytes()) {
             object.present += 1;
@@ -226,8 +130,7 @@ impl Store {
 
     fn begin_lookup(&mut self) {
         self.lookup.reserve(self.slots.len());
-        let held = (0..).map(CellIx).zip(&self.slots).filter(|(_, slot)| slot.is_held()).map(|(ix, _)| ix);
-        for ix in held.collect::<Vec<_>>() {
+        for ix in self.slots.held().map(|(ix, _)| ix).collect::<Vec<_>>() {
             let hash = self.hash_of(ix);
             self.lookup.insert(hash, ix);
         }
@@ -236,7 +139,7 @@ impl Store {
     pub(super) fn hash_of(&self, ix: CellIx) -> u32 {
         let slot = self.slot(ix);
         let ObjectId { key, ty } = &self.objects[slot.object.0 as usize].id;
-        lookup::hash(self.lookup_key, key.as_str().as_bytes(), ty.0, slot.path.as_bytes())
+        lookup::hash(self.lookup_key, key.as_str().as_bytes(), ty.0, self.slots.path(slot))
     }
 
     /// The object's place; it is made if there is none.
@@ -265,22 +168,27 @@ impl Store {
 
     /// Makes `dot` dead; gives back its cell and item, or `None` if it was not live.
     pub(super) fn kill(&mut self, dot: Dot) -> Option<(CellId, Item)> {
-        let (ix, item) = self.end(dot)?;
-        let cell = self.cell_id(ix);
+        let killed = self.item(dot).map(|(cell, item)| (cell, item.to_item()))?;
+        self.end(dot);
         self.drop_hollow();
-        Some((cell, item))
+        Some(killed)
     }
 
     /// Makes `dot` dead and leaves its cell hollow if that was the last item there: [`Self::drop_hollow`] must follow.
-    pub(super) fn end(&mut self, dot: Dot) -> Option<(CellIx, Item)> {
+    /// Gives its cell, and when it would have expired; `None` if it was not live.
+    pub(super) fn end(&mut self, dot: Dot) -> Option<(CellIx, WallMillis)> {
         self.note_dot(dot);
-        let ix = self.live.remove(dot)?;
-        self.sketch.toggle(dot, &self.live);
-        let slot = &mut self.slots[ix.0 as usize];
-        let item = slot.items.remove(dot);
-        let object = &mut self.objects[slot.object.0 as usize];
-        let bytes = Self::accounted(&object.id, &slot.path, &item.payload);
-        if object.is_floor(&slot.path) {
+        let ix = self.live.get(dot)?;
+        let slot = self.slots.at(ix);
+        let item = self.slots.items(slot, &self.live).find(dot).expect("a live dot has an item in its cell");
+        let path = self.slots.path(slot);
+        let (expires, object) = (item.expires, &mut self.objects[slot.object.0 as usize]);
+        let bytes = Self::accounted(&object.id, path.len(), item.payload.len());
+        if !self.answers.is_empty() {
+            let cell = CellId { object: object.id.clone(), path: self.slots.to_path(slot) };
+            self.answers.pin(&cell, &item.to_item(), self.limits.pinned_bytes_max);
+        }
+        if object.is_floor(path) {
             object.floor_bytes -= bytes;
             self.floor_bytes -= bytes;
         } else {
@@ -288,18 +196,17 @@ impl Store {
         }
         object.bytes -= bytes;
         self.bytes -= bytes;
-        if matches!(slot.items, Items::None) {
+        self.live.remove(dot);
+        self.sketch.toggle(dot, &self.live);
+        self.slots.end(ix, dot, &self.live);
+        if self.slots.at(ix).is_hollow() {
             self.hollow.push(ix);
         }
-        if item.expires.0 != 0 {
-            self.expiring.remove(&(item.expires, dot));
-        }
-        if !self.answers.is_empty() {
-            let cell = self.cell_id(ix);
-            self.answers.pin(&cell, &item, self.limits.pinned_bytes_max);
+        if expires.0 != 0 {
+            self.expiring.remove(&(expires, dot));
         }
         self.mark_dirty(ix);
-        Some((ix, item))
+        Some((ix, expires))
     }
 
     /// The event is done: cells that it left without an item go.
@@ -307,36 +214,35 @@ impl Store {
         while let Some(ix) = self.hollow.pop() {
             let slot = self.slot(ix);
             // A cell can be in the list twice, and its place free by now.
-            if matches!(slot.items, Items::None) && slot.is_held() {
+            if slot.is_hollow() && slot.is_held() {
                 self.drop_cell(ix);
             }
         }
     }
 
     fn drop_cell(&mut self, ix: CellIx) {
-        if let Some(address) = self.address(ix) {
-            self.gone.push(Gone { address, ix });
+        if self.slot(ix).is_settled() {
+            let path = self.slots.to_path(self.slot(ix));
+            self.gone.push(Gone { object: self.half_of(ix), path, ix });
         }
         if self.lookup.is_kept() {
             let hash = self.hash_of(ix);
             self.lookup.remove(hash, ix);
         }
         let Self { slots, objects, .. } = self;
-        let slot = &slots[ix.0 as usize];
-        let at = slot.object;
+        let slot = slots.at(ix);
+        let (at, path) = (slot.object, slots.path(slot));
         let object = &mut objects[at.0 as usize];
-        object.order.remove(slot.path.as_bytes(), ix, &Slots(slots));
+        object.order.remove(path, ix, &&*slots);
         object.cells -= 1;
         let mut present = true;
-        if object.id.ty.is_presence(slot.path.as_bytes()) {
+        if object.id.ty.is_presence(path) {
             self.fullest.shrinks(at, object.size());
             object.present -= 1;
             present = object.present > 0;
         }
         let empty = object.order.is_empty();
-        let slot = &mut self.slots[ix.0 as usize];
-        *slot = CellSlot::free();
-        self.free.push(ix);
+        self.slots.remove(ix);
         if !present {
             self.crdts -= 1;
         }
@@ -359,11 +265,9 @@ impl Store {
     }
 
     pub(super) fn mark_dirty(&mut self, ix: CellIx) {
-        let slot = &mut self.slots[ix.0 as usize];
-        if slot.dirty {
+        if self.slots.at_mut(ix).set_dirty(true) {
             return;
         }
-        slot.dirty = true;
         self.dirty.push(ix);
         if self.dirty.len() > 2 * self.slots.len() + 64 {
             self.compact_dirty();
@@ -376,6 +280,6 @@ impl Store {
         self.dirty.sort_unstable();
         self.dirty.dedup();
         let slots = &self.slots;
-        self.dirty.retain(|ix| slots[ix.0 as usize].dirty);
+        self.dirty.retain(|ix| slots.at(*ix).is_dirty());
     }
 }

@@ -67,7 +67,7 @@ impl Store {
         if self.live.len() > dead {
             return Ok(self.apply(fragment, plan, fresh, learned.from));
         }
-        Ok(self.apply_by(fragment, plan, learned.from, |store, count| {
+        Ok(self.apply_by(fragment, plan, learned.from, |store, _, count| {
             store.drop_hollow();
             store.fill(fresh.map(|(cell, item, _)| (cell, item)).take(count), count)
         }))

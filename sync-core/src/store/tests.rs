@@ -128,15 +128,18 @@ fn the_walk_notices_every_part_that_lies() {
         ("bytes", |store| store.bytes += 1),
         ("floor bytes", |store| store.floor_bytes += 1),
         ("CRDTs", |store| store.crdts += 1),
-        ("free list", |store| store.free.clear()),
-        ("free list twice", |store| store.free.push(store.free[0])),
+        ("free list", |store| store.slots.free_mut().clear()),
+        ("free list twice", |store| {
+            let free = store.slots.free()[0];
+            store.slots.free_mut().push(free);
+        }),
         ("cells of an object", |store| store.objects[0].cells += 1),
         ("presence of an object", |store| store.objects[0].present -= 1),
         ("bytes of an object", |store| store.objects[0].bytes += 1),
         ("keys", |store| drop(store.keys.pop_last())),
         ("live dots", |store| assert!(store.live.remove(Dot::new(ReplicaId([1; 16]), 5)).is_some())),
         ("order", |store| store.objects[0].order = super::order::Order::default()),
-        ("dirty flag", |store| store.slots[0].dirty = true),
+        ("dirty flag", |store| assert!(!store.slots.at_mut(super::CellIx(0)).set_dirty(true))),
         ("trie", |store| store.trie = crate::merkle::Trie::default()),
         ("expiry", |store| {
             assert!(store.expiring.insert((crate::time::WallMillis(1), Dot::new(ReplicaId([1; 16]), 5))))

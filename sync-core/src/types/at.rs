@@ -5,11 +5,11 @@
 
 use super::dots_of;
 use super::or_map::Map;
-use crate::cell::{CellId, Item, ObjectId, Path, PathRange, Payload, TypeTag};
+use crate::cell::{CellId, ObjectId, Path, PathRange, TypeTag};
 use crate::error::WriteError;
 use crate::id::Dot;
 use crate::nested;
-use crate::store::{Group, Seek, Store};
+use crate::store::{Group, Items, Seek, Store};
 
 /// A place for a CRDT of any type. A key is one; so is [`Map::at`](super::or_map::Map::at).
 #[derive(Clone, Copy, Debug)]
@@ -99,7 +99,7 @@ impl<'a> Spot<'a> {
     }
 
     /// The live items of the cell at `path`, ascending by dot; empty if there are none.
-    pub fn items<'s>(&self, store: &'s Store, path: &[u8]) -> &'s [Item] {
+    pub fn items<'s>(&self, store: &'s Store, path: &[u8]) -> Items<'s> {
         if self.prefix.is_empty() {
             return store.items(self.key, self.ty, path);
         }
@@ -107,10 +107,10 @@ impl<'a> Spot<'a> {
     }
 
     /// The live cells, ascending by path, each with its live items, ascending by dot.
-    pub fn cells<'s>(&self, store: &'s Store) -> impl Iterator<Item = (&'s [u8], &'s [Item])> + use<'s> {
+    pub fn cells<'s>(&self, store: &'s Store) -> impl Iterator<Item = (&'s [u8], Items<'s>)> + use<'s> {
         let skipped = self.prefix.len();
         let cells = store.cells_under(self.key, self.ty, &self.prefix);
-        cells.map(move |(path, items)| (&path.as_bytes()[skipped..], items))
+        cells.map(move |(path, items)| (&path[skipped..], items))
     }
 
     /// Number of live cells. Costs a look at a key of its own, and a walk in a nested map.
@@ -175,7 +175,6 @@ impl<'a> Spot<'a> {
         payload: &[u8],
         kills: &[Dot],
     ) -> Result<Dot, WriteError> {
-        let payload = Payload::from(payload);
         if self.prefix.is_empty() {
             return group.put(seek, (self.key, self.ty, path), payload, kills);
         }

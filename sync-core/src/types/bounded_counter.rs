@@ -31,12 +31,12 @@
 use std::collections::BTreeMap;
 
 use super::{At, dots_of};
-use crate::cell::{Item, TypeTag};
+use crate::cell::TypeTag;
 use crate::codec::{Reader, Writer};
 use crate::error::{FrameError, WriteError};
 use crate::id::OwnerId;
 use crate::mutant::{self, Mutant};
-use crate::store::{Group, Store};
+use crate::store::{Group, ItemRef, Store};
 
 const TYPE: TypeTag = TypeTag::BOUNDED_COUNTER;
 /// Least bytes of an entry of `sent`: an owner and a varint.
@@ -102,7 +102,7 @@ fn rows(store: &Store, at: At<'_>) -> BTreeMap<OwnerId, Row> {
     let mut rows: BTreeMap<OwnerId, Row> = BTreeMap::new();
     for (path, items) in at.cells_of(TYPE).cells(store) {
         let Ok(owner) = <[u8; 16]>::try_from(path) else { continue };
-        let decoded = |item: &Item| Row::decode(item.payload.as_bytes()).ok();
+        let decoded = |item: ItemRef<'_>| Row::decode(item.payload.as_bytes()).ok();
         for row in items.iter().filter_map(decoded) {
             rows.entry(OwnerId(owner)).or_default().widen(row);
         }

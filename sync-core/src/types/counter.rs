@@ -10,13 +10,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Spot, dots_of};
-use crate::cell::{Item, TypeTag};
+use crate::cell::TypeTag;
 use crate::codec::{Reader, Writer, read_seq};
 use crate::error::{FrameError, WriteError};
 use crate::id::{Dot, OwnerId, ReplicaId};
 use crate::mutant::{self, Mutant};
 use crate::nested;
-use crate::store::{Group, Store};
+use crate::store::{Group, ItemRef, Items, Store};
 
 /// Follows the owner in the path of a floor cell, so that it sorts just behind the contribution.
 const FLOOR: u8 = b'F';
@@ -106,11 +106,11 @@ fn floor_path(owner: OwnerId) -> [u8; 17] {
     path
 }
 
-fn contribution(item: &Item) -> Option<(Dot, Contribution)> {
+fn contribution(item: ItemRef<'_>) -> Option<(Dot, Contribution)> {
     Some((item.dot, Contribution::decode(item.payload.as_bytes()).ok()?))
 }
 
-fn floor(item: &Item) -> Option<(Dot, Floor)> {
+fn floor(item: ItemRef<'_>) -> Option<(Dot, Floor)> {
     Some((item.dot, Floor::decode(item.payload.as_bytes()).ok()?))
 }
 
@@ -146,11 +146,11 @@ impl Row {
         self.floors.iter().filter(move |(_, floor)| !met(floor)).map(|(dot, _)| *dot)
     }
 
-    fn add_contributions(&mut self, items: &[Item]) {
+    fn add_contributions(&mut self, items: Items<'_>) {
         self.contributions.extend(items.iter().filter_map(contribution));
     }
 
-    fn add_floors(&mut self, items: &[Item]) {
+    fn add_floors(&mut self, items: Items<'_>) {
         self.floors.extend(items.iter().filter_map(floor));
     }
 
@@ -184,10 +184,16 @@ pub(super) fn add(group: &mut Group<'_>, cells: &Spot<'_>, p: u64, n: u64) -> Re
     let owner = group.owner();
     let seek = cells.seek(group.store(), &row_path(owner));
     let rows = group.store().items_at(seek);
-    let floors = cells.items(group.store(), &floor_path(owner));
+    // Mostly there is one contribution, and nobody has reset the counter.
+    let floors = if group.store().may_have_floors(seek) {
+        cells.items(group.store(), &floor_path(owner))
+    } else {
+        Items::NONE
+    };
     let floor_dots = dots_of(floors);
+    let only = rows.only().map(contribution);
     let contributions = || rows.iter().filter_map(contribution);
-    let held = contributions().max_by_key(|(dot, _)| *dot).map(|(_, held)| held);
+    let held = only.unwrap_or_else(|| contributions().max_by_key(|(dot, _)| *dot)).map(|(_, held)| held);
     let mut next = match held {
         Some(held) => {
             let (mut fp, mut fn_) = taken(floors.iter().filter_map(floor), held.gen_dot);
@@ -202,8 +208,10 @@ pub(super) fn add(group: &mut Group<'_>, cells: &Spot<'_>, p: u64, n: u64) -> Re
             Contribution { gen_dot, p: 0, n: 0, fp: 0, fn_: 0 }
         }
     };
-    for (_, twin) in contributions().filter(|(_, twin)| twin.gen_dot == next.gen_dot) {
-        (next.p, next.n) = (next.p.max(twin.p), next.n.max(twin.n));
+    if only.is_none() {
+        for (_, twin) in contributions().filter(|(_, twin)| twin.gen_dot == next.gen_dot) {
+            (next.p, next.n) = (next.p.max(twin.p), next.n.max(twin.n));
+        }
     }
     let added = |from: u64, by: u64| match from.checked_add(by) {
         None if mutant::is(Mutant::CounterWraps) => Some(from.wrapping_add(by)),
@@ -272,9 +280,9 @@ pub fn stale_floors(store: &Store, owner: OwnerId) -> Vec<StaleFloors> {
             found.push(StaleFloors { key: key.to_owned(), ty: object.ty, prefix: Vec::new() });
         } else if object.ty == TypeTag::OR_MAP {
             found.extend(store.cells(key, object.ty).filter_map(|(path, _)| {
-                let parts = nested::parse(path.as_bytes()).filter(|parts| parts.ty.has_rows())?;
-                let prefix = path.as_bytes().len() - parts.rest.len();
-                let prefix = path.as_bytes()[..prefix].to_vec();
+                let parts = nested::parse(path).filter(|parts| parts.ty.has_rows())?;
+                let prefix = path.len() - parts.rest.len();
+                let prefix = path[..prefix].to_vec();
                 (parts.rest == floor_path(owner)).then(|| StaleFloors {
                     key: key.to_owned(),
                     ty: object.ty,

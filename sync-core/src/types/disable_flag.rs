@@ -17,10 +17,10 @@
 //! ```
 
 use super::At;
-use crate::cell::{Item, TypeTag};
+use crate::cell::TypeTag;
 use crate::error::WriteError;
 use crate::mutant::{self, Mutant};
-use crate::store::{Group, Store};
+use crate::store::{Group, ItemRef, Store};
 
 const TYPE: TypeTag = TypeTag::DISABLE_FLAG;
 /// The payload of turning off.
@@ -56,7 +56,7 @@ pub fn clear<'k>(group: &mut Group<'_>, at: impl Into<At<'k>>) -> Result<bool, W
 /// True if the flag is on; untouched it is off.
 pub fn is_on<'k>(store: &Store, at: impl Into<At<'k>>) -> bool {
     let items = at.into().cells_of(TYPE).items(store, &[]);
-    let says_on = |item: &Item| item.payload.as_bytes() == ON;
+    let says_on = |item: ItemRef<'_>| item.payload.as_bytes() == ON;
     if mutant::is(Mutant::DisableLoses) {
         return items.iter().any(says_on);
     }

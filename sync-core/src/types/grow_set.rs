@@ -18,9 +18,9 @@
 //! ```
 
 use super::At;
-use crate::cell::{Item, TypeTag};
+use crate::cell::TypeTag;
 use crate::error::WriteError;
-use crate::store::{Group, Store};
+use crate::store::{Group, ItemRef, Store};
 use crate::time::WallMillis;
 
 const TYPE: TypeTag = TypeTag::GROW_SET;
@@ -33,7 +33,7 @@ pub fn add<'k>(group: &mut Group<'_>, at: impl Into<At<'k>>, element: &[u8]) -> 
     let cells = at.into().cells_of(TYPE);
     // 0 is never: the end of all times.
     let end = |expires: WallMillis| expires.0.wrapping_sub(1);
-    let stays = |item: &Item| end(item.expires) >= end(group.expires());
+    let stays = |item: ItemRef<'_>| end(item.expires) >= end(group.expires());
     if cells.items(group.store(), element).iter().any(stays) {
         return Ok(false);
     }

@@ -29,7 +29,7 @@ use crate::cell::{Hlc, TypeTag};
 use crate::error::WriteError;
 use crate::id::{Dot, ReplicaId};
 use crate::mutant::{self, Mutant};
-use crate::store::{Group, Store};
+use crate::store::{Group, Items, Store};
 
 const TYPE: TypeTag = TypeTag::LOG;
 
@@ -73,7 +73,7 @@ pub fn parse(path: &[u8]) -> Option<(Hlc, Dot)> {
 
 /// Every entry that is live, oldest first.
 fn all<'s>(store: &'s Store, cells: &Spot<'_>) -> Vec<Entry<'s>> {
-    let entry = |(path, items): (&[u8], &'s [crate::cell::Item])| {
+    let entry = |(path, items): (&[u8], Items<'s>)| {
         let (hlc, dot) = parse(path)?;
         Some(Entry { hlc, dot, value: items.last()?.payload.as_bytes() })
     };

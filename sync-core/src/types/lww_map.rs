@@ -17,9 +17,9 @@
 //! ```
 
 use super::At;
-use crate::cell::{Item, TypeTag};
+use crate::cell::TypeTag;
 use crate::error::WriteError;
-use crate::store::{Group, Store};
+use crate::store::{Group, ItemRef, Items, Store};
 
 const TYPE: TypeTag = TypeTag::LWW_MAP;
 
@@ -67,6 +67,7 @@ pub fn entries<'s, 'k>(
 }
 
 /// Among concurrent writes, the one that is read: the largest `(hlc, replica, seq)`.
-pub fn winner(items: &[Item]) -> Option<&Item> {
-    items.iter().max_by_key(|item| (item.hlc, item.dot))
+#[inline]
+pub fn winner(items: Items<'_>) -> Option<ItemRef<'_>> {
+    items.only().or_else(|| items.iter().max_by_key(|item| (item.hlc, item.dot)))
 }

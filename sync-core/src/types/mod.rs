@@ -29,12 +29,12 @@ pub mod rw_set;
 pub mod user;
 pub mod whole;
 
-use crate::cell::Item;
 use crate::id::Dot;
+use crate::store::Items;
 
 pub use at::{At, Spot};
 
 /// The dots of `items`.
-fn dots_of(items: &[Item]) -> Vec<Dot> {
+fn dots_of(items: Items<'_>) -> Vec<Dot> {
     items.iter().map(|item| item.dot).collect()
 }

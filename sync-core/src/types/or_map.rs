@@ -134,7 +134,6 @@ fn end(group: &mut Group<'_>, key: &str, prefix: &[u8]) -> Result<u64, WriteErro
     let mut runs: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
     let (mut ended, mut in_run) = (0, false);
     for (path, _) in group.store().cells_under(key, TYPE, prefix) {
-        let path = path.as_bytes();
         let leaf = nested::parse(path).filter(|leaf| leaf.ty.has_rows());
         match leaf.filter(|_| !mutant::is(Mutant::MapRemoveKillsCounters)) {
             Some(leaf) => {

@@ -12,7 +12,7 @@
 //! let mut group = store.group(replica, owner, 1, Hlc(1));
 //! lww_map::put(&mut group, "user/7", b"name", b"Ada")?;
 //! group.commit();
-//! let place = reading::Place::of(&ObjectId::new("user/7", TypeTag::LWW_MAP), &b"name"[..].into());
+//! let place = reading::Place::of(&ObjectId::new("user/7", TypeTag::LWW_MAP), b"name");
 //! assert_eq!(reading::read(&store, &place), reading::Reading::Value(b"Ada"[..].into()));
 //! # Ok::<(), sync_core::error::WriteError>(())
 //! ```
@@ -21,9 +21,9 @@ use super::{
     At, bounded_counter, disable_flag, enable_flag, g_counter, lww_map, lww_register, max_register,
     min_register, pn_counter, rw_set,
 };
-use crate::cell::{Item, ObjectId, Path, Payload, TypeTag};
+use crate::cell::{ObjectId, Path, Payload, TypeTag};
 use crate::nested;
-use crate::store::Store;
+use crate::store::{Items, Store};
 
 /// Bytes that a place, its readings and what holds them cost besides names and values, about.
 pub const PLACE_OVERHEAD_BYTES: usize = 160;
@@ -39,11 +39,9 @@ pub struct Place {
 
 impl Place {
     /// The place that the cell at `path` of `object` is part of.
-    pub fn of(object: &ObjectId, path: &Path) -> Self {
-        let bytes = path.as_bytes();
-        let reach = reach(object.ty, bytes);
-        let path = if reach == bytes.len() { path.clone() } else { Path::from(&bytes[..reach]) };
-        Self { object: object.clone(), path }
+    pub fn of(object: &ObjectId, path: &[u8]) -> Self {
+        let reach = reach(object.ty, path);
+        Self { object: object.clone(), path: Path::from(&path[..reach]) }
     }
 
     /// True if more cells than one make up the place.
@@ -129,9 +127,9 @@ fn read_at(store: &Store, at: At<'_>, ty: TypeTag, path: &[u8]) -> Reading {
     let value = |value: Option<&[u8]>| value.map_or(Reading::Absent, |bytes| Reading::Value(bytes.into()));
     let number = |number: Option<i64>| number.map_or(Reading::Absent, Reading::Number);
     let count = |count: Option<i128>| count.map_or(Reading::Absent, Reading::Count);
-    let flag = |on: bool| match at.cells_of(ty).items(store, path) {
-        [] => Reading::Absent,
-        [_, ..] => Reading::Flag(on),
+    let flag = |on: bool| {
+        let is_touched = !at.cells_of(ty).items(store, path).is_empty();
+        if is_touched { Reading::Flag(on) } else { Reading::Absent }
     };
     match (ty, path) {
         (TypeTag::OR_SET | TypeTag::GROW_SET | TypeTag::MULTIMAP, _) => {
@@ -155,11 +153,11 @@ fn read_at(store: &Store, at: At<'_>, ty: TypeTag, path: &[u8]) -> Reading {
     }
 }
 
-fn raw(items: &[Item]) -> Reading {
+fn raw(items: Items<'_>) -> Reading {
     if items.is_empty() {
         return Reading::Absent;
     }
-    let mut values: Vec<Payload> = items.iter().map(|item| item.payload.clone()).collect();
+    let mut values: Vec<Payload> = items.iter().map(|item| item.payload.to_payload()).collect();
     values.sort_unstable();
     values.dedup();
     Reading::Values(values)

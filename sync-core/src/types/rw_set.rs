@@ -23,12 +23,12 @@
 //! ```
 
 use super::{At, Spot, dots_of};
-use crate::cell::{Item, ObjectId, Path, TypeTag};
+use crate::cell::{ObjectId, Path, TypeTag};
 use crate::error::WriteError;
 use crate::id::Dot;
 use crate::mutant::{self, Mutant};
 use crate::nested;
-use crate::store::{Group, Store};
+use crate::store::{Group, ItemRef, Items, Store};
 
 const TYPE: TypeTag = TypeTag::RW_SET;
 /// The payload of a remove.
@@ -36,11 +36,11 @@ pub const REMOVED: &[u8] = &[0];
 /// The payload of an add.
 pub const ADDED: &[u8] = &[1];
 
-fn is_mark(item: &Item) -> bool {
+fn is_mark(item: ItemRef<'_>) -> bool {
     item.payload.as_bytes() != ADDED
 }
 
-fn is_present(items: &[Item]) -> bool {
+fn is_present(items: Items<'_>) -> bool {
     if mutant::is(Mutant::RemoveLoses) {
         return items.iter().any(|item| !is_mark(item));
     }
@@ -138,7 +138,7 @@ pub fn marked_sets(store: &Store) -> Vec<MarkedSet> {
             continue;
         }
         for (path, items) in store.cells(object.key.as_str(), object.ty) {
-            let prefix = if object.ty == TYPE { Some(&[][..]) } else { leaf_prefix(path.as_bytes()) };
+            let prefix = if object.ty == TYPE { Some(&[][..]) } else { leaf_prefix(path) };
             let Some(prefix) = prefix.filter(|_| items.iter().any(is_mark)) else { continue };
             let known = found.last().is_some_and(|last| last.object == object && last.prefix == prefix);
             if !known {
@@ -166,8 +166,8 @@ fn collect_in(
         if collected.paths.len() == cells_max {
             break;
         }
-        let marked = items.iter().filter(|item| is_mark(item)).count();
-        if marked > 0 && items.iter().filter(|item| is_mark(item)).all(|item| is_stable(item.dot)) {
+        let marked = items.iter().filter(|item| is_mark(*item)).count();
+        if marked > 0 && items.iter().filter(|item| is_mark(*item)).all(|item| is_stable(item.dot)) {
             ended.extend(dots_of(items));
             collected.marks += marked as u64;
             collected.paths.push(cells.cell(path).path);
@@ -187,7 +187,7 @@ pub fn contains<'k>(store: &Store, at: impl Into<At<'k>>, element: &[u8]) -> boo
 /// The elements present, ascending by their bytes.
 pub fn elements<'s, 'k>(store: &'s Store, at: impl Into<At<'k>>) -> impl Iterator<Item = &'s [u8]> {
     let cells = at.into().cells_of(TYPE).cells(store);
-    cells.filter(|(_, items)| is_present(items)).map(|(path, _)| path)
+    cells.filter(|(_, items)| is_present(*items)).map(|(path, _)| path)
 }
 
 /// Number of elements present. Costs a walk, since marked ones are cells too.
@@ -198,5 +198,5 @@ pub fn len<'k>(store: &Store, at: impl Into<At<'k>>) -> u64 {
 /// Number of marks that are kept.
 pub fn marks<'k>(store: &Store, at: impl Into<At<'k>>) -> u64 {
     let cells = at.into().cells_of(TYPE).cells(store);
-    cells.map(|(_, items)| items.iter().filter(|item| is_mark(item)).count() as u64).sum()
+    cells.map(|(_, items)| items.iter().filter(|item| is_mark(*item)).count() as u64).sum()
 }

@@ -6,7 +6,8 @@
 //! the causal context before and after.
 
 use serde::{Deserialize, Serialize};
-use sync_core::cell::{Item, Key, ObjectId, Path, TypeTag};
+use sync_core::cell::{Key, ObjectId, TypeTag};
+use sync_core::store::{ItemRef, Items};
 
 use super::shown::{shown_path, shown_payload};
 use super::{Column, Shown, hex, type_name};
@@ -226,14 +227,14 @@ pub(crate) fn cells(shared: &Shared, name: &ObjectName, stretch: &Stretch) -> Ce
     let mut page = Vec::new();
     while let Some((path, items)) = rest.next_if(|_| page.len() < CELLS_MAX && bytes < CELL_BYTES_MAX) {
         let cell = cell(object.ty, path, items);
-        bytes += path.as_bytes().len() + items.len() * PAYLOAD_SHOWN_MAX;
+        bytes += path.len() + items.len() * PAYLOAD_SHOWN_MAX;
         page.push(cell);
     }
     CellPage { at: moment(shared, &core), more: rest.peek().is_some(), cells: page }
 }
 
-fn cell(ty: TypeTag, path: &Path, items: &[Item]) -> CellDigest {
-    let item = |item: &Item| {
+fn cell(ty: TypeTag, path: &[u8], items: Items<'_>) -> CellDigest {
+    let item = |item: ItemRef<'_>| {
         let payload = item.payload.as_bytes();
         ItemDigest {
             replica: item.dot.replica.to_hex(),
@@ -241,10 +242,9 @@ fn cell(ty: TypeTag, path: &Path, items: &[Item]) -> CellDigest {
             hlc: item.hlc.0,
             expires_ms: item.expires.0,
             digest: blake3::hash(payload).to_hex().to_string(),
-            payload: shorten(shown_payload(ty, path.as_bytes(), payload)),
+            payload: shorten(shown_payload(ty, path, payload)),
         }
     };
-    let path = path.as_bytes();
     CellDigest { path: hex(path), shown: shown_path(ty, path), items: items.iter().map(item).collect() }
 }
 

@@ -192,7 +192,7 @@ pub(super) fn field_types(store: &Store, at: At<'_>) -> Reading {
 /// The cells of a type that only its application knows.
 fn cells(store: &Store, at: At<'_>, ty: TypeTag) -> Reading {
     let cells = at.cells_of(ty);
-    let cell = |(path, items): (&[u8], &[sync_core::cell::Item])| {
+    let cell = |(path, items): (&[u8], sync_core::store::Items<'_>)| {
         let writes = items.iter().map(|item| Reading::value(Some(item.payload.as_bytes()))).collect();
         Reading::Map(vec![
             ("path".into(), Reading::value(Some(path))),
