@@ -123,6 +123,26 @@ pub(crate) enum Command {
         #[command(flatten)]
         target: Target,
     },
+    /// Write all that the node reads as to FILE, as lines of JSON: the operations that make it anew.
+    Export {
+        /// A file that is not there yet [default: standard output].
+        file: Option<PathBuf>,
+        /// Only the keys that start with PREFIX.
+        #[arg(long, default_value = "")]
+        prefix: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Take in what `export` wrote, as new writes of an empty node.
+    Import {
+        /// The file [default: standard input].
+        file: Option<PathBuf>,
+        /// Write on top of what the node holds. Counters count what is imported once more.
+        #[arg(long)]
+        merge: bool,
+        #[command(flatten)]
+        target: Target,
+    },
     /// Tell what two running nodes hold differently, and whether events that one lacks explain it.
     #[command(after_help = EXIT_CODES)]
     Diff {

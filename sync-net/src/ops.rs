@@ -4,6 +4,8 @@
 //! read. The local endpoint looks operations up there, the command line makes its commands of it, so that a new type
 //! or operation is a row and nothing else. In flows a request as JSON, out a reading.
 
+mod batch;
+mod export;
 mod reading;
 mod request;
 mod table;
@@ -15,6 +17,8 @@ use sync_core::store::{Group, Store};
 use sync_core::types::At;
 use sync_core::types::log::Bound;
 
+pub(crate) use self::batch::{BatchRequest, batch};
+pub(crate) use self::export::{Exported, Exporter};
 pub(crate) use self::reading::Reading;
 pub(crate) use self::request::{OpError, OpRequest, PlaceRequest, ShownPlace, operate, remove, show};
 pub use self::table::TYPES;

@@ -3,6 +3,7 @@
 //! Certificates and `run` work on this machine's files. All the others ask a running node over its
 //! local socket and print what it answers.
 
+mod bulk;
 mod certs;
 mod converge;
 mod diff;
@@ -49,6 +50,14 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
                 (false, false) => converge::converge(&node, timeout, json).await,
             }
         }),
+        Command::Export { file, prefix, target } => {
+            on_this_thread(
+                async move { bulk::export(&client(&target), file.as_deref(), &prefix, json).await },
+            )
+        }
+        Command::Import { file, merge, target } => {
+            on_this_thread(async move { bulk::import(&client(&target), file.as_deref(), merge, json).await })
+        }
         Command::Diff { a, b } => on_this_thread(diff::diff(&a, &b, json)),
     }
 }

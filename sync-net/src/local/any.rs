@@ -27,6 +27,8 @@ impl From<OpError> for ApiError {
             OpError::Range { .. } => (StatusCode::BAD_REQUEST, "range"),
             OpError::NoOwner { .. } => (StatusCode::BAD_REQUEST, "no_owner"),
             OpError::PlaceTooDeep { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_deep"),
+            OpError::Line { .. } => (StatusCode::BAD_REQUEST, "bad_line"),
+            OpError::TooMany { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_many"),
             OpError::Value(_) => (StatusCode::BAD_REQUEST, "bad_value"),
             OpError::Nothing { .. } => (StatusCode::NOT_FOUND, "nothing"),
             OpError::Node(error) => return error.clone().into(),

@@ -26,7 +26,7 @@ pub(super) const CONVERGE_MS_MAX: u64 = 600_000;
 
 /// For who asks in vain.
 const ROUTES: &str = "status, peers, keys, inspect, set, set/add, set/remove, map, map/put, map/remove, \
-                      counter, counter/add, counter/reset, register, register/set, register/clear, op, get, remove, converge, visible, converge/cluster, watch, survey, knowledge, \
+                      counter, counter/add, counter/reset, register, register/set, register/clear, op, batch, get, remove, export, converge, visible, converge/cluster, watch, survey, knowledge, \
                       compare/objects, compare/range, compare/cells";
 
 pub(super) type Answer<T> = Result<Json<T>, ApiError>;
@@ -52,6 +52,7 @@ pub(super) fn router(node: Node) -> Router {
         .route("/v1/converge", post(converge))
         .route("/v1/visible", post(visible))
         .merge(super::any::routes())
+        .merge(super::bulk::routes())
         .merge(super::operator::routes())
         .merge(super::watch::routes())
         .fallback(no_such_route)

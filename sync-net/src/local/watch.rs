@@ -282,8 +282,8 @@ fn reading_value(reading: &Reading) -> Value {
     }
 }
 
-/// The body of the answer: lines as they come.
-struct Lines(mpsc::Receiver<Bytes>);
+/// The body of an answer: lines as they come.
+pub(super) struct Lines(pub(super) mpsc::Receiver<Bytes>);
 
 impl HttpBody for Lines {
     type Data = Bytes;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use sync_core::cell::TypeTag;
 use sync_core::id::OwnerId;
 use sync_core::node::Written;
+use sync_core::time::WallMillis;
 use sync_core::types::log::Bound;
 use sync_core::types::whole;
 
@@ -43,6 +44,13 @@ pub(crate) enum OpError {
     PlaceTooDeep { len: usize },
     #[error("nothing is stored at {place} here; `keys` lists what is")]
     Nothing { place: String },
+    #[error("operation {number} of the group is not understood: {reason}")]
+    Line { number: usize, reason: String },
+    #[error(
+        "the group has {len} operations, at most {} are possible; send several",
+        super::batch::BATCH_OPS_MAX
+    )]
+    TooMany { len: usize },
     #[error(transparent)]
     Value(#[from] ValueError),
     #[error(transparent)]
@@ -90,6 +98,8 @@ pub(crate) struct OpRequest {
     keep: Option<i128>,
     keep_ms: Option<i128>,
     expires_in_ms: Option<i128>,
+    /// Instead of it, when: milliseconds since 1970.
+    expires_ms: Option<i128>,
     /// Read a state that has the writes of this token.
     after: Option<String>,
 }
@@ -119,7 +129,7 @@ pub(crate) struct ShownPlace {
     others: Vec<String>,
 }
 
-fn place(key: &str, at: &[String]) -> Result<Place, OpError> {
+pub(super) fn place(key: &str, at: &[String]) -> Result<Place, OpError> {
     if at.len() > PLACE_NAMES_MAX {
         return Err(OpError::PlaceTooDeep { len: at.len() });
     }
@@ -147,7 +157,7 @@ fn owner(text: &str) -> Result<OwnerId, OpError> {
     OwnerId::from_hex(text).ok_or_else(|| OpError::NoOwner { text: text.to_owned() })
 }
 
-fn bytes(given: Option<&Stored>) -> Result<Vec<u8>, OpError> {
+pub(super) fn bytes(given: Option<&Stored>) -> Result<Vec<u8>, OpError> {
     given.map_or(Ok(Vec::new()), |stored| Ok(stored.to_bytes()?))
 }
 
@@ -164,7 +174,7 @@ impl OpRequest {
             Arg::Count => self.count.is_some(),
             Arg::Keep => self.keep.is_some(),
             Arg::KeepMs => self.keep_ms.is_some(),
-            Arg::ExpiresInMs => self.expires_in_ms.is_some(),
+            Arg::ExpiresInMs => self.expires_in_ms.is_some() || self.expires_ms.is_some(),
         }
     }
 
@@ -229,22 +239,30 @@ const EVERY: &[Arg] = &[
 ];
 
 /// Whether a write minted anything, and what to carry to another node to read it there.
-fn changed(written: &Written) -> Reading {
+pub(super) fn changed(written: &Written) -> Reading {
     Reading::Map(vec![
         ("changed".into(), Reading::Flag(written.last.is_some())),
         ("token".into(), Reading::word(written.token().to_string())),
     ])
 }
 
-/// Does one operation.
-pub(crate) fn operate(node: &Node, request: &OpRequest) -> Result<Reading, OpError> {
+/// Looks an operation up and checks what it was given.
+pub(super) fn prepare(node: &Node, request: &OpRequest) -> Result<(Place, &'static Op, Args), OpError> {
     let (_, op) = request.look_up()?;
     let args = request.args(op, node.owner())?;
     let mut place = place(&request.key, &request.at)?;
     if request.expires_in_ms.is_some() {
         let after = Duration::from_millis(natural("expires_in_ms", request.expires_in_ms, 0)?);
         place.expires = Some(Expires::after(after));
+    } else if request.expires_ms.is_some() {
+        place.expires = Some(Expires::At(WallMillis(natural("expires_ms", request.expires_ms, 0)?)));
     }
+    Ok((place, op, args))
+}
+
+/// Does one operation.
+pub(crate) fn operate(node: &Node, request: &OpRequest) -> Result<Reading, OpError> {
+    let (place, op, args) = prepare(node, request)?;
     let (label, read) = match op.run {
         Run::Write(write) => {
             let (_, written) =
@@ -268,7 +286,7 @@ fn names(at: &[String]) -> Reading {
 }
 
 /// The type called `name`, the engine's or the application's.
-fn type_called(node: &Node, name: &str) -> Result<TypeTag, OpError> {
+pub(super) fn type_called(node: &Node, name: &str) -> Result<TypeTag, OpError> {
     let tags = (0..=u8::MAX).map(TypeTag);
     let found = tags.into_iter().find(|tag| inspect::type_name(node.shared(), *tag) == name);
     found.ok_or_else(|| OpError::NoType { name: name.to_owned() })
