@@ -37,6 +37,8 @@ pub struct Group<'a> {
     kept: Vec<u8>,
     /// Where the last event ended something.
     ended: Vec<CellIx>,
+    /// Space for a payload in the making.
+    spare: Vec<u8>,
     changed: DotSet,
 }
 
@@ -53,7 +55,12 @@ enum Undo {
         payload: usize,
     },
     /// The write of `by` took the place of this one.
-    Replaced { by: Dot, dot: Dot, hlc: Hlc, payload: usize },
+    Replaced {
+        by: Dot,
+        dot: Dot,
+        hlc: Hlc,
+        payload: usize,
+    },
     Recorded(Dot),
 }
 
@@ -72,6 +79,7 @@ pub(super) struct Scratch {
     undo: Vec<Undo>,
     kept: Vec<u8>,
     ended: Vec<CellIx>,
+    spare: Vec<u8>,
 }
 
 /// Longest list that is kept, and most bytes of payloads for each entry.
@@ -84,13 +92,14 @@ impl Clone for Scratch {
 }
 
 impl Scratch {
-    fn give(&mut self, mut undo: Vec<Undo>, mut kept: Vec<u8>, mut ended: Vec<CellIx>) {
+    fn give(&mut self, mut lists: Self) {
+        let Self { undo, kept, ended, spare } = &mut lists;
         undo.clear();
         kept.clear();
         ended.clear();
-        let longest = undo.capacity().max(ended.capacity()).max(kept.capacity() / SCRATCH_MAX);
-        if longest <= SCRATCH_MAX {
-            *self = Self { undo, kept, ended };
+        let bytes = kept.capacity().max(spare.capacity());
+        if undo.capacity().max(ended.capacity()).max(bytes / SCRATCH_MAX) <= SCRATCH_MAX {
+            *self = lists;
         }
     }
 }
@@ -101,7 +110,7 @@ impl Store {
     /// `next` must be one above what the context holds of `replica`: dots are never minted twice.
     pub fn group(&mut self, replica: ReplicaId, owner: OwnerId, next: u64, hlc: Hlc) -> Group<'_> {
         debug_assert_eq!(next, self.context.get(replica) + 1, "own events are known as they are minted");
-        let Scratch { undo, kept, ended } = std::mem::take(&mut self.scratch);
+        let Scratch { undo, kept, ended, spare } = std::mem::take(&mut self.scratch);
         Group {
             store: self,
             replica,
@@ -115,6 +124,7 @@ impl Store {
             undo,
             kept,
             ended,
+            spare,
             changed: DotSet::default(),
         }
     }
@@ -134,6 +144,16 @@ impl Group<'_> {
     /// The clock reading that every event of this group takes.
     pub fn hlc(&self) -> Hlc {
         self.hlc
+    }
+
+    /// Space for a payload in the making, empty or not; [`Self::give_spare`] gives it back.
+    pub(crate) fn take_spare(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.spare)
+    }
+
+    /// Gives the space back, so that the next payload allocates none.
+    pub(crate) fn give_spare(&mut self, spare: Vec<u8>) {
+        self.spare = spare;
     }
 
     /// The dot that the next event will take.
@@ -451,8 +471,8 @@ impl Group<'_> {
     /// Makes the group's events known and logs them as one step. Its first and last dot; `None` if nothing needed
     /// minting.
     pub fn commit(self) -> Option<(Dot, Dot)> {
-        let Self { store, replica, first, next, changed, undo, kept, ended, .. } = self;
-        store.scratch.give(undo, kept, ended);
+        let Self { store, replica, first, next, changed, undo, kept, ended, spare, .. } = self;
+        store.scratch.give(Scratch { undo, kept, ended, spare });
         if next == first {
             return None;
         }
@@ -484,12 +504,15 @@ impl Group<'_> {
                 Undo::Replaced { by, dot, hlc, payload } => {
                     let (rest, payload) = kept.split_at(kept.len() - payload);
                     kept = rest;
-                    store.take_back(by, &ItemRef {
-                        dot,
-                        hlc,
-                        expires: WallMillis::default(),
-                        payload: PayloadRef::bytes(payload),
-                    });
+                    store.take_back(
+                        by,
+                        &ItemRef {
+                            dot,
+                            hlc,
+                            expires: WallMillis::default(),
+                            payload: PayloadRef::bytes(payload),
+                        },
+                    );
                 }
                 Undo::Recorded(dot) => store.records.take_back(dot),
             }
