@@ -56,7 +56,7 @@ fn a_small_write_allocates_next_to_nothing() {
     assert!(overwritten < 0.1, "{overwritten} for a present field");
     // A contribution is encoded in space that the store keeps.
     let counted = each(|at| count(&mut store, at));
-    assert!(counted < 0.1, "{counted} for an increment");
+    assert!(counted < 0.2, "{counted} for an increment");
 }
 
 #[test]
