@@ -6,6 +6,7 @@
 
 use super::fullest::Size;
 use super::slab::Object;
+use super::undo::{Scratch, Undo};
 use super::{CellIx, ItemRef, PayloadRef, Seek, Store};
 use crate::causal::DotSet;
 use crate::cell::{CellId, Hlc, ObjectId, Path, PathRange, Payload, TypeTag};
@@ -20,7 +21,7 @@ use crate::time::WallMillis;
 /// A group of events in the making. The data types in [`crate::types`] fill it.
 #[derive(Debug)]
 pub struct Group<'a> {
-    store: &'a mut Store,
+    pub(super) store: &'a mut Store,
     replica: ReplicaId,
     owner: OwnerId,
     hlc: Hlc,
@@ -32,36 +33,14 @@ pub struct Group<'a> {
     next: u64,
     /// Bytes of keys, paths and payloads so far.
     bytes: usize,
-    undo: Vec<Undo>,
+    pub(super) undo: Vec<Undo>,
     /// Payloads of what the group has ended, one behind the other.
-    kept: Vec<u8>,
+    pub(super) kept: Vec<u8>,
     /// Where the last event ended something.
     ended: Vec<CellIx>,
     /// Space for a payload in the making.
     spare: Vec<u8>,
     changed: DotSet,
-}
-
-/// What takes one step of an event back.
-#[derive(Debug)]
-enum Undo {
-    Wrote(Dot),
-    /// Its cell, and what was there but for the payload, which takes so many bytes at the end of those kept.
-    Killed {
-        cell: CellId,
-        dot: Dot,
-        hlc: Hlc,
-        expires: WallMillis,
-        payload: usize,
-    },
-    /// The write of `by` took the place of this one.
-    Replaced {
-        by: Dot,
-        dot: Dot,
-        hlc: Hlc,
-        payload: usize,
-    },
-    Recorded(Dot),
 }
 
 /// The cell that a write goes to.
@@ -71,37 +50,6 @@ enum Target {
     Held(CellIx),
     /// It is not; the hash of its name, if there is a table.
     New(CellId, Option<u32>),
-}
-
-/// The lists of a group, kept for the next one where they are short.
-#[derive(Debug, Default)]
-pub(super) struct Scratch {
-    undo: Vec<Undo>,
-    kept: Vec<u8>,
-    ended: Vec<CellIx>,
-    spare: Vec<u8>,
-}
-
-/// Longest list that is kept, and most bytes of payloads for each entry.
-const SCRATCH_MAX: usize = 64;
-
-impl Clone for Scratch {
-    fn clone(&self) -> Self {
-        Self::default()
-    }
-}
-
-impl Scratch {
-    fn give(&mut self, mut lists: Self) {
-        let Self { undo, kept, ended, spare } = &mut lists;
-        undo.clear();
-        kept.clear();
-        ended.clear();
-        let bytes = kept.capacity().max(spare.capacity());
-        if undo.capacity().max(ended.capacity()).max(bytes / SCRATCH_MAX) <= SCRATCH_MAX {
-            *self = lists;
-        }
-    }
 }
 
 impl Store {
@@ -479,44 +427,5 @@ impl Group<'_> {
         store.context.advance(replica, next - 1);
         store.log.append(changed, None, &store.limits);
         Some((Dot::new(replica, first), Dot::new(replica, next - 1)))
-    }
-
-    /// Takes every event of the group back.
-    ///
-    /// A record that was dropped to make room for the group's own stays dropped: its floor says so, and
-    /// a floor may only rise.
-    pub fn roll_back(self) {
-        let Self { store, undo, kept, .. } = self;
-        let mut kept = kept.as_slice();
-        for step in undo.into_iter().rev() {
-            match step {
-                Undo::Wrote(_) if mutant::is(Mutant::RollBackLeavesWrites) => {}
-                Undo::Wrote(dot) => {
-                    store.kill(dot).expect("what the group wrote and did not kill is live");
-                }
-                Undo::Killed { cell, dot, hlc, expires, payload } => {
-                    let (rest, payload) = kept.split_at(kept.len() - payload);
-                    kept = rest;
-                    if !mutant::is(Mutant::RollBackLeavesKills) {
-                        store.put(&cell, &ItemRef { dot, hlc, expires, payload: PayloadRef::bytes(payload) });
-                    }
-                }
-                Undo::Replaced { by, dot, hlc, payload } => {
-                    let (rest, payload) = kept.split_at(kept.len() - payload);
-                    kept = rest;
-                    store.take_back(
-                        by,
-                        &ItemRef {
-                            dot,
-                            hlc,
-                            expires: WallMillis::default(),
-                            payload: PayloadRef::bytes(payload),
-                        },
-                    );
-                }
-                Undo::Recorded(dot) => store.records.take_back(dot),
-            }
-        }
-        store.forget_changes();
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use super::items::{ItemRef, Items};
 use super::slab::{Object, ObjectIx};
-use super::slots::CellSlot;
+use super::slot::CellSlot;
 use super::{CellIx, ITEM_OVERHEAD_BYTES, ObjectInfo, Store, lookup};
 use crate::causal::{DotSet, Interval};
 use crate::cell::{CellId, Item, ObjectId, PathRange, TypeTag};
