@@ -12,6 +12,7 @@ pub mod descent;
 mod handles;
 pub mod nodes;
 pub mod prefix;
+mod settled;
 pub mod sketch;
 pub mod trie;
 

@@ -6,6 +6,7 @@
 
 use super::fullest::Size;
 use super::slab::Object;
+use super::undo::{Scratch, Undo};
 use super::{CellIx, ItemRef, PayloadRef, Seek, Store};
 use crate::causal::DotSet;
 use crate::cell::{CellId, Hlc, ObjectId, Path, PathRange, Payload, TypeTag};
@@ -20,7 +21,7 @@ use crate::time::WallMillis;
 /// A group of events in the making. The data types in [`crate::types`] fill it.
 #[derive(Debug)]
 pub struct Group<'a> {
-    store: &'a mut Store,
+    pub(super) store: &'a mut Store,
     replica: ReplicaId,
     owner: OwnerId,
     hlc: Hlc,
@@ -32,34 +33,14 @@ pub struct Group<'a> {
     next: u64,
     /// Bytes of keys, paths and payloads so far.
     bytes: usize,
-    undo: Vec<Undo>,
+    pub(super) undo: Vec<Undo>,
     /// Payloads of what the group has ended, one behind the other.
-    kept: Vec<u8>,
+    pub(super) kept: Vec<u8>,
     /// Where the last event ended something.
     ended: Vec<CellIx>,
+    /// Space for a payload in the making.
+    spare: Vec<u8>,
     changed: DotSet,
-}
-
-/// What takes one step of an event back.
-#[derive(Debug)]
-enum Undo {
-    Wrote(Dot),
-    /// Its cell, and what was there but for the payload, which takes so many bytes at the end of those kept.
-    Killed {
-        cell: CellId,
-        dot: Dot,
-        hlc: Hlc,
-        expires: WallMillis,
-        payload: usize,
-    },
-    /// The write of `by` took the place of this one.
-    Replaced {
-        by: Dot,
-        dot: Dot,
-        hlc: Hlc,
-        payload: usize,
-    },
-    Recorded(Dot),
 }
 
 /// The cell that a write goes to.
@@ -71,42 +52,13 @@ enum Target {
     New(CellId, Option<u32>),
 }
 
-/// The lists of a group, kept for the next one where they are short.
-#[derive(Debug, Default)]
-pub(super) struct Scratch {
-    undo: Vec<Undo>,
-    kept: Vec<u8>,
-    ended: Vec<CellIx>,
-}
-
-/// Longest list that is kept, and most bytes of payloads for each entry.
-const SCRATCH_MAX: usize = 64;
-
-impl Clone for Scratch {
-    fn clone(&self) -> Self {
-        Self::default()
-    }
-}
-
-impl Scratch {
-    fn give(&mut self, mut undo: Vec<Undo>, mut kept: Vec<u8>, mut ended: Vec<CellIx>) {
-        undo.clear();
-        kept.clear();
-        ended.clear();
-        let longest = undo.capacity().max(ended.capacity()).max(kept.capacity() / SCRATCH_MAX);
-        if longest <= SCRATCH_MAX {
-            *self = Self { undo, kept, ended };
-        }
-    }
-}
-
 impl Store {
     /// Opens a group that mints from `next` on for `replica`, at clock `hlc`.
     ///
     /// `next` must be one above what the context holds of `replica`: dots are never minted twice.
     pub fn group(&mut self, replica: ReplicaId, owner: OwnerId, next: u64, hlc: Hlc) -> Group<'_> {
         debug_assert_eq!(next, self.context.get(replica) + 1, "own events are known as they are minted");
-        let Scratch { undo, kept, ended } = std::mem::take(&mut self.scratch);
+        let Scratch { undo, kept, ended, spare } = std::mem::take(&mut self.scratch);
         Group {
             store: self,
             replica,
@@ -120,6 +72,7 @@ impl Store {
             undo,
             kept,
             ended,
+            spare,
             changed: DotSet::default(),
         }
     }
@@ -139,6 +92,16 @@ impl Group<'_> {
     /// The clock reading that every event of this group takes.
     pub fn hlc(&self) -> Hlc {
         self.hlc
+    }
+
+    /// Space for a payload in the making, empty or not; [`Self::give_spare`] gives it back.
+    pub(crate) fn take_spare(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.spare)
+    }
+
+    /// Gives the space back, so that the next payload allocates none.
+    pub(crate) fn give_spare(&mut self, spare: Vec<u8>) {
+        self.spare = spare;
     }
 
     /// The dot that the next event will take.
@@ -456,52 +419,13 @@ impl Group<'_> {
     /// Makes the group's events known and logs them as one step. Its first and last dot; `None` if nothing needed
     /// minting.
     pub fn commit(self) -> Option<(Dot, Dot)> {
-        let Self { store, replica, first, next, changed, undo, kept, ended, .. } = self;
-        store.scratch.give(undo, kept, ended);
+        let Self { store, replica, first, next, changed, undo, kept, ended, spare, .. } = self;
+        store.scratch.give(Scratch { undo, kept, ended, spare });
         if next == first {
             return None;
         }
         store.context.advance(replica, next - 1);
         store.log.append(changed, None, &store.limits);
         Some((Dot::new(replica, first), Dot::new(replica, next - 1)))
-    }
-
-    /// Takes every event of the group back.
-    ///
-    /// A record that was dropped to make room for the group's own stays dropped: its floor says so, and
-    /// a floor may only rise.
-    pub fn roll_back(self) {
-        let Self { store, undo, kept, .. } = self;
-        let mut kept = kept.as_slice();
-        for step in undo.into_iter().rev() {
-            match step {
-                Undo::Wrote(_) if mutant::is(Mutant::RollBackLeavesWrites) => {}
-                Undo::Wrote(dot) => {
-                    store.kill(dot).expect("what the group wrote and did not kill is live");
-                }
-                Undo::Killed { cell, dot, hlc, expires, payload } => {
-                    let (rest, payload) = kept.split_at(kept.len() - payload);
-                    kept = rest;
-                    if !mutant::is(Mutant::RollBackLeavesKills) {
-                        store.put(&cell, &ItemRef { dot, hlc, expires, payload: PayloadRef::bytes(payload) });
-                    }
-                }
-                Undo::Replaced { by, dot, hlc, payload } => {
-                    let (rest, payload) = kept.split_at(kept.len() - payload);
-                    kept = rest;
-                    store.take_back(
-                        by,
-                        &ItemRef {
-                            dot,
-                            hlc,
-                            expires: WallMillis::default(),
-                            payload: PayloadRef::bytes(payload),
-                        },
-                    );
-                }
-                Undo::Recorded(dot) => store.records.take_back(dot),
-            }
-        }
-        store.forget_changes();
     }
 }

@@ -3,7 +3,8 @@
 //! A store keeps items in a compact form (`slots.rs`); [`Items`] and [`ItemRef`] are views that build what is asked for.
 
 use super::live::Live;
-use super::slots::{CellSlot, Slots};
+use super::slot::CellSlot;
+use super::slots::Slots;
 use crate::cell::{Hlc, Item, Payload};
 use crate::fragment::Taken;
 use crate::id::Dot;

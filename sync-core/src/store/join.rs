@@ -52,9 +52,9 @@ pub struct Learned {
 pub(super) struct Plan {
     /// Ascending, each once.
     pub(super) dead: Vec<Dot>,
-    /// Of these, what is the one item of its cell and gives its place to the first new item there; in the order of the
-    /// new items.
-    pub(super) replaced: Vec<(CellIx, Dot)>,
+    /// Of these, by their places among them, what is the one item of its cell and gives its place to the first new item
+    /// there; in the order of the new items.
+    pub(super) replaced: Vec<(CellIx, u32)>,
     /// Accounted bytes of the items that will live.
     pub(super) grows: u64,
     pub(super) items_new: u64,
@@ -153,7 +153,7 @@ impl Store {
 
     fn plan<'a>(&self, fragment: &'a Fragment) -> (Plan, Vec<(&'a CellId, &'a Item)>) {
         let horizon = self.horizon.max(fragment.horizon);
-        let mut dead: Vec<Dot> = self.expired(horizon).collect();
+        let mut dead: Vec<Dot> = Vec::new();
         let items = || fragment.cells.iter().flat_map(|part| part.items.iter().map(move |item| (part, item)));
         // Of the dots named by items only known ones can be live here, and mostly there are none.
         let mut known: Vec<Dot> = Vec::new();
@@ -176,9 +176,12 @@ impl Store {
         }
         known.sort_unstable();
         if !mutant::is(Mutant::NamedDeadStayLive) {
-            let live = self.live_among(&fragment.dots).into_iter().map(|(dot, _)| dot);
-            dead.extend(live.filter(|dot| known.binary_search(dot).is_err()));
+            self.live_among(&fragment.dots, &mut dead);
+            if !known.is_empty() {
+                dead.retain(|dot| known.binary_search(dot).is_err());
+            }
         }
+        dead.extend(self.expired(horizon));
         if mutant::is(Mutant::RemovesKillConcurrent) {
             let mut named: Vec<Dot> = items().map(|(_, item)| item.dot).collect();
             named.sort_unstable();
@@ -208,8 +211,8 @@ impl Store {
         for ((_, item), seek) in fresh.iter().zip(found) {
             let Some(ix) = seek.ix.filter(|ix| before.replace(*ix) != Some(*ix)) else { continue };
             let old = if item.expires.0 == 0 { self.replaceable(ix) } else { None };
-            let old = old.filter(|old| plan.dead.binary_search(&old.dot).is_ok());
-            plan.replaced.extend(old.map(|old| (ix, old.dot)));
+            let at = old.and_then(|old| plan.dead.binary_search(&old.dot).ok());
+            plan.replaced.extend(at.and_then(|at| Some((ix, u32::try_from(at).ok()?))));
         }
     }
 
@@ -281,13 +284,13 @@ impl Store {
         fresh: impl Iterator<Item = (impl Borrow<CellId>, impl Borrow<Item>, Option<Seek>)>,
         from: Option<ReplicaId>,
     ) -> Joined {
-        self.apply_by(fragment, plan, from, |store, replaced, count| {
+        self.apply_by(fragment, plan, from, |store, (dead, replaced), count| {
             let (mut last, mut conflicts) = (None, 0);
             let mut replaced = replaced.into_iter().peekable();
             for (cell, item, seek) in fresh.take(count) {
                 let at = seek.as_ref().and_then(|seek| seek.ix);
                 if let Some((ix, old)) = replaced.next_if(|(ix, _)| at == Some(*ix)) {
-                    store.replace(ix, old, &ItemRef::from(item.borrow()));
+                    store.replace(ix, dead[old as usize], &ItemRef::from(item.borrow()));
                     last = Some(ix);
                     continue;
                 }
@@ -300,43 +303,43 @@ impl Store {
         })
     }
 
-    /// As [`Self::apply`]; `put` makes so many of the items live, those of the cells named in the place of the item
-    /// there, and counts those that stand beside others in conflict.
+    /// As [`Self::apply`]; `put` gets what is dead and which of it is replaced ([`Plan`]), makes so many of the items
+    /// live, and counts those that stand beside others in conflict.
     pub(super) fn apply_by(
         &mut self,
         fragment: &Fragment,
         plan: Plan,
         from: Option<ReplicaId>,
-        put: impl FnOnce(&mut Self, Vec<(CellIx, Dot)>, usize) -> u64,
+        put: impl FnOnce(&mut Self, (&[Dot], Vec<(CellIx, u32)>), usize) -> u64,
     ) -> Joined {
         let Plan { dead, replaced, grows: _, items_new, items_known, new, horizon, spared } = plan;
         let mut joined = Joined { items_known, items_new, spared, ..Joined::default() };
         joined.state_changed = !new.is_empty() || !dead.is_empty() || horizon > self.horizon;
         let mut changed = new;
         let expired_before = self.horizon;
-        let mut by_items: Vec<Dot> = replaced.iter().map(|(_, dot)| *dot).collect();
+        let mut by_items: Vec<u32> = replaced.iter().map(|(_, at)| *at).collect();
         by_items.sort_unstable();
         let mut by_items = by_items.into_iter().peekable();
-        for dot in dead {
-            if by_items.next_if_eq(&dot).is_some() {
+        for (at, dot) in (0..).zip(&dead) {
+            if by_items.next_if_eq(&at).is_some() {
                 if !mutant::is(Mutant::JoinedKillsNotLogged) {
-                    changed.insert(dot);
+                    changed.insert(*dot);
                 }
                 continue;
             }
-            let (ix, expires) = self.end(dot).expect("the plan names live dots only");
+            let (ix, expires) = self.end(*dot).expect("the plan names live dots only");
             // What the horizon kills needs no log entry: every fragment carries the horizon.
             let by_horizon = expires.0 != 0 && expires <= horizon && expires > expired_before;
             if by_horizon {
                 self.note_expired(ix);
             } else if !mutant::is(Mutant::JoinedKillsNotLogged) {
-                changed.insert(dot);
+                changed.insert(*dot);
             }
         }
         let whole = !mutant::is(Mutant::ContextBeforeCells) || matches!(fragment.claims, Claims::None);
         let apply = if whole { items_new } else { items_new / 2 };
         let apply = usize::try_from(apply).expect("it counts items in memory");
-        joined.conflicts = put(self, replaced, apply);
+        joined.conflicts = put(self, (&dead, replaced), apply);
         self.drop_hollow();
         self.horizon = horizon;
         self.inherit(fragment);

@@ -268,13 +268,7 @@ impl Live {
     }
 
     /// Appends the live dots of `replica` in `intervals`, which ascend, to `live`; none is above `known`.
-    pub(super) fn among(
-        &self,
-        replica: ReplicaId,
-        intervals: &[Interval],
-        known: u64,
-        live: &mut Vec<(Dot, CellIx)>,
-    ) {
+    pub(super) fn among(&self, replica: ReplicaId, intervals: &[Interval], known: u64, live: &mut Vec<Dot>) {
         let Some(column) = self.column(replica) else { return };
         let known = intervals.iter().take_while(|interval| interval.first <= known).map(|interval| {
             let Interval { first, last } = *interval;
@@ -282,11 +276,10 @@ impl Live {
         });
         // Single dots lie in pages far apart. First all blocks are found and then all pages are read, so that these
         // reads of far memory go on side by side.
-        let mut singles: Vec<(u64, &Block)> = Vec::new();
+        let mut singles: Vec<(u64, &Block)> = Vec::with_capacity(intervals.len());
+        live.reserve(intervals.len());
         let mut block: Option<(u64, Option<&Block>)> = None;
-        let here = |(seq, block): (u64, &Block)| {
-            Some((Dot::new(replica, seq), CellIx(block.get(seq).checked_sub(1)?)))
-        };
+        let here = |(seq, block): (u64, &Block)| (block.get(seq) != 0).then(|| Dot::new(replica, seq));
         for Interval { first, last } in known {
             if first == last {
                 let at = first / BLOCK;
@@ -296,7 +289,7 @@ impl Live {
             } else {
                 live.extend(singles.drain(..).filter_map(here));
                 let range = column.range(first, last);
-                live.extend(range.map(|(seq, ix)| (Dot::new(replica, seq), ix)));
+                live.extend(range.map(|(seq, _)| Dot::new(replica, seq)));
             }
         }
         live.extend(singles.drain(..).filter_map(here));
@@ -362,12 +355,8 @@ mod tests {
             let column = named.columns().next().expect("there are dots");
             live.among(replica, column.1, last.max(first), &mut among);
             let is_among = |dot: &Dot| named.contains(*dot) && dot.seq <= last.max(first);
-            let expected: Vec<(Dot, CellIx)> = plain
-                .iter()
-                .filter(|(dot, _)| dot.replica == replica && is_among(dot))
-                .map(|(dot, ix)| (*dot, *ix))
-                .collect();
-            assert_eq!(among, expected);
+            let expected = plain.keys().filter(|dot| dot.replica == replica && is_among(dot));
+            assert!(among.iter().eq(expected));
             plain.keys().for_each(|dot| assert!(live.remove(*dot).is_some()));
             assert!(live.is_empty() && live.unused == live.columns.len() && live.intervals() == 0);
         }

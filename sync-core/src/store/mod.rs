@@ -46,11 +46,14 @@ mod root;
 mod scrub;
 mod shrink;
 mod slab;
+mod slot;
 mod slots;
 mod staged;
 mod symbols;
 #[cfg(test)]
 mod tests;
+mod undo;
+mod wide;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -156,7 +159,7 @@ pub struct Store {
     /// Of these, what cells take that are not presence: no soft limit counts them.
     floor_bytes: u64,
     fullest: Fullest,
-    scratch: group::Scratch,
+    scratch: undo::Scratch,
     /// Keys on which a type appeared beside another since it was last asked for. At most one entry a creation
     /// of the step under way.
     types_met: Vec<Key>,
@@ -194,7 +197,7 @@ impl Store {
             bytes: 0,
             floor_bytes: 0,
             fullest: Fullest::default(),
-            scratch: group::Scratch::default(),
+            scratch: undo::Scratch::default(),
             types_met: Vec::new(),
             capture: None,
         }

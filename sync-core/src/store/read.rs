@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use super::items::{ItemRef, Items};
 use super::slab::{Object, ObjectIx};
-use super::slots::CellSlot;
+use super::slot::CellSlot;
 use super::{CellIx, ITEM_OVERHEAD_BYTES, ObjectInfo, Store, lookup};
 use crate::causal::{DotSet, Interval};
 use crate::cell::{CellId, Item, ObjectId, PathRange, TypeTag};
@@ -151,13 +151,11 @@ impl Store {
         cells.take_while(move |(path, _)| path.starts_with(&prefix))
     }
 
-    /// As [`Self::live_in`], all at once, and faster where the dots are single ones.
-    pub(super) fn live_among(&self, dots: &DotSet) -> Vec<(Dot, CellIx)> {
-        let mut live = Vec::new();
+    /// Appends the live dots among `dots` to `live`, ascending: as [`Self::live_in`], and faster where they are single ones.
+    pub(super) fn live_among(&self, dots: &DotSet, live: &mut Vec<Dot>) {
         for (replica, intervals) in dots.columns() {
-            self.live.among(replica, intervals, self.context.get(replica), &mut live);
+            self.live.among(replica, intervals, self.context.get(replica), live);
         }
-        live
     }
 
     /// The live dots among `dots`, ascending, with their cells. Costs what it finds, not what is named.

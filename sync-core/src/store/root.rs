@@ -6,7 +6,8 @@
 use super::items::ItemRef;
 use super::live::Live;
 use super::slab::Object;
-use super::slots::{CellSlot, Slots};
+use super::slot::CellSlot;
+use super::slots::Slots;
 use super::{CellIx, Gone, Store};
 use crate::causal::CausalContext;
 use crate::cell::{CellId, ObjectId};

@@ -7,22 +7,22 @@
 
 use super::fullest::Fullest;
 use super::slab::ObjectIx;
-use super::slots::CellSlot;
+use super::slot::CellSlot;
 use super::{CellIx, Store};
 
 /// Slabs up to this length are left alone.
 const PLACES_MIN: usize = 1_024;
 
 /// Cells that move at most when the trie is settled: about a millisecond. What is left moves at the next time.
-const MOVES_MAX: usize = 1_024;
+pub(super) const MOVES_MAX: usize = 1_024;
 
 /// Three in four places are free.
-fn is_sparse(places: usize, free: usize) -> bool {
+pub(super) fn is_sparse(places: usize, free: usize) -> bool {
     places > PLACES_MIN && free >= places / 4 * 3
 }
 
 /// Gives capacity back that is four times what is needed.
-fn trim<T>(list: &mut Vec<T>) {
+pub(super) fn trim<T>(list: &mut Vec<T>) {
     if list.capacity() > PLACES_MIN && list.capacity() / 4 >= list.len() {
         list.shrink_to(list.len() * 2);
     }
@@ -37,6 +37,7 @@ impl Store {
         if is_sparse(self.objects.len(), self.objects_free.len()) {
             self.shrink_objects();
         }
+        self.slots.shrink();
         self.lookup.shrink();
     }
 
@@ -59,7 +60,6 @@ impl Store {
         let free = places.iter().copied().filter(|ix| !held(ix)).collect();
         *self.slots.free_mut() = free;
         self.prints.truncate(self.slots.len());
-        self.slots.trim(trim);
         trim(&mut self.prints);
     }
 

@@ -21,9 +21,6 @@ use crate::store::{Group, ItemRef, Items, Store};
 /// Follows the owner in the path of a floor cell, so that it sorts just behind the contribution.
 const FLOOR: u8 = b'F';
 
-/// No fewer bytes than a contribution takes unless it counts far.
-const BYTES_MOSTLY: usize = 40;
-
 /// What an owner has counted; see the module's documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Contribution {
@@ -51,8 +48,9 @@ pub struct Floor {
 }
 
 impl Contribution {
-    fn encode(&self) -> Vec<u8> {
-        let mut out = Writer::with_capacity(BYTES_MOSTLY);
+    /// Its payload, in the space of `bytes`.
+    fn encode(&self, bytes: Vec<u8>) -> Vec<u8> {
+        let mut out = Writer::in_space_of(bytes);
         write_gen(self.gen_dot, &mut out);
         [self.p, self.n, self.fp, self.fn_].into_iter().for_each(|count| out.varint(count));
         out.finish()
@@ -219,7 +217,10 @@ pub(super) fn add(group: &mut Group<'_>, cells: &Spot<'_>, p: u64, n: u64) -> Re
     };
     let grown = |from: u64, by: u64| added(from, by).ok_or(WriteError::CounterRange { from, by });
     (next.p, next.n) = (grown(next.p, p)?, grown(next.n, n)?);
-    cells.put_at(seek, group, &row_path(owner), &next.encode(), &floor_dots).map(drop)
+    let payload = next.encode(group.take_spare());
+    let put = cells.put_at(seek, group, &row_path(owner), &payload, &floor_dots);
+    group.give_spare(payload);
+    put.map(drop)
 }
 
 /// Takes back what this replica has seen counted, by all owners; false if there is nothing.
