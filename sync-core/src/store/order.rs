@@ -3,7 +3,7 @@
 //! A sorted list of places, cut into chunks: the paths stay with the cells, so an entry is 4 bytes. Finding a place
 //! reads the first paths of chunks, which stand together, and then some paths of one chunk, each a cache miss in a
 //! large object. Nobody who writes needs that place, so new cells of a large object wait, up to [`WAIT_MAX`] of them,
-//! and are put in all at once; whoever reads in order meanwhile sorts them once.
+//! and are put in all at once, their places looked for side by side; whoever reads in order meanwhile sorts them once.
 
 use std::sync::OnceLock;
 
@@ -11,12 +11,14 @@ use super::CellIx;
 use crate::cell::Path;
 use crate::small::{cmp_bytes, prefix};
 
-/// Most cells of a chunk. Full chunks are cut in half, but for the last, behind which a new one begins: what comes in
-/// order fills them.
+/// Most cells of a chunk. Longer ones are cut, but behind the last a new one begins: what comes in order fills them.
 const CHUNK: usize = 256;
 
 /// Most cells that wait for their place, which bounds what a write or a read in order may have to do at once; 4 KiB.
 const WAIT_MAX: usize = 1_024;
+
+/// Cells whose places are looked for side by side.
+const SIDE_BY_SIDE: usize = 16;
 
 /// Who keeps the paths.
 pub(super) trait Paths {
@@ -134,34 +136,77 @@ impl Many {
     fn settle(&mut self, paths: &impl Paths) {
         self.sorted(paths);
         self.waiting.clear();
-        for ix in self.sorted.take().unwrap_or_default() {
-            self.put(paths.path(ix), ix, paths);
+        let waiting = self.sorted.take().unwrap_or_default();
+        let Some(first) = waiting.first() else { return };
+        if self.chunks.is_empty() {
+            self.chunks.push(Chunk { from: Path::from(paths.path(*first)), cells: Vec::new() });
+        }
+        let places = self.places(&waiting, paths);
+        // From the last chunk on: what is cut moves no chunk that is still to be filled.
+        let mut left = (waiting.as_slice(), places.as_slice());
+        while let Some((chunk, _)) = left.1.last() {
+            let begin = left.1.partition_point(|(other, _)| other < chunk);
+            self.fill(*chunk, &left.0[begin..], &left.1[begin..], paths);
+            left = (&left.0[..begin], &left.1[..begin]);
         }
     }
 
-    fn put(&mut self, path: &[u8], ix: CellIx, paths: &impl Paths) {
-        let chunks = &mut self.chunks;
-        let mut chunk = chunk_of(chunks, path);
-        if chunks.is_empty() {
-            chunks.push(Chunk { from: Path::from(path), cells: Vec::new() });
-        }
-        let mut at = search(&chunks[chunk].cells, path, paths).unwrap_or_else(|at| at);
-        if chunks[chunk].cells.len() == CHUNK {
-            let last = chunk + 1 == chunks.len() && at == CHUNK;
-            let cut = if last { CHUNK } else { CHUNK / 2 };
-            let cells = chunks[chunk].cells.split_off(cut);
-            chunks[chunk].cells.shrink_to_fit();
-            let from = Path::from(cells.first().map_or(path, |first| paths.path(*first)));
-            chunks.insert(chunk + 1, Chunk { from, cells });
-            if at > cut || last {
-                (chunk, at) = (chunk + 1, at - cut);
+    /// The chunk and the place in it where each of `waiting` goes, which ascend; places are those before any has come.
+    fn places(&self, waiting: &[CellIx], paths: &impl Paths) -> Vec<(usize, usize)> {
+        let mut places = Vec::with_capacity(waiting.len());
+        for block in waiting.chunks(SIDE_BY_SIDE) {
+            let mut spans = [(0, 0, 0); SIDE_BY_SIDE];
+            for (span, ix) in spans.iter_mut().zip(block) {
+                let chunk = chunk_of(&self.chunks, paths.path(*ix));
+                *span = (chunk, 0, self.chunks[chunk].cells.len());
             }
+            let middle = |(chunk, low, high): (usize, usize, usize)| {
+                paths.path(self.chunks[chunk].cells[usize::midpoint(low, high)])
+            };
+            // Each step reads a path of a cell that is in no cache. They are read before any is looked at, so that none
+            // waits for another.
+            while spans.iter().any(|(_, low, high)| low < high) {
+                let open = spans.iter().filter(|(_, low, high)| low < high);
+                let read = open.fold(0, |read, span| read ^ middle(*span).first().copied().unwrap_or(0));
+                std::hint::black_box(read);
+                for (span, ix) in spans.iter_mut().zip(block).filter(|((_, low, high), _)| low < high) {
+                    let at = usize::midpoint(span.1, span.2);
+                    if middle(*span) < paths.path(*ix) { span.1 = at + 1 } else { span.2 = at }
+                }
+            }
+            places.extend(spans.iter().take(block.len()).map(|(chunk, low, _)| (*chunk, *low)));
         }
-        let chunk = &mut chunks[chunk];
-        if at == 0 && path < chunk.from.as_bytes() {
-            chunk.from = Path::from(path);
+        places
+    }
+
+    /// Puts `new` at `places` of one chunk, which is cut into equal ones if it gets too long.
+    fn fill(&mut self, chunk: usize, new: &[CellIx], places: &[(usize, usize)], paths: &impl Paths) {
+        let Chunk { from, cells } = &mut self.chunks[chunk];
+        let placed = new.iter().zip(places).map(|(ix, (_, at))| (*ix, *at));
+        if new.len() <= 2 && cells.len() + new.len() <= CHUNK {
+            placed.rev().for_each(|(ix, at)| cells.insert(at, ix));
+        } else {
+            let mut all = Vec::with_capacity(cells.len() + new.len());
+            let mut done = 0;
+            for (ix, at) in placed {
+                all.extend_from_slice(&cells[done..at]);
+                all.push(ix);
+                done = at;
+            }
+            all.extend_from_slice(&cells[done..]);
+            *cells = all;
         }
-        chunk.cells.insert(at, ix);
+        let first = paths.path(cells[0]);
+        if first < from.as_bytes() {
+            *from = Path::from(first);
+        }
+        if cells.len() > CHUNK {
+            let each = cells.len().div_ceil(cells.len().div_ceil(CHUNK));
+            let rest = cells.split_off(each);
+            cells.shrink_to_fit();
+            let cut = |cells: &[CellIx]| Chunk { from: paths.path(cells[0]).into(), cells: cells.to_vec() };
+            self.chunks.splice(chunk + 1..chunk + 1, rest.chunks(each).map(cut));
+        }
     }
 
     fn remove(&mut self, path: &[u8], ix: CellIx, paths: &impl Paths) {
