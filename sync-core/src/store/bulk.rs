@@ -43,7 +43,7 @@ impl Store {
         for cells in sorted.chunk_by(|one, other| one.object == other.object) {
             self.fill_object(cells);
         }
-        self.fill_lookup(&sorted);
+        self.fill_lookup(&places);
         conflicts
     }
 
@@ -51,7 +51,13 @@ impl Store {
     fn fill_one(&mut self, cell: &CellId, object: ObjectIx, item: &ItemRef<'_>) -> CellIx {
         let bytes = Self::accounted(&cell.object, cell.path.as_bytes().len(), item.payload.len());
         self.bytes += bytes;
-        self.objects[object.0 as usize].bytes += bytes;
+        let held = &mut self.objects[object.0 as usize];
+        held.bytes += bytes;
+        if cell.object.ty.is_presence(cell.path.as_bytes()) {
+            held.present += 1;
+        } else {
+            held.floor_bytes += bytes;
+        }
         if item.expires.0 != 0 {
             self.expiring.insert((item.expires, item.dot));
         }
@@ -83,11 +89,16 @@ impl Store {
     fn merge_twins(&mut self, sorted: &mut Vec<Sorted>) -> u64 {
         let mut conflicts = 0;
         sorted.dedup_by(|twin, first| {
-            let [one, other] = [&*first, &*twin].map(|cell| self.slots.path(self.slot(cell.ix)));
-            let same = first.object == twin.object && first.prefix == twin.prefix && one == other;
+            if first.object != twin.object || first.prefix != twin.prefix {
+                return false;
+            }
+            let Self { slots, objects, .. } = self;
+            let path = slots.path(slots.at(first.ix));
+            let same = path == slots.path(slots.at(twin.ix));
             if same {
-                let ty = self.objects[first.object.0 as usize].id.ty;
-                conflicts += u64::from(ty.has_conflicts(one));
+                let object = &mut objects[first.object.0 as usize];
+                conflicts += u64::from(object.id.ty.has_conflicts(path));
+                object.present -= u64::from(object.id.ty.is_presence(path));
                 for item in self.items_in(twin.ix).to_vec() {
                     let (packed, _) = self.live.insert(item.dot, first.ix);
                     self.slots.insert(first.ix, &ItemRef::from(&item), packed, &self.live);
@@ -103,19 +114,10 @@ impl Store {
     fn fill_object(&mut self, sorted: &[Sorted]) {
         let cells: Vec<CellIx> = sorted.iter().map(|cell| cell.ix).collect();
         let at = sorted[0].object;
-        let Self { objects, slots, live, .. } = self;
+        let Self { objects, slots, .. } = self;
         let object = &mut objects[at.0 as usize];
         object.order = Order::of_sorted(&cells, &&*slots);
         object.cells = cells.len() as u64;
-        for slot in cells.iter().map(|ix| slots.at(*ix)) {
-            let path = slots.path(slot);
-            if object.id.ty.is_presence(path) {
-                object.present += 1;
-            } else {
-                let bytes = |item: ItemRef<'_>| Self::accounted(&object.id, path.len(), item.payload.len());
-                object.floor_bytes += slots.items(slot, live).iter().map(bytes).sum::<u64>();
-            }
-        }
         self.floor_bytes += object.floor_bytes;
         if object.present == 0 {
             return;
@@ -130,14 +132,17 @@ impl Store {
         }
     }
 
-    fn fill_lookup(&mut self, sorted: &[Sorted]) {
+    /// In the order of places, in which cells are read one behind the other.
+    fn fill_lookup(&mut self, places: &[CellIx]) {
         if !self.lookup.is_kept() && self.slots.len() < lookup::CELLS_MIN {
             return;
         }
-        self.lookup.reserve(sorted.len());
-        for ix in sorted.iter().map(|cell| cell.ix) {
-            let hash = self.hash_of(ix);
-            self.lookup.insert(hash, ix);
+        self.lookup.reserve(places.len());
+        for ix in places.iter().copied() {
+            if self.slot(ix).is_held() {
+                let hash = self.hash_of(ix);
+                self.lookup.insert(hash, ix);
+            }
         }
     }
 }
