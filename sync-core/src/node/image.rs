@@ -14,10 +14,10 @@ use crate::time::Now;
 /// The log, push cursors and sessions are not in it: a new life begins new ones.
 #[derive(Clone, Debug)]
 pub struct Image {
-    step: PersistStep,
-    replica: ReplicaId,
-    owner: OwnerId,
-    spaces: BTreeMap<NamespaceId, Space>,
+    pub(super) step: PersistStep,
+    pub(super) replica: ReplicaId,
+    pub(super) owner: OwnerId,
+    pub(super) spaces: BTreeMap<NamespaceId, Space>,
 }
 
 impl Image {
@@ -54,7 +54,7 @@ impl Node {
         }
         for space in spaces.values_mut() {
             space.store.forget_log();
-            space.base = None;
+            (space.base, space.moved) = (None, None);
         }
         Image { step: self.step, replica: self.replica, owner: self.owner, spaces }
     }
@@ -70,6 +70,7 @@ impl Node {
             let twin = mutant::is(Mutant::RestartKeepsReplica) || mutant::is(Mutant::RestoreKeepsReplica);
             assert!(minted == 0 || twin, "every start mints a new replica id");
             space.store.forget_log();
+            space.moved = None;
             space.store.set_limits(config.limits.clone());
         }
         Self::with_spaces(config, now, spaces)

@@ -25,6 +25,7 @@ mod key;
 mod large;
 mod overlay;
 mod peer;
+mod persist;
 mod pressure;
 mod round;
 mod sketch;
@@ -56,6 +57,7 @@ pub use converge::ConvergeGoal;
 pub use heal::Healed;
 pub use image::Image;
 pub use io::{Cause, DisconnectReason, Event, Input, Output, PersistStep, RepairedBy};
+pub use persist::{ImageRows, StepRows};
 pub use pressure::{Bound, Level, Pressure, Reading};
 pub use stable::Members;
 pub use status::{Convergence, PeerStatus, Stats};
@@ -160,7 +162,7 @@ impl Node {
         let namespace = NamespaceId::named(DEFAULT_NAMESPACE);
         let store = Store::new(namespace, config.limits.clone()).keyed(config.lookup_key());
         let hlc = crate::cell::Hlc::default();
-        let space = Space { store, hlc, inbound: BTreeMap::new(), base: None, scrubbed: 0 };
+        let space = Space::new(store, hlc);
         Self::with_spaces(config, now, BTreeMap::from([(namespace, space)]))
     }
 

@@ -404,6 +404,7 @@ impl Group<'_> {
             return None;
         }
         store.context.advance(replica, next - 1);
+        store.note_column(replica);
         store.log.append(changed, None, &store.limits);
         Some((Dot::new(replica, first), Dot::new(replica, next - 1)))
     }

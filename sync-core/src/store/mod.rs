@@ -13,6 +13,7 @@
 //! - [`Store::touched_since`], [`Store::readings`] are for watches (`changes.rs`);
 //! - [`Store::items`], [`Store::cells`] read (`read.rs`), from what `slab.rs` keeps: `live.rs` finds a cell by a dot,
 //!   `lookup.rs` by its name, `order.rs` in the order of paths;
+//! - what a persist step writes of it is in `persist.rs`;
 //! - [`Store::root`], [`Store::state_id`] settle the trie (`root.rs`), [`Store::sketch_symbols`] the sketch (`symbols.rs`);
 //! - [`Store::range_fingerprint`] is for comparing two nodes part by part (`fingerprint.rs`).
 
@@ -33,6 +34,7 @@ mod log;
 mod lookup;
 mod offer;
 mod order;
+mod persist;
 mod planted;
 mod proof;
 mod read;
@@ -73,6 +75,7 @@ pub use large::NextItems;
 pub use lattice::NotMergeable;
 pub use load::Load;
 pub(crate) use log::StatusLog;
+pub(crate) use persist::StoreRows;
 pub(crate) use read::Seek;
 pub(crate) use records::Records;
 #[cfg(feature = "faults")]
@@ -153,6 +156,8 @@ pub struct Store {
     types_met: Vec<Key>,
     /// What was read before the step under way, while somebody watches.
     capture: Option<Box<changes::Capture>>,
+    /// What changed since the last persist step, while steps are taken.
+    notes: Option<Box<persist::Notes>>,
 }
 
 impl Store {
@@ -189,6 +194,7 @@ impl Store {
             scratch: group::Scratch::default(),
             types_met: Vec::new(),
             capture: None,
+            notes: None,
         }
     }
 
@@ -277,6 +283,7 @@ impl Store {
         self.log = StatusLog::default();
         self.answers = large::Answers::default();
         self.capture = None;
+        self.notes = None;
         self.planted_image();
     }
 

@@ -154,6 +154,7 @@ impl Store {
     /// Makes `item` live in the cell at `ix`; true if it stands beside others there. Its dot must not be live.
     pub(super) fn put_at(&mut self, ix: CellIx, item: Item) -> bool {
         self.note_place(ix);
+        self.note_item(item.dot);
         let was_live = self.live.insert(item.dot, ix);
         debug_assert!(!was_live, "a dot lives in exactly one cell");
         self.sketch.toggle(item.dot, &self.live);
@@ -284,6 +285,7 @@ impl Store {
     pub(super) fn end(&mut self, dot: Dot) -> Option<(CellIx, Item)> {
         self.note_dot(dot);
         let ix = self.live.remove(dot)?;
+        self.note_item(dot);
         self.sketch.toggle(dot, &self.live);
         let slot = &mut self.slots[ix.0 as usize];
         let item = slot.items.remove(dot);
