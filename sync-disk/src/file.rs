@@ -41,10 +41,14 @@ type Opener = Box<dyn FnMut() -> Result<Database, DiskError> + Send>;
 /// Rows in one redb file.
 pub struct RowFile {
     path: PathBuf,
+    /// Where the file lies; `None` if it is on a given disk.
+    folder: Option<Folder>,
     opener: Opener,
     /// `None` between an error and the next opening.
     db: Option<Database>,
     tally: Tally,
+    /// Of the last commit, and of one that failed and may be there all the same; `None` before the first.
+    expected: Option<[Tally; 2]>,
     /// The file says that its process has ended.
     stopped: bool,
 }
@@ -55,8 +59,8 @@ impl RowFile {
     /// # Errors
     /// [`DiskError`]: in use, damaged, of a later version, or the disk fails.
     pub fn open(folder: &Folder) -> Result<Self, DiskError> {
-        let (path, folder) = (folder.rows(), folder.clone());
-        let file = path.clone();
+        let (path, given) = (folder.rows(), Some(folder.clone()));
+        let (file, folder) = (path.clone(), folder.clone());
         let opener = move || {
             let is_new = !file.exists();
             let made = fenced(&file, || builder().create(&file).map_err(|error| of_open(&file, error)))?;
@@ -65,7 +69,7 @@ impl RowFile {
             }
             Ok(made)
         };
-        Self::begin(path, Box::new(opener))
+        Self::begin(path, given, Box::new(opener))
     }
 
     /// A file on what `backend` gives, each time it is opened.
@@ -79,11 +83,12 @@ impl RowFile {
             let backend = backend();
             fenced(&file, || builder().create_with_backend(backend).map_err(|error| of_open(&file, error)))
         };
-        Self::begin(path, Box::new(opener))
+        Self::begin(path, None, Box::new(opener))
     }
 
-    fn begin(path: PathBuf, opener: Opener) -> Result<Self, DiskError> {
-        let mut file = Self { path, opener, db: None, tally: Tally::default(), stopped: false };
+    fn begin(path: PathBuf, folder: Option<Folder>, opener: Opener) -> Result<Self, DiskError> {
+        let mut file =
+            Self { path, folder, opener, db: None, tally: Tally::default(), expected: None, stopped: false };
         file.reopen()?;
         Ok(file)
     }
@@ -139,10 +144,11 @@ impl RowFile {
         });
         match done {
             Ok(()) => {
-                (self.tally, self.stopped) = (tally, stop == CLEAN);
+                (self.tally, self.expected, self.stopped) = (tally, Some([tally; 2]), stop == CLEAN);
                 Ok(())
             }
             Err(error) => {
+                self.expected = Some([self.tally, tally]);
                 self.close();
                 Err(error)
             }
@@ -241,7 +247,34 @@ impl Disk for RowFile {
     fn reopen(&mut self) -> Result<(), DiskError> {
         self.close();
         self.db = Some((self.opener)()?);
-        self.read_meta().inspect_err(|_| self.close())
+        self.read_meta().inspect_err(|_| self.close())?;
+        if self.expected.is_some_and(|expected| !expected.contains(&self.tally)) {
+            self.close();
+            let reason = "it holds another commit than the last one: the disk lost what it had said it kept";
+            return Err(DiskError::Damaged { path: self.path.clone(), reason: reason.to_owned() });
+        }
+        Ok(())
+    }
+
+    fn take_reserve(&mut self) -> Result<(), DiskError> {
+        self.folder.as_ref().map_or(Ok(()), Folder::hold_reserve)
+    }
+
+    fn give_reserve(&mut self) -> Result<(), DiskError> {
+        self.folder.as_ref().map_or(Ok(()), Folder::release_reserve)
+    }
+
+    fn set_aside(&mut self) -> Result<String, DiskError> {
+        self.close();
+        let no_folder = || DiskError::Io {
+            doing: "setting aside",
+            path: self.path.clone(),
+            reason: "it lies in no folder".to_owned(),
+        };
+        let aside = self.folder.as_ref().ok_or_else(no_folder)?.set_aside()?;
+        self.expected = None;
+        self.reopen()?;
+        Ok(aside.display().to_string())
     }
 
     fn bytes(&self) -> u64 {

@@ -58,6 +58,28 @@ pub trait Disk: Send {
     /// [`DiskError`]; it may be tried again.
     fn reopen(&mut self) -> Result<(), DiskError>;
 
+    /// Keeps room back for a full disk, if it is not kept already. A disk that has no reserve does nothing.
+    ///
+    /// # Errors
+    /// [`DiskError::Full`] if there is none.
+    fn take_reserve(&mut self) -> Result<(), DiskError> {
+        Ok(())
+    }
+
+    /// Gives that room up, for what has to be written.
+    ///
+    /// # Errors
+    /// [`DiskError::Io`].
+    fn give_reserve(&mut self) -> Result<(), DiskError> {
+        Ok(())
+    }
+
+    /// Puts everything aside, for people to look at, and begins empty; says where it lies now.
+    ///
+    /// # Errors
+    /// [`DiskError`]; it may be tried again.
+    fn set_aside(&mut self) -> Result<String, DiskError>;
+
     /// Bytes taken on the disk.
     fn bytes(&self) -> u64;
 }

@@ -32,6 +32,7 @@ use crate::converge::{self, ConvergeError, ConvergeReport};
 use crate::error::Error;
 use crate::handles::opens;
 use crate::inspect::{self, Inspection, KeyInfo, Knowledge, NodeStatus, PeerInfo, compare};
+use crate::storage::{self, Durability, DurableError, Storage};
 use crate::survey::{self, SurveyReport};
 use crate::transport::{LinkStatus, Transport};
 use crate::tx::Tx;
@@ -88,6 +89,8 @@ pub(crate) struct Shared {
     pub(crate) bootstrap: Progress,
     /// When roots were last exchanged for somebody who waits for a write.
     pub(crate) prompted: Prompt,
+    /// Who waits for the disk, where there is one.
+    pub(crate) storage: Option<Storage>,
 }
 
 /// The life of a node; it only ever goes forward.
@@ -299,6 +302,43 @@ impl Node {
     pub fn read<T>(&self, f: impl FnOnce(&View<'_>) -> T) -> T {
         let read = read_if(self.shared(), |_| true, &mut Some(f));
         read.expect("it was asked for whatever the state is")
+    }
+
+    /// Waits until a write is on the disk, as the node's [`Durability`] asks for: with [`Durability::None`] not at all.
+    /// A node without a disk has nothing to wait for.
+    ///
+    /// ```
+    /// # use sync_net::{ClusterCa, Node};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let identity = ClusterCa::create("example")?.issue("node-1")?;
+    /// # let dir = tempfile::tempdir()?;
+    /// let node = Node::builder().identity(identity).data(dir.path()).start().await?;
+    /// let written = node.pn_counter("stock/tea").add(-1)?;
+    /// node.durable(&written).await?;
+    /// # node.shutdown().await;
+    /// # Ok(()) })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`DurableError`]: the write stays in memory, and no other node sees it before it is on the disk.
+    pub async fn durable(&self, written: &Written) -> Result<(), DurableError> {
+        storage::durable(self.shared(), written.step, None).await
+    }
+
+    /// As [`Self::durable`], by a level of the write's own.
+    ///
+    /// # Errors
+    /// As [`Self::durable`].
+    pub async fn durable_as(&self, written: &Written, level: Durability) -> Result<(), DurableError> {
+        storage::durable(self.shared(), written.step, Some(level)).await
+    }
+
+    /// As [`Self::durable_as`], for all that has happened on this node so far.
+    pub(crate) async fn durable_so_far(&self, level: Option<Durability>) -> Result<(), DurableError> {
+        let step = self.shared().core().step();
+        storage::durable(self.shared(), step, level).await
     }
 
     /// Waits until the writes of `token` are visible at so many nodes: until their readers see them. Says who they

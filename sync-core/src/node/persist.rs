@@ -83,6 +83,16 @@ impl Node {
         self.spaces.values_mut().for_each(|space| space.moved = None);
     }
 
+    /// Whether local writes may grow the store. False while a disk takes no more: removes pass, joins apply.
+    pub fn set_growth(&mut self, allowed: bool) {
+        self.spaces.values_mut().for_each(|space| space.store.set_growth(allowed));
+    }
+
+    /// The state as it is now is this step's.
+    pub fn step(&self) -> PersistStep {
+        self.step
+    }
+
     /// The last step that is durable.
     pub fn persisted(&self) -> PersistStep {
         self.persisted

@@ -158,6 +158,8 @@ pub struct Store {
     capture: Option<Box<changes::Capture>>,
     /// What changed since the last persist step, while steps are taken.
     notes: Option<Box<persist::Notes>>,
+    /// Local writes that grow the store are refused: the disk takes no more.
+    no_growth: bool,
 }
 
 impl Store {
@@ -195,6 +197,7 @@ impl Store {
             types_met: Vec::new(),
             capture: None,
             notes: None,
+            no_growth: false,
         }
     }
 
@@ -285,6 +288,10 @@ impl Store {
         self.capture = None;
         self.notes = None;
         self.planted_image();
+    }
+
+    pub(crate) fn set_growth(&mut self, allowed: bool) {
+        self.no_growth = !allowed;
     }
 
     pub(crate) fn set_limits(&mut self, limits: Limits) {

@@ -6,6 +6,7 @@
 //! this file accepts connections and bounds them in number, size and time.
 
 mod any;
+mod durable;
 mod operator;
 mod reply;
 mod routes;
