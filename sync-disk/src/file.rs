@@ -212,10 +212,7 @@ impl Disk for RowFile {
             for row in rows.iter().map_err(|error| of(&path, "reading", error))? {
                 let (key, stored) = row.map_err(|error| of(&path, "reading", error))?;
                 let (key, stored) = (key.value(), stored.value());
-                let known = key.split_first();
-                let table =
-                    known.and_then(|(code, _)| Table::ALL.into_iter().find(|table| table.code() == *code));
-                let (Some(table), Some((_, key))) = (table, known) else {
+                let Some((table, key)) = split(key) else {
                     let reason = "a row is of no table that is known".to_owned();
                     return Err(DiskError::Damaged { path: path.clone(), reason });
                 };
@@ -291,8 +288,45 @@ impl fmt::Debug for RowFile {
     }
 }
 
+/// Goes over the rows of a file that may be damaged, from both ends until it breaks; gives the number of rows that its
+/// tally names.
+pub(crate) fn reachable(backend: impl StorageBackend, each: &mut EachRow<'_>) -> Option<u64> {
+    let path = Path::new("(a copy)");
+    // Unchecked, for the check refuses the whole file.
+    let db =
+        fenced(path, || Builder::new().create_with_backend(backend).map_err(|error| of_open(path, error)))
+            .ok()?;
+    let read = fenced(path, || db.begin_read().map_err(|error| of(path, "reading", error))).ok()?;
+    for backwards in [false, true] {
+        let _broke = fenced(path, || {
+            let rows = read.open_table(ROWS).map_err(|error| of(path, "reading", error))?;
+            let mut rows = rows.iter().map_err(|error| of(path, "reading", error))?;
+            while let Some(row) = if backwards { rows.next_back() } else { rows.next() } {
+                let (key, stored) = row.map_err(|error| of(path, "reading", error))?;
+                if let Some((table, key)) = split(key.value()) {
+                    each(table, key, stored.value())?;
+                }
+            }
+            Ok(())
+        });
+    }
+    let tally = fenced(path, || {
+        let meta = read.open_table(META).map_err(|error| of(path, "reading", error))?;
+        let tally = meta.get(TALLY).map_err(|error| of(path, "reading", error))?;
+        Ok(tally.and_then(|tally| Tally::decode(tally.value())))
+    });
+    let _closed = catch_unwind(AssertUnwindSafe(|| drop((read, db))));
+    tally.ok().flatten().map(|tally| tally.rows)
+}
+
+/// The table and the row's own key in a key of the file.
+fn split(key: &[u8]) -> Option<(Table, &[u8])> {
+    let (code, key) = key.split_first()?;
+    Table::ALL.into_iter().find(|table| table.code() == *code).map(|table| (table, key))
+}
+
 /// Calls into redb; a panic there is damage of the file, never the end of the process.
-fn fenced<T>(path: &Path, call: impl FnOnce() -> Result<T, DiskError>) -> Result<T, DiskError> {
+pub(crate) fn fenced<T>(path: &Path, call: impl FnOnce() -> Result<T, DiskError>) -> Result<T, DiskError> {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
         let said = panic.downcast_ref::<String>().cloned();
         let said = said.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
@@ -305,7 +339,7 @@ fn of(path: &Path, doing: &'static str, error: impl Into<redb::Error>) -> DiskEr
     of_storage(path, doing, error.into())
 }
 
-fn of_open(path: &Path, error: DatabaseError) -> DiskError {
+pub(crate) fn of_open(path: &Path, error: DatabaseError) -> DiskError {
     match error {
         DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
             DiskError::InUse { path: path.to_owned() }

@@ -9,16 +9,20 @@
 
 #![forbid(unsafe_code)]
 
+mod backup;
 mod error;
 mod file;
 mod folder;
+mod salvage;
 
 use sync_core::node::StepRows;
 use sync_core::rows::Table;
 
+pub use backup::{BACKUP_BYTES_MAX, read_backup, write_backup};
 pub use error::DiskError;
 pub use file::{FILE_VERSION, RowFile};
 pub use folder::{Folder, RESERVE_BYTES};
+pub use salvage::{Copy, salvage};
 
 /// How the process that wrote last has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

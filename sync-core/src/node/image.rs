@@ -1,6 +1,6 @@
 //! What of a node outlives its process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::space::Space;
 use super::{Config, Node, PersistStep};
@@ -17,6 +17,7 @@ pub struct Image {
     pub(super) step: PersistStep,
     pub(super) replica: ReplicaId,
     pub(super) owner: OwnerId,
+    pub(super) lives: BTreeSet<ReplicaId>,
     pub(super) spaces: BTreeMap<NamespaceId, Space>,
 }
 
@@ -29,6 +30,11 @@ impl Image {
     /// The life whose state it is. The next life takes another id, always.
     pub fn replica(&self) -> ReplicaId {
         self.replica
+    }
+
+    /// Every life whose state is in it.
+    pub fn lives(&self) -> &BTreeSet<ReplicaId> {
+        &self.lives
     }
 
     /// The counter owner at that step. It may be kept if every frame ever sent was durable.
@@ -56,7 +62,8 @@ impl Node {
             space.store.forget_log();
             (space.base, space.moved) = (None, None);
         }
-        Image { step: self.step, replica: self.replica, owner: self.owner, spaces }
+        let lives = self.lives.clone();
+        Image { step: self.step, replica: self.replica, owner: self.owner, lives, spaces }
     }
 
     /// A new life on the durable state of an old one. `config.replica` must be new.
@@ -73,6 +80,8 @@ impl Node {
             space.moved = None;
             space.store.set_limits(config.limits.clone());
         }
-        Self::with_spaces(config, now, spaces)
+        let mut node = Self::with_spaces(config, now, spaces);
+        node.lives.extend(image.lives);
+        node
     }
 }

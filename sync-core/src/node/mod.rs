@@ -27,6 +27,7 @@ mod overlay;
 mod peer;
 mod persist;
 mod pressure;
+mod replay;
 mod round;
 mod sketch;
 mod space;
@@ -35,7 +36,7 @@ mod status;
 mod survey;
 mod visible;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, RngExt, SeedableRng};
@@ -59,6 +60,7 @@ pub use image::Image;
 pub use io::{Cause, DisconnectReason, Event, Input, Output, PersistStep, RepairedBy};
 pub use persist::{ImageRows, StepRows};
 pub use pressure::{Bound, Level, Pressure, Reading};
+pub use replay::Salvaged;
 pub use stable::Members;
 pub use status::{Convergence, PeerStatus, Stats};
 pub use survey::{Prospect, SurveyGoal, Surveyed};
@@ -80,6 +82,9 @@ pub struct Node {
     config: Config,
     replica: ReplicaId,
     owner: OwnerId,
+    /// Every life of this node that its state is known to have had, this one among them. Grows by one a start, like
+    /// the context.
+    lives: BTreeSet<ReplicaId>,
     rng: Xoshiro256PlusPlus,
     spaces: BTreeMap<NamespaceId, Space>,
     peers: BTreeMap<NodeId, Peer>,
@@ -171,6 +176,7 @@ impl Node {
         let mut node = Self {
             replica: config.replica,
             owner: config.owner,
+            lives: BTreeSet::from([config.replica]),
             rng: Xoshiro256PlusPlus::from_seed(config.seed),
             config,
             spaces,
@@ -447,6 +453,7 @@ impl Node {
         self.rng.fill_bytes(&mut replica);
         self.rng.fill_bytes(&mut owner);
         (self.replica, self.owner) = (ReplicaId(replica), OwnerId(owner));
+        self.lives.insert(self.replica);
         for peer in self.peers.values_mut() {
             // The log goes on, but for peers it is another incarnation's: they hold no cursor of it.
             peer.links.clear();

@@ -21,7 +21,7 @@ use crate::id::{NamespaceId, NodeId, OwnerId, ReplicaId};
 use crate::limits::Limits;
 use crate::mutant::{self, Mutant};
 use crate::rows::{ROWS_VERSION, Row, RowError, Table, hex, open};
-use crate::store::StoreRows;
+use crate::store::{Store, StoreRows};
 
 /// What makes one persist step durable: one atomic unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +56,8 @@ impl Node {
     /// The caller makes them durable in the order in which it took them, each call's as one atomic unit.
     pub fn take_step(&mut self) -> StepRows {
         let whole = self.spaces.values().any(|space| space.store.is_step_whole() || space.moved.is_none());
-        let mut rows = vec![self.node_row(), self.life_row()];
+        let mut rows = vec![node_row(self.config.node, self.replica, self.owner, self.step)];
+        rows.extend(self.lives.iter().filter(|life| whole || **life == self.replica).map(life_row));
         for (namespace, space) in &mut self.spaces {
             space.store.take_rows(whole, space.hlc, &mut rows);
             let moved = space.moved.replace(BTreeSet::new()).unwrap_or_default();
@@ -97,20 +98,38 @@ impl Node {
     pub fn persisted(&self) -> PersistStep {
         self.persisted
     }
+}
 
-    fn node_row(&self) -> Row {
-        let mut out = Writer::default();
-        out.varint(ROWS_VERSION);
-        out.fixed(&self.config.node.0);
-        out.fixed(&self.replica.0);
-        out.fixed(&self.owner.0);
-        out.varint(self.step.0);
-        Row { table: Table::Node, key: Vec::new(), value: Some(out.finish()) }
+impl Image {
+    /// All rows of the image, as a whole step of node `node`: a copy of its disk.
+    pub fn into_rows(self, node: NodeId) -> StepRows {
+        let mut rows = vec![node_row(node, self.replica, self.owner, self.step)];
+        rows.extend(self.lives.iter().map(life_row));
+        for (namespace, mut space) in self.spaces {
+            space.store.take_rows(true, space.hlc, &mut rows);
+            rows.extend(space.inbound.keys().map(|peer| inbound_row(namespace, *peer, &space)));
+        }
+        StepRows { step: self.step, whole: true, rows }
     }
 
-    fn life_row(&self) -> Row {
-        Row { table: Table::Life, key: self.replica.0.to_vec(), value: Some(Vec::new()) }
+    /// What the store of `namespace` holds; `None` if it is not in the image.
+    pub fn store(&self, namespace: NamespaceId) -> Option<&Store> {
+        self.spaces.get(&namespace).map(|space| &space.store)
     }
+}
+
+fn node_row(node: NodeId, replica: ReplicaId, owner: OwnerId, step: PersistStep) -> Row {
+    let mut out = Writer::default();
+    out.varint(ROWS_VERSION);
+    out.fixed(&node.0);
+    out.fixed(&replica.0);
+    out.fixed(&owner.0);
+    out.varint(step.0);
+    Row { table: Table::Node, key: Vec::new(), value: Some(out.finish()) }
+}
+
+fn life_row(life: &ReplicaId) -> Row {
+    Row { table: Table::Life, key: life.0.to_vec(), value: Some(Vec::new()) }
 }
 
 fn inbound_row(namespace: NamespaceId, peer: NodeId, space: &Space) -> Row {
@@ -208,12 +227,7 @@ impl ImageRows {
         if spaces.is_empty() {
             return Err(RowError::Missing { table: Table::Space });
         }
-        Ok(Image { step, replica, owner, spaces })
-    }
-
-    /// The replica ids of every life that wrote here.
-    pub fn lives(&self) -> &BTreeSet<ReplicaId> {
-        &self.lives
+        Ok(Image { step, replica, owner, lives: self.lives, spaces })
     }
 }
 

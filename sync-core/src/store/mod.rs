@@ -75,7 +75,7 @@ pub use large::NextItems;
 pub use lattice::NotMergeable;
 pub use load::Load;
 pub(crate) use log::StatusLog;
-pub(crate) use persist::StoreRows;
+pub(crate) use persist::{StoreRows, read_item};
 pub(crate) use read::Seek;
 pub(crate) use records::Records;
 #[cfg(feature = "faults")]

@@ -224,7 +224,7 @@ impl StoreRows {
                 }
             }
             Table::Item => {
-                let (cell, item) = self.read_item(key_in, input).map_err(malformed)?;
+                let (cell, item) = read_item(key_in, input, &mut self.last_key).map_err(malformed)?;
                 if !self.context.contains(item.dot) {
                     return Err(contradicts("a live item that the context does not know"));
                 }
@@ -262,30 +262,6 @@ impl StoreRows {
         Ok(())
     }
 
-    fn read_item(
-        &mut self,
-        mut key: Reader<'_>,
-        mut input: Reader<'_>,
-    ) -> Result<(CellId, Item), FrameError> {
-        let replica = ReplicaId(key.fixed("replica")?);
-        let seq = u64::from_be_bytes(key.fixed("sequence")?);
-        key.finish()?;
-        let dot = checked(Dot::new(replica, seq))?;
-        let name =
-            std::str::from_utf8(input.bytes("key", FIELD_BYTES_MAX)?).map_err(|_| FrameError::KeyEncoding)?;
-        // Neighbours mostly lie in one object: then they share its name.
-        let key = match &self.last_key {
-            Some(last) if last.as_str() == name => last.clone(),
-            Some(_) | None => self.last_key.insert(Key::from(name)).clone(),
-        };
-        let object = ObjectId { key, ty: TypeTag(input.byte("type")?) };
-        let path = Path::from(input.bytes("path", FIELD_BYTES_MAX)?);
-        let hlc = Hlc(input.varint("clock")?);
-        let expires = WallMillis(input.varint("expires")?);
-        let payload = Payload::from(input.rest());
-        Ok((CellId { object, path }, Item { dot, hlc, expires, payload }))
-    }
-
     /// The store of all rows; its log is empty.
     pub(crate) fn finish(self) -> Store {
         let Self { namespace, limits, lookup_key, context, horizon, mut items, records, .. } = self;
@@ -298,6 +274,31 @@ impl StoreRows {
         store.types_met.clear();
         store
     }
+}
+
+/// Reads a row of an item; `last_key` is the name of the object of the one before.
+pub(crate) fn read_item(
+    mut key: Reader<'_>,
+    mut input: Reader<'_>,
+    last_key: &mut Option<Key>,
+) -> Result<(CellId, Item), FrameError> {
+    let replica = ReplicaId(key.fixed("replica")?);
+    let seq = u64::from_be_bytes(key.fixed("sequence")?);
+    key.finish()?;
+    let dot = checked(Dot::new(replica, seq))?;
+    let name =
+        std::str::from_utf8(input.bytes("key", FIELD_BYTES_MAX)?).map_err(|_| FrameError::KeyEncoding)?;
+    // Neighbours mostly lie in one object: then they share its name.
+    let key = match &*last_key {
+        Some(last) if last.as_str() == name => last.clone(),
+        Some(_) | None => last_key.insert(Key::from(name)).clone(),
+    };
+    let object = ObjectId { key, ty: TypeTag(input.byte("type")?) };
+    let path = Path::from(input.bytes("path", FIELD_BYTES_MAX)?);
+    let hlc = Hlc(input.varint("clock")?);
+    let expires = WallMillis(input.varint("expires")?);
+    let payload = Payload::from(input.rest());
+    Ok((CellId { object, path }, Item { dot, hlc, expires, payload }))
 }
 
 fn checked(dot: Dot) -> Result<Dot, FrameError> {
