@@ -152,14 +152,14 @@ impl NodeBuilder {
         };
 
         let has_peers = !self.peers.is_empty();
-        let (core, disk) = match self.place {
-            None => (sync_core::node::Node::new(config, clock.now()), None),
+        let (core, disk, salvaged) = match self.place {
+            None => (sync_core::node::Node::new(config, clock.now()), None, Vec::new()),
             Some(place) => {
                 let now = clock.now();
                 let begun =
                     tokio::task::spawn_blocking(move || storage::begin(place, config, now, has_peers));
                 let begun = begun.await.expect("reading a disk is fenced against panics")?;
-                (begun.core, Some((begun.disk, begun.place, begun.reserve)))
+                (begun.core, Some((begun.disk, begun.place, begun.reserve)), begun.salvaged)
             }
         };
         let (storage, writer) = match disk {
@@ -197,7 +197,7 @@ impl NodeBuilder {
             prompted: Prompt::default(),
             storage,
         });
-        driver::spawn(shared.clone(), inbox, watchdog, writer);
+        driver::spawn(shared.clone(), inbox, watchdog, writer, salvaged);
         Ok(Node::new(shared))
     }
 
@@ -245,7 +245,7 @@ fn transport_config(
     }
 }
 
-fn random<const N: usize>() -> Result<[u8; N], StartError> {
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], StartError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| StartError::Randomness { reason: error.to_string() })?;
     Ok(bytes)

@@ -38,6 +38,7 @@ mod builder;
 pub mod certs;
 mod clock;
 mod converge;
+pub mod data;
 mod driver;
 mod error;
 mod handles;
@@ -88,7 +89,7 @@ pub use crate::inspect::{
     CellDigest, CellPage, ItemDigest, Knowledge, Moment, ObjectDigest, ObjectName, ObjectPage, RangeDigest,
 };
 pub use crate::node::Node;
-pub use crate::storage::{Durability, DurabilityError, DurableError, StorageError, StorageStatus};
+pub use crate::storage::{Backup, Durability, DurabilityError, DurableError, StorageError, StorageStatus};
 pub use crate::survey::{Amount, Movement, PeerSurvey, SurveyReport};
 pub use crate::transport::{PeerAddr, PeerAddrError, TransportError};
 pub use crate::tx::Tx;

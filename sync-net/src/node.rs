@@ -8,6 +8,7 @@ use std::any::Any;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use sync_core::store::Store;
 use sync_core::token::Token;
 use sync_core::types::user::Registry;
 use sync_core::types::whole;
+use sync_disk::DiskError;
 use tokio::sync::{Notify, watch};
 
 use crate::access::{Place, Step};
@@ -32,7 +34,7 @@ use crate::converge::{self, ConvergeError, ConvergeReport};
 use crate::error::Error;
 use crate::handles::opens;
 use crate::inspect::{self, Inspection, KeyInfo, Knowledge, NodeStatus, PeerInfo, compare};
-use crate::storage::{self, Durability, DurableError, Storage};
+use crate::storage::{self, Backup, Durability, DurableError, Storage};
 use crate::survey::{self, SurveyReport};
 use crate::transport::{LinkStatus, Transport};
 use crate::tx::Tx;
@@ -333,6 +335,25 @@ impl Node {
     /// As [`Self::durable`].
     pub async fn durable_as(&self, written: &Written, level: Durability) -> Result<(), DurableError> {
         storage::durable(self.shared(), written.step, Some(level)).await
+    }
+
+    /// Writes all that this node holds now to a new file at `path`, for [`crate::data::restore`]. The node goes on
+    /// meanwhile; writes that come during it are not in it.
+    ///
+    /// # Errors
+    /// [`DiskError`]: there is a file of that name, which is kept, or the disk fails. No part of a file is left.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn backup(&self, path: impl Into<PathBuf>) -> Result<Backup, DiskError> {
+        let (path, id) = (path.into(), self.id());
+        let image = self.shared().core().image();
+        let written = tokio::task::spawn_blocking(move || {
+            let step = image.into_rows(id);
+            let bytes = sync_disk::write_backup(&path, &step)?;
+            Ok(Backup { path: path.display().to_string(), bytes, rows: step.rows.len() as u64 })
+        });
+        written.await.expect("writing a file does not panic")
     }
 
     /// As [`Self::durable_as`], for all that has happened on this node so far.

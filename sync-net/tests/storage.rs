@@ -239,7 +239,9 @@ async fn a_file_that_breaks_under_a_running_node_is_written_anew_from_memory() {
     let (identity, disk) = (identity(), Faulty::default());
     let node = builder(&identity).disk(Box::new(disk.clone())).start().await.expect("it starts");
     let set = node.or_set::<u64>("set");
-    (0..20).for_each(|n| drop(set.add(&n).expect("there is room")));
+    for n in 0..20 {
+        set.add(&n).expect("there is room");
+    }
     until("all is there", || disk.items() == 20).await;
     disk.set(Some(Fault::Damage));
     let written = set.add(&20).expect("it is taken in memory");
@@ -257,7 +259,9 @@ async fn a_damaged_folder_is_set_aside_and_refilled_by_peers_and_refused_where_t
     let peer = builder(&other).start().await.expect("it starts");
     let addr = PeerAddr { addr: peer.listen_addr().to_string(), id: Some(peer.id()) };
     let node = builder(&mine).peer(addr.clone()).data(dir.path()).start().await.expect("it starts");
-    (0..50).for_each(|n| drop(node.or_set::<u64>("set").add(&n).expect("there is room")));
+    for n in 0..50 {
+        node.or_set::<u64>("set").add(&n).expect("there is room");
+    }
     until("the peer has it", || peer.or_set::<u64>("set").len() == 50).await;
     node.shutdown().await;
     let file = dir.path().join("state.redb");
@@ -295,4 +299,47 @@ async fn writes_that_come_together_share_a_step_and_a_level_of_none_waits_for_no
     let unheard = set.remove(&1).expect("removes pass").1;
     node.durable_as(&unheard, Durability::None).await.expect("nobody waits");
     node.durable_as(&unheard, Durability::Immediate).await.expect_err("the disk fails");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn own_items_that_no_peer_has_come_back_from_a_damaged_file_and_removed_ones_do_not() {
+    let dir = tempfile::tempdir().expect("a folder can be made");
+    let ca = ClusterCa::create("test").expect("a CA can be made");
+    let issue = |name| ca.issue(name).expect("a certificate can be issued");
+    let (mine, other) = (issue("node"), issue("peer"));
+    let peer = builder(&other).start().await.expect("it starts");
+    let addr = PeerAddr { addr: peer.listen_addr().to_string(), id: Some(peer.id()) };
+    let node = builder(&mine).peer(addr.clone()).data(dir.path()).start().await.expect("it starts");
+    for n in 0..10 {
+        node.or_set::<u64>("shared").add(&n).expect("there is room");
+    }
+    until("the peer has it", || peer.or_set::<u64>("shared").len() == 10).await;
+    node.block_peers([peer.id()].into());
+    peer.block_peers([node.id()].into());
+    for n in 0..30 {
+        node.lww_map::<u64, String>("alone").put(&n, &format!("value {n}")).expect("there is room");
+    }
+    node.or_set::<u64>("alone too").add(&1).expect("there is room");
+    node.shutdown().await;
+    peer.block_peers(Default::default());
+    peer.or_set::<u64>("shared").remove(&3).expect("it is there");
+    let file = dir.path().join("state.redb");
+    let mut bytes = std::fs::read(&file).expect("it is there");
+    let item = bytes.windows(8).rposition(|found| found == b"value 17").expect("its row has the value");
+    bytes[item] ^= 1;
+    std::fs::write(&file, bytes).expect("it is written");
+
+    let node = builder(&mine).peer(addr).data(dir.path()).start().await.expect("it starts");
+    until("what can be read is back", || entries(&node) == 29).await;
+    until("the peer has it", || entries(&peer) == 29).await;
+    for node in [&node, &peer] {
+        assert_eq!(node.lww_map::<u64, String>("alone").get(&17), Ok(None), "its row was damaged");
+        assert_eq!(node.lww_map::<u64, String>("alone").get(&16), Ok(Some("value 16".to_owned())));
+        assert!(node.or_set::<u64>("alone too").contains(&1));
+        assert_eq!(node.or_set::<u64>("shared").len(), 9, "the peer knew that one was removed");
+    }
+}
+
+fn entries(node: &Node) -> usize {
+    node.lww_map::<u64, String>("alone").entries().map_or(0, |entries| entries.len())
 }

@@ -27,7 +27,7 @@ pub(super) const CONVERGE_MS_MAX: u64 = 600_000;
 
 /// For who asks in vain.
 const ROUTES: &str = "status, peers, keys, inspect, set, set/add, set/remove, map, map/put, map/remove, \
-                      counter, counter/add, counter/reset, register, register/set, register/clear, op, get, remove, converge, visible, converge/cluster, watch, survey, knowledge, \
+                      counter, counter/add, counter/reset, register, register/set, register/clear, op, get, remove, converge, visible, converge/cluster, watch, backup, survey, knowledge, \
                       compare/objects, compare/range, compare/cells";
 
 pub(super) type Answer<T> = Result<Json<T>, ApiError>;

@@ -91,6 +91,17 @@ pub struct StorageStatus {
     pub reserve: bool,
 }
 
+/// A backup that was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backup {
+    /// The file.
+    pub path: String,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Rows in it.
+    pub rows: u64,
+}
+
 /// Where a builder puts a node's state.
 pub(crate) enum Place {
     Folder(PathBuf),

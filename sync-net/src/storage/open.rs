@@ -5,11 +5,12 @@
 //! more and no fragment of it may leave: it is set aside whole, and this node begins empty and fetches everything
 //! from its peers (DESIGN section 4, a damaged store).
 
-use sync_core::node::{Config, ImageRows, Node, Persistence};
+use sync_core::node::{Config, ImageRows, Node, Persistence, Salvaged};
 use sync_core::time::Now;
-use sync_disk::{Disk, DiskError, Folder, LastStop, RowFile};
+use sync_disk::{Copy, Disk, DiskError, Folder, LastStop, RowFile};
 
 use super::{Place, StorageError};
+use crate::data::{Kept, salvage};
 
 /// A life that has begun.
 pub(crate) struct Begun {
@@ -19,6 +20,8 @@ pub(crate) struct Begun {
     pub(crate) place: String,
     /// True if room is kept back for a full disk.
     pub(crate) reserve: bool,
+    /// What a damaged file still gave of this node's own writes, for [`super::Replay`].
+    pub(crate) salvaged: Vec<Salvaged>,
 }
 
 /// Begins the life of `config` on what is at `place`. Blocks: reads all of it.
@@ -29,40 +32,64 @@ pub(crate) fn begin(
     has_peers: bool,
 ) -> Result<Begun, StorageError> {
     config.persistence = Persistence::Driver;
-    let (mut disk, name) = match place {
-        Place::Given(disk) => (disk, "given".to_owned()),
+    let (place, core, mut disk, salvaged) = match place {
+        Place::Given(disk) => {
+            let (core, disk) = on_given(disk, config, now, has_peers)?;
+            ("given".to_owned(), core, disk, Vec::new())
+        }
         Place::Folder(path) => {
-            let folder = Folder::open(&path)?;
-            (open(&folder, has_peers)?, path.display().to_string())
+            let (core, disk, salvaged) = on_folder(&Folder::open(&path)?, config, now, has_peers)?;
+            (path.display().to_string(), core, disk, salvaged)
         }
-    };
-    let core = match load(&mut *disk, &config, now) {
-        Ok(core) => core,
-        Err(error) if error.is_damage() => {
-            begin_again(&mut *disk, error, has_peers)?;
-            Node::new(config, now)
-        }
-        Err(error) => return Err(error.into()),
     };
     let reserve = disk.take_reserve();
     if let Err(error) = &reserve {
         tracing::error!(%error, "no room can be kept back: writes that grow the store are refused");
     }
-    Ok(Begun { core, disk, place: name, reserve: reserve.is_ok() })
+    Ok(Begun { core, disk, place, reserve: reserve.is_ok(), salvaged })
 }
 
-/// Opens the file; one that cannot be opened at all is set aside like one whose rows are damaged.
-fn open(folder: &Folder, has_peers: bool) -> Result<Box<dyn Disk>, StorageError> {
-    match RowFile::open(folder) {
-        Ok(file) => Ok(Box::new(file)),
+type OnDisk = (Node, Box<dyn Disk>);
+type Opened = (Node, Box<dyn Disk>, Vec<Salvaged>);
+
+fn on_given(
+    mut disk: Box<dyn Disk>,
+    config: Config,
+    now: Now,
+    has_peers: bool,
+) -> Result<OnDisk, StorageError> {
+    let core = match load(&mut *disk, &config, now) {
+        Ok(core) => core,
         Err(error) if error.is_damage() && has_peers => {
-            let aside = folder.set_aside()?;
-            told(&error, &aside.display().to_string());
-            Ok(Box::new(RowFile::open(folder)?))
+            let aside = disk.set_aside()?;
+            told(&error, &aside, 0);
+            Node::new(config, now)
         }
-        Err(error) if error.is_damage() => Err(StorageError::Alone { error }),
-        Err(error) => Err(error.into()),
+        Err(error) if error.is_damage() => return Err(StorageError::Alone { error }),
+        Err(error) => return Err(error.into()),
+    };
+    Ok((core, disk))
+}
+
+/// Opens the file of `folder`. A damaged one is set aside, with what is still to be read of it in hand.
+fn on_folder(folder: &Folder, config: Config, now: Now, has_peers: bool) -> Result<Opened, StorageError> {
+    let opened = RowFile::open(folder).and_then(|mut file| {
+        let core = load(&mut file, &config, now)?;
+        Ok((core, file))
+    });
+    let error = match opened {
+        Ok((core, file)) => return Ok((core, Box::new(file), Vec::new())),
+        Err(error) if error.is_damage() => error,
+        Err(error) => return Err(error.into()),
+    };
+    if !has_peers {
+        return Err(StorageError::Alone { error });
     }
+    let (Kept { mut items, lives }, _) = salvage(&Copy::of(&folder.rows())?);
+    items.retain(|salvaged| lives.contains(&salvaged.item.dot.replica));
+    let aside = folder.set_aside()?;
+    told(&error, &aside.display().to_string(), items.len());
+    Ok((Node::new(config, now), Box::new(RowFile::open(folder)?), items))
 }
 
 fn load(disk: &mut dyn Disk, config: &Config, now: Now) -> Result<Node, DiskError> {
@@ -82,19 +109,11 @@ fn load(disk: &mut dyn Disk, config: &Config, now: Now) -> Result<Node, DiskErro
     Ok(core)
 }
 
-fn begin_again(disk: &mut dyn Disk, error: DiskError, has_peers: bool) -> Result<(), StorageError> {
-    if !has_peers {
-        return Err(StorageError::Alone { error });
-    }
-    let aside = disk.set_aside()?;
-    told(&error, &aside);
-    Ok(())
-}
-
-fn told(error: &DiskError, aside: &str) {
+fn told(error: &DiskError, aside: &str, salvaged: usize) {
     tracing::error!(
         %error,
         aside,
+        salvaged,
         "the store on the disk is damaged: it was set aside, and this node begins empty and fetches all from its peers"
     );
 }
