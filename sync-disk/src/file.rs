@@ -10,6 +10,8 @@
 //! fenced, and a panic is damage.
 
 use std::fmt;
+use std::fs::{self, File};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -62,12 +64,10 @@ impl RowFile {
         let (path, given) = (folder.rows(), Some(folder.clone()));
         let (file, folder) = (path.clone(), folder.clone());
         let opener = move || {
-            let is_new = !file.exists();
-            let made = fenced(&file, || builder().create(&file).map_err(|error| of_open(&file, error)))?;
-            if is_new {
-                folder.sync()?;
+            if !file.exists() {
+                make(&file, &folder)?;
             }
-            Ok(made)
+            fenced(&file, || builder().create(&file).map_err(|error| of_open(&file, error)))
         };
         Self::begin(path, given, Box::new(opener))
     }
@@ -161,6 +161,23 @@ impl RowFile {
             let _closed = catch_unwind(AssertUnwindSafe(|| drop(db)));
         }
     }
+}
+
+/// Makes an empty file under another name and gives it its own once it is whole: a file whose making was cut off
+/// looks like a damaged one.
+fn make(file: &Path, folder: &Folder) -> Result<(), DiskError> {
+    let new = file.with_extension("redb.new");
+    match fs::remove_file(&new) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(DiskError::io("removing", &new, &error)),
+    }
+    let made = fenced(&new, || builder().create(&new).map_err(|error| of_open(&new, error)))?;
+    fenced(&new, || made.close().map_err(|error| of_open(&new, error)))?;
+    let synced = File::open(&new).and_then(|made| made.sync_all());
+    let named = synced.and_then(|()| fs::rename(&new, file));
+    named.map_err(|error| DiskError::io("making", file, &error))?;
+    folder.sync()
 }
 
 fn builder() -> Builder {
@@ -275,7 +292,7 @@ impl Disk for RowFile {
     }
 
     fn bytes(&self) -> u64 {
-        std::fs::metadata(&self.path).map_or(0, |found| found.len())
+        fs::metadata(&self.path).map_or(0, |found| found.len())
     }
 }
 

@@ -58,3 +58,13 @@ fn a_row_that_vanished_in_a_sound_file_is_found_by_the_tally() {
     let error = read(&mut file).expect_err("a row is missing");
     assert!(error.is_damage() && error.to_string().starts_with("44 rows were read where 45"), "{error}");
 }
+
+#[test]
+fn a_file_whose_making_was_cut_off_is_made_again() {
+    let dir = tempfile::tempdir().expect("a folder can be made");
+    let folder = Folder::open(dir.path()).expect("it is there");
+    std::fs::write(dir.path().join("state.redb.new"), [0; 9_000]).expect("it is written");
+    let mut file = RowFile::open(&folder).expect("it is made");
+    assert_eq!(read(&mut file).expect("it is empty"), (Held::new(), LastStop::Never));
+    assert!(!dir.path().join("state.redb.new").exists());
+}

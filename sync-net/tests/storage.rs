@@ -340,6 +340,19 @@ async fn own_items_that_no_peer_has_come_back_from_a_damaged_file_and_removed_on
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_stops_in_time_on_a_disk_that_does_not_come_back() {
+    let (identity, disk) = (identity(), Faulty::default());
+    let node = builder(&identity).disk(Box::new(disk.clone())).start().await.expect("it starts");
+    disk.set(Some(Fault::Io));
+    let written = node.pn_counter("count").add(1).expect("it is taken in memory");
+    node.durable(&written).await.expect_err("the disk fails");
+    let started = Instant::now();
+    node.shutdown().await;
+    assert!(started.elapsed() < Duration::from_secs(9), "{:?}", started.elapsed());
+    assert_eq!(disk.items(), 0);
+}
+
 fn entries(node: &Node) -> usize {
     node.lww_map::<u64, String>("alone").entries().map_or(0, |entries| entries.len())
 }

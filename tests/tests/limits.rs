@@ -529,6 +529,8 @@ fn the_page_of_bounds_names_each_with_its_default_and_a_test_that_is_there() {
     for folder in [
         "tests/tests",
         "sync-core/src",
+        "sync-disk/src",
+        "sync-disk/tests",
         "sync-net/src",
         "sync-net/tests",
         "sync-cli/tests",
