@@ -171,6 +171,30 @@ fn steps_that_merge_give_what_they_give_one_by_one() {
 }
 
 #[test]
+fn a_group_that_dropped_its_own_records_and_was_taken_back_leaves_rows_that_are_read() {
+    let mut cluster = Cluster::apart([on_disk(0, 0)]);
+    let names: Vec<[u8; 1]> = (0..20).map(|name| [name]).collect();
+    for name in &names {
+        cluster.write(0, |group| or_set::add(group, "set", name));
+    }
+    let refused = cluster.try_write(0, |group| {
+        for name in &names {
+            or_set::remove(group, "set", name)?;
+        }
+        Err::<(), _>(sync_core::error::WriteError::NoPlace)
+    });
+    assert!(refused.is_err());
+    let store = cluster.store(0);
+    let (replica, floor) = store.floors().next().expect("records were dropped");
+    assert!(floor > store.context().get(replica), "the floor of events that were never made");
+    let mut disk = Disk::default();
+    disk.apply(&cluster.node(0).take_step());
+    let (next, now) = (on_disk(0, 1), cluster.now_at(0));
+    let came_back = Node::restart(next.clone(), disk.image(&next).expect("the rows are sound"), now);
+    assert_alike(came_back, Node::restart(next, cluster.node(0).image(), now), now);
+}
+
+#[test]
 fn damaged_missing_and_foreign_rows_are_named_and_never_read() {
     let mut cluster = Cluster::apart([on_disk(0, 0)]);
     let mut random = Xoshiro256PlusPlus::seed_from_u64(3);

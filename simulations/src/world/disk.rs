@@ -12,10 +12,13 @@ use sync_core::id::{NodeId, OwnerId, ReplicaId};
 use sync_core::node::{Config, Image, ImageRows, Node, PersistStep, StepRows};
 use sync_core::rows::Table;
 
+/// Stored bytes by table and key.
+type Rows = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
+
 /// What a disk holds at one moment. Cheap to copy.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
-    rows: Arc<BTreeMap<(Table, Vec<u8>), Vec<u8>>>,
+    rows: Arc<Rows>,
     node: NodeId,
     replica: ReplicaId,
     owner: OwnerId,

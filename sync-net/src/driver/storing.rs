@@ -34,9 +34,8 @@ impl Storing {
 pub(super) async fn report(storing: &mut Option<Storing>) -> Option<Report> {
     match storing {
         Some(storing) if !storing.over => {
-            let report = storing.reports.recv().await;
-            storing.over = report.is_none();
-            report
+            // A thread that ends without a word has left something undone.
+            Some(storing.reports.recv().await.unwrap_or(Report::Stopped(false)))
         }
         Some(_) | None => pending().await,
     }
@@ -120,7 +119,11 @@ impl Driver {
             }
             Report::Stopped(clean) => {
                 if !clean {
-                    tracing::error!(node, "the last writes are not on the disk");
+                    tracing::error!(node, "the disk is not written to any more: what came last is not there");
+                    self.reach(|reached| {
+                        reached.failing = Some("its thread has ended; start the node again".to_owned());
+                        true
+                    });
                 }
                 if let Some(storing) = &mut self.storing {
                     storing.over = true;
