@@ -27,6 +27,7 @@ pub mod exhaust;
 pub mod faults;
 pub mod groups;
 pub mod history;
+pub mod images;
 pub mod library;
 #[cfg(feature = "mutants")]
 pub mod mutants;

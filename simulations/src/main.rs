@@ -26,6 +26,8 @@ enum Command {
     Mutants(simulations::plant::Args),
     /// Interleave groups of writes with everything else, and read after every step.
     Groups(simulations::groups::Args),
+    /// Crash the real file of rows along recorded writes, and check every image.
+    Images(simulations::images::Args),
     /// Search everything that two or three nodes can do in a small scope.
     Exhaust(simulations::exhaust::cli::Args),
     /// Reduce a failing seed to a small scenario.
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => simulations::replay::replay_command(&args),
         Command::Mutants(args) => simulations::plant::command(&args),
         Command::Groups(args) => simulations::groups::command(&args),
+        Command::Images(args) => simulations::images::command(&args),
         Command::Exhaust(args) => simulations::exhaust::cli::command(&args),
         Command::Shrink(args) => simulations::shrink::command(&args),
     }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
-use sync_net::{PeerAddr, Visibility};
+use sync_net::{Durability, PeerAddr, Visibility};
 
 pub(crate) use self::ops::OpCommand;
 use crate::failure::Failure;
@@ -45,6 +45,29 @@ pub(crate) enum Command {
     /// Run a node until it is interrupted.
     #[command(after_help = EXIT_CODES)]
     Run(RunArgs),
+    /// Write all that the running node holds to a new file, for `restore`.
+    Backup {
+        /// The file to write; an existing one is kept.
+        file: PathBuf,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Put a backup into a node's empty data folder; the node's next start is a new incarnation.
+    Restore {
+        /// The file that `backup` wrote.
+        file: PathBuf,
+        #[command(flatten)]
+        folder: FolderArgs,
+    },
+    /// Check the data folder of a node that does not run, and say what its next start will do.
+    #[command(after_help = EXIT_CODES)]
+    Doctor {
+        /// Keep what can be read of a damaged folder and give up the rest: for a node without peers.
+        #[arg(long)]
+        accept_loss: bool,
+        #[command(flatten)]
+        folder: FolderArgs,
+    },
     #[command(flatten)]
     Op(OpCommand),
     /// Show what lies at KEY, whatever its type; exit code 1 if nothing does.
@@ -189,12 +212,36 @@ pub(crate) enum CertsCommand {
     },
 }
 
+/// Where a node's data lies.
+#[derive(Debug, Args)]
+pub(crate) struct FolderArgs {
+    /// The directory with ca.pem, node.pem and node.key: the data are this node's.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// The node's data folder [default: data in --dir].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+impl FolderArgs {
+    /// The data folder.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.data.clone().unwrap_or_else(|| self.dir.join("data"))
+    }
+}
+
 /// What a node needs to run.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// The directory with ca.pem, node.pem and node.key (see `certs issue`).
-    #[arg(long, value_name = "DIR")]
-    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) folder: FolderArgs,
+    /// Keep the state in memory alone: what no running node holds is gone.
+    #[arg(long, conflicts_with_all = ["data", "durability"])]
+    pub(crate) memory: bool,
+    /// When a write is answered: on the disk (immediate), the same within 10 ms together with others (grouped), or at
+    /// once (none).
+    #[arg(long, value_name = "LEVEL", default_value = "immediate")]
+    pub(crate) durability: Durability,
     /// The UDP address to listen on; port 0 lets the system choose.
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) listen: SocketAddr,

@@ -51,8 +51,9 @@ fn a_second_node_on_one_socket_is_refused() {
     let place = Place::new();
     place.authority("ca");
     place.issue("ca", "a");
+    place.issue("ca", "b");
     let a = place.run("a", &[]);
-    let dir = place.at("a");
+    let dir = place.at("b");
     let second = place.sync(&["run", "--dir", &dir, "--listen", "127.0.0.1:0", "--socket", &a.socket]);
     assert_eq!(second.code, 1);
     assert!(second.err.contains("is in use by a running process"), "{second:?}");
@@ -64,8 +65,9 @@ fn a_port_in_use_is_named() {
     let place = Place::new();
     place.authority("ca");
     place.issue("ca", "a");
+    place.issue("ca", "b");
     let a = place.run("a", &[]);
-    let (dir, socket) = (place.at("a"), place.at("second.sock"));
+    let (dir, socket) = (place.at("b"), place.at("second.sock"));
     let second = place.sync(&["run", "--dir", &dir, "--listen", &a.listen, "--socket", &socket]);
     assert_eq!(second.code, 1);
     assert!(second.err.contains(&a.listen), "{second:?}");

@@ -18,6 +18,11 @@ pub struct Writer {
 }
 
 impl Writer {
+    /// A writer with room for `bytes` bytes; it takes more.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes) }
+    }
+
     /// A writer that begins anew in the space that `bytes` takes.
     pub fn in_space_of(mut bytes: Vec<u8>) -> Self {
         bytes.clear();

@@ -31,6 +31,14 @@ pub enum WriteError {
         /// The limit.
         max: u64,
     },
+    /// Environment: the disk takes no more, so writes that grow the store are refused. Removes pass.
+    #[error(
+        "the disk takes no more: {more} bytes would be added; removes pass, and all else once the disk has room and works"
+    )]
+    NoGrowth {
+        /// What the write would add.
+        more: u64,
+    },
     /// Limit reached: the CRDT already has as many cells as one may.
     #[error(
         "{key:?} is full: {cells} elements or fields of at most {max}; remove some, spread them over more keys, or \

@@ -40,6 +40,7 @@ pub mod nested;
 pub mod node;
 pub mod push;
 pub mod queue;
+pub mod rows;
 pub mod session;
 mod small;
 pub mod store;

@@ -1,9 +1,11 @@
 //! From a configuration to a running node: checks it, mints the ids of this life, binds, starts tasks.
 //!
-//! Every start draws a new replica id, counter owner and seed from the operating system, clean stop or
-//! not: an id that comes back could name two different events (DESIGN section 4, incarnations).
+//! Every start draws a new replica id and seed from the operating system, clean stop or not: an id that comes back
+//! could name two different events (DESIGN section 4, incarnations). The counter owner is new too, unless a disk
+//! holds one.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
@@ -12,6 +14,7 @@ use sync_core::limits::{Limits, Timing};
 use sync_core::message::LABEL_BYTES_MAX;
 use sync_core::node::{Config, DEFAULT_NAMESPACE};
 use sync_core::types::user::{Registry, UserTag};
+use sync_disk::Disk;
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::bootstrap::Progress;
@@ -21,6 +24,7 @@ use crate::error::StartError;
 use crate::handles::CustomType;
 use crate::identity::Identity;
 use crate::node::{Node, Phase, Shared};
+use crate::storage::{self, Durability, Place, Storage};
 use crate::transport::{PeerAddr, Transport, TransportConfig};
 use crate::visible::Prompt;
 use crate::watch::Watchers;
@@ -41,6 +45,8 @@ pub struct NodeBuilder {
     limits: Limits,
     timing: Timing,
     types: Vec<(UserTag, &'static str)>,
+    place: Option<Place>,
+    durability: Durability,
 }
 
 impl NodeBuilder {
@@ -53,6 +59,8 @@ impl NodeBuilder {
             limits: Limits::default(),
             timing: Timing::default(),
             types: Vec::new(),
+            place: None,
+            durability: Durability::default(),
         }
     }
 
@@ -101,6 +109,26 @@ impl NodeBuilder {
         self
     }
 
+    /// Keeps the state in this folder, which is made if need be and serves one node. Without it the state is in
+    /// memory alone.
+    pub fn data(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.place = Some(Place::Folder(folder.into()));
+        self
+    }
+
+    /// Keeps the state on a disk of the application's making.
+    pub fn disk(mut self, disk: Box<dyn Disk>) -> Self {
+        self.place = Some(Place::Given(disk));
+        self
+    }
+
+    /// When writes are acknowledged by [`Node::durable`] that name no level of their own. Default
+    /// [`Durability::Immediate`].
+    pub fn durability(mut self, level: Durability) -> Self {
+        self.durability = level;
+        self
+    }
+
     /// Starts the node: binds the address and starts its tasks. Returns before any peer is reached.
     ///
     /// # Errors
@@ -111,6 +139,7 @@ impl NodeBuilder {
     /// Outside of a tokio runtime with I/O and time enabled.
     pub async fn start(self) -> Result<Node, StartError> {
         self.check()?;
+        let clock = Clock::start();
         let identity = self.identity.ok_or(StartError::Missing { what: "identity", method: "identity" })?;
         let mut types = Registry::default();
         self.types.iter().try_for_each(|(tag, name)| types.register(*tag, name))?;
@@ -122,12 +151,29 @@ impl NodeBuilder {
             ..Config::new(id, ReplicaId(random()?), OwnerId(random()?), random()?)
         };
 
+        let has_peers = !self.peers.is_empty();
+        let (core, disk, salvaged) = match self.place {
+            None => (sync_core::node::Node::new(config, clock.now()), None, Vec::new()),
+            Some(place) => {
+                let now = clock.now();
+                let begun =
+                    tokio::task::spawn_blocking(move || storage::begin(place, config, now, has_peers));
+                let begun = begun.await.expect("reading a disk is fenced against panics")?;
+                (begun.core, Some((begun.disk, begun.place, begun.reserve)), begun.salvaged)
+            }
+        };
+        let (storage, writer) = match disk {
+            None => (None, None),
+            Some((disk, place, reserve)) => {
+                let writer = storage::Writer::start(disk, reserve);
+                let writer = writer.map_err(|source| StartError::Thread { source })?;
+                (Some(Storage::new(place, self.durability, reserve)), Some(writer))
+            }
+        };
         let (events, inbox) = mpsc::channel(TRANSPORT_EVENTS_MAX);
         let transport =
             Transport::bind(transport_config(identity, self.listen, self.peers, &self.limits), events)
                 .await?;
-        let clock = Clock::start();
-        let core = sync_core::node::Node::new(config, clock.now());
         let turns = Arc::new(AtomicU64::new(0));
         let watchdog =
             Watchdog::start(&name, turns.clone()).map_err(|source| StartError::Thread { source })?;
@@ -149,8 +195,9 @@ impl NodeBuilder {
             types,
             bootstrap: Progress::default(),
             prompted: Prompt::default(),
+            storage,
         });
-        driver::spawn(shared.clone(), inbox, watchdog);
+        driver::spawn(shared.clone(), inbox, watchdog, writer, salvaged);
         Ok(Node::new(shared))
     }
 
@@ -198,7 +245,7 @@ fn transport_config(
     }
 }
 
-fn random<const N: usize>() -> Result<[u8; N], StartError> {
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], StartError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| StartError::Randomness { reason: error.to_string() })?;
     Ok(bytes)

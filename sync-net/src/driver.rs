@@ -6,17 +6,25 @@
 //! source can starve another: writers, peers and timers all get their part of each turn. The core is
 //! locked for one step at a time; frames are decoded, and sent, outside of the lock.
 
+mod replay;
+mod storing;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sync_core::id::NodeId;
 use sync_core::message::Frame;
-use sync_core::node::{Bound, ConvergeGoal, Convergence, Event, Healed, Input, Level, Members, Output};
+use sync_core::node::{
+    Bound, ConvergeGoal, Convergence, Event, Healed, Input, Level, Members, Output, Salvaged,
+};
 use tokio::sync::mpsc;
 
+use self::replay::Replay;
+use self::storing::Storing;
 use crate::converge::AskAgain;
 use crate::node::{Phase, Shared};
+use crate::storage::{Report, Writer};
 use crate::transport::{LinkId, Transport, TransportEvent};
 use crate::watchdog::{BEAT, Watchdog};
 
@@ -37,7 +45,13 @@ const HAND_OVER: Duration = Duration::from_secs(2);
 const LINES_PER_SECOND: u32 = 10;
 
 /// Starts the driver, and a supervisor that closes the links if the driver breaks.
-pub(crate) fn spawn(shared: Arc<Shared>, inbox: mpsc::Receiver<TransportEvent>, watchdog: Watchdog) {
+pub(crate) fn spawn(
+    shared: Arc<Shared>,
+    inbox: mpsc::Receiver<TransportEvent>,
+    watchdog: Watchdog,
+    storage: Option<(Writer, mpsc::Receiver<Report>)>,
+    salvaged: Vec<Salvaged>,
+) {
     let transport = shared.transport().expect("a node starts with its links");
     tell_members(&shared, &transport);
     let driver = Driver {
@@ -45,6 +59,8 @@ pub(crate) fn spawn(shared: Arc<Shared>, inbox: mpsc::Receiver<TransportEvent>, 
         refusals: LogGate::default(),
         alarms: LogGate::default(),
         hand_over: None,
+        replay: Replay::of(salvaged),
+        storing: storage.map(|(writer, reports)| Storing::new(writer, reports)),
         shared: shared.clone(),
         transport: transport.clone(),
         inbox,
@@ -77,6 +93,9 @@ impl Drop for End {
     fn drop(&mut self) {
         self.0.forget_transport();
         self.0.watchers.close();
+        if let Some(storage) = &self.0.storage {
+            storage.reached.send_modify(|reached| reached.closed = true);
+        }
         self.0.enter(Phase::Stopped);
     }
 }
@@ -92,6 +111,10 @@ struct Driver {
     /// Apart from refusals, so that these cannot hide one.
     alarms: LogGate,
     hand_over: Option<HandOver>,
+    /// Steps on their way to the disk, where there is one.
+    storing: Option<Storing>,
+    /// What a damaged disk still gave, until the peers have been heard.
+    replay: Option<Replay>,
 }
 
 /// A shutdown that waits for peers to hold what we hold.
@@ -109,6 +132,10 @@ impl Driver {
             let event = tokio::select! {
                 biased;
                 _ = phase.changed() => None,
+                Some(report) = storing::report(&mut self.storing) => {
+                    self.on_report(report);
+                    None
+                }
                 Some(event) = self.inbox.recv() => Some(event),
                 () = self.shared.work.notified() => None,
                 () = tokio::time::sleep(due) => None,
@@ -133,7 +160,7 @@ impl Driver {
         let deadline = self.shared.core().poll_timeout();
         let core = deadline.map_or(BEAT, |at| self.shared.clock.until(at));
         let hand_over = self.hand_over.as_ref().map_or(BEAT, |begun| begun.again.pause(Instant::now()));
-        core.min(hand_over).clamp(TICK, BEAT)
+        core.min(hand_over).min(self.step_due().unwrap_or(BEAT)).clamp(TICK, BEAT)
     }
 
     fn turn(&mut self, first: Option<TransportEvent>) {
@@ -146,6 +173,8 @@ impl Driver {
         }
         self.wake_if_due();
         let drained = self.drain();
+        self.store_if_due();
+        self.replay();
         if !drained {
             self.shared.work.notify_one();
         }
@@ -225,8 +254,7 @@ impl Driver {
                 tracing::warn!(node = self.shared.name, ?peer, %reason, "the link is closed by this node");
                 self.transport.disconnect(&peer, &reason.to_string());
             }
-            // Memory mode: what is in memory is all the durability there is.
-            Output::Persist { n } => self.handle(Input::Persisted { n }),
+            Output::Persist { n } => self.want_stored(n),
             Output::Event(event) => self.on_event(event),
         }
     }
@@ -376,6 +404,7 @@ impl Driver {
         // give outputs, and each peer's frames are bounded.
         self.wake_if_due();
         while !self.drain() {}
+        self.store_the_rest().await;
         let transport = self.transport.clone();
         let mut closing = std::pin::pin!(transport.shutdown());
         loop {

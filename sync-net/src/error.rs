@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use sync_core::error::WriteError;
 use sync_core::types::user::RegistryError;
 
+use crate::storage::StorageError;
 use crate::transport::TransportError;
 
 /// Why a node or a local endpoint did not start. Nothing was left behind.
@@ -51,6 +52,9 @@ pub enum StartError {
         /// What it said.
         reason: String,
     },
+    /// Operator or environment: the disk cannot be used.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     /// Environment: a thread could not be started.
     #[error("cannot start a thread: {source}")]
     Thread {

@@ -70,6 +70,7 @@ pub(crate) fn status(shared: &Shared) -> NodeStatus {
         peers_connected,
         pressure: pressure.collect(),
         bootstrap: shared.bootstrap.now(),
+        storage: shared.storage.as_ref().map(|storage| storage.status(core.step())),
         turns: shared.turns.load(Ordering::Relaxed),
         totals: core.stats().into(),
     }

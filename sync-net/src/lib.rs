@@ -27,7 +27,7 @@
 //! one task that moves frames, `handles` are the types, [`Value`] is data of any shape for them, [`ops`] has the
 //! types' operations as a table for tools, [`Tx`] and [`View`] open handles for groups and for reads, [`Watch`] tells of
 //! changes, `converge` waits for peers, `visible` for one write to reach them, `survey` tells what
-//! they would exchange, `inspect` shows the state to people, [`local`] serves it over
+//! they would exchange, `storage` puts the state on a disk, `inspect` shows the state to people, [`local`] serves it over
 //! a Unix socket; `transport` is QUIC, [`certs`] and [`identity`] are who we are.
 
 #![forbid(unsafe_code)]
@@ -38,6 +38,7 @@ mod builder;
 pub mod certs;
 mod clock;
 mod converge;
+pub mod data;
 mod driver;
 mod error;
 mod handles;
@@ -46,6 +47,7 @@ mod inspect;
 pub mod local;
 mod node;
 pub mod ops;
+mod storage;
 mod survey;
 mod transport;
 mod tx;
@@ -65,6 +67,7 @@ pub use sync_core::time::Span;
 pub use sync_core::token::{TOKEN_REPLICAS_MAX, Token, TokenError};
 pub use sync_core::types::log::Bound;
 pub use sync_core::types::reading::{Place, Reading};
+pub use sync_disk::{Disk, DiskError};
 
 pub use crate::access::{InTx, Reads, Writes};
 pub use crate::bootstrap::{Bootstrap, Bootstraps};
@@ -86,6 +89,7 @@ pub use crate::inspect::{
     CellDigest, CellPage, ItemDigest, Knowledge, Moment, ObjectDigest, ObjectName, ObjectPage, RangeDigest,
 };
 pub use crate::node::Node;
+pub use crate::storage::{Backup, Durability, DurabilityError, DurableError, StorageError, StorageStatus};
 pub use crate::survey::{Amount, Movement, PeerSurvey, SurveyReport};
 pub use crate::transport::{PeerAddr, PeerAddrError, TransportError};
 pub use crate::tx::Tx;

@@ -8,6 +8,7 @@ use std::any::Any;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use sync_core::store::Store;
 use sync_core::token::Token;
 use sync_core::types::user::Registry;
 use sync_core::types::whole;
+use sync_disk::DiskError;
 use tokio::sync::{Notify, watch};
 
 use crate::access::{Place, Step};
@@ -32,6 +34,7 @@ use crate::converge::{self, ConvergeError, ConvergeReport};
 use crate::error::Error;
 use crate::handles::opens;
 use crate::inspect::{self, Inspection, KeyInfo, Knowledge, NodeStatus, PeerInfo, compare};
+use crate::storage::{self, Backup, Durability, DurableError, Storage};
 use crate::survey::{self, SurveyReport};
 use crate::transport::{LinkStatus, Transport};
 use crate::tx::Tx;
@@ -88,6 +91,8 @@ pub(crate) struct Shared {
     pub(crate) bootstrap: Progress,
     /// When roots were last exchanged for somebody who waits for a write.
     pub(crate) prompted: Prompt,
+    /// Who waits for the disk, where there is one.
+    pub(crate) storage: Option<Storage>,
 }
 
 /// The life of a node; it only ever goes forward.
@@ -299,6 +304,62 @@ impl Node {
     pub fn read<T>(&self, f: impl FnOnce(&View<'_>) -> T) -> T {
         let read = read_if(self.shared(), |_| true, &mut Some(f));
         read.expect("it was asked for whatever the state is")
+    }
+
+    /// Waits until a write is on the disk, as the node's [`Durability`] asks for: with [`Durability::None`] not at all.
+    /// A node without a disk has nothing to wait for.
+    ///
+    /// ```
+    /// # use sync_net::{ClusterCa, Node};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let identity = ClusterCa::create("example")?.issue("node-1")?;
+    /// # let dir = tempfile::tempdir()?;
+    /// let node = Node::builder().identity(identity).data(dir.path()).start().await?;
+    /// let written = node.pn_counter("stock/tea").add(-1)?;
+    /// node.durable(&written).await?;
+    /// # node.shutdown().await;
+    /// # Ok(()) })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`DurableError`]: the write stays in memory, and no other node sees it before it is on the disk.
+    pub async fn durable(&self, written: &Written) -> Result<(), DurableError> {
+        storage::durable(self.shared(), written.step, None).await
+    }
+
+    /// As [`Self::durable`], by a level of the write's own.
+    ///
+    /// # Errors
+    /// As [`Self::durable`].
+    pub async fn durable_as(&self, written: &Written, level: Durability) -> Result<(), DurableError> {
+        storage::durable(self.shared(), written.step, Some(level)).await
+    }
+
+    /// Writes all that this node holds now to a new file at `path`, for [`crate::data::restore`]. The node goes on
+    /// meanwhile; writes that come during it are not in it.
+    ///
+    /// # Errors
+    /// [`DiskError`]: there is a file of that name, which is kept, or the disk fails. No part of a file is left.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn backup(&self, path: impl Into<PathBuf>) -> Result<Backup, DiskError> {
+        let (path, id) = (path.into(), self.id());
+        let image = self.shared().core().image();
+        let written = tokio::task::spawn_blocking(move || {
+            let step = image.into_rows(id);
+            let bytes = sync_disk::write_backup(&path, &step)?;
+            Ok(Backup { path: path.display().to_string(), bytes, rows: step.rows.len() as u64 })
+        });
+        written.await.expect("writing a file does not panic")
+    }
+
+    /// As [`Self::durable_as`], for all that has happened on this node so far.
+    pub(crate) async fn durable_so_far(&self, level: Option<Durability>) -> Result<(), DurableError> {
+        let step = self.shared().core().step();
+        storage::durable(self.shared(), step, level).await
     }
 
     /// Waits until the writes of `token` are visible at so many nodes: until their readers see them. Says who they

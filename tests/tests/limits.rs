@@ -482,6 +482,7 @@ fn limits() -> Vec<(&'static str, u64)> {
             survey_items_max,
             events_max,
             changes_bytes_max,
+            step_changes_max,
         ]
     )
 }
@@ -528,6 +529,8 @@ fn the_page_of_bounds_names_each_with_its_default_and_a_test_that_is_there() {
     for folder in [
         "tests/tests",
         "sync-core/src",
+        "sync-net/disk/src",
+        "sync-net/disk/tests",
         "sync-net/src",
         "sync-net/tests",
         "sync-cli/tests",

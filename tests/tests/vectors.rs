@@ -23,6 +23,7 @@ use sync_core::message::{
 };
 use sync_core::store::{Load, Store};
 use sync_core::time::WallMillis;
+use sync_core::types::{lww_map, or_set, pn_counter};
 use sync_tests::lab::{Lab, Mix};
 
 const A: ReplicaId = ReplicaId([0xa1; 16]);
@@ -347,4 +348,34 @@ fn random_fragments_read_back_as_they_were_written() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// The rows of a small store: an overwritten and a removed field, a counter, a record, an inbound cursor.
+#[test]
+fn rows_of_a_fixed_history_are_frozen() {
+    let mut cluster = sync_tests::Cluster::new(2, &Limits::default());
+    cluster.write(0, |group| or_set::add(group, "cart/7", b"tea"));
+    cluster.write(0, |group| lww_map::put(group, "prices", b"tea", b"19"));
+    cluster.write(0, |group| lww_map::put(group, "prices", b"tea", b"20"));
+    cluster.write(1, |group| pn_counter::add(group, "stock", -2));
+    cluster.settle();
+    cluster.write(0, |group| or_set::remove(group, "cart/7", b"tea"));
+    cluster.write(0, |group| {
+        group.expiring(WallMillis(1_750_000_999_000), |group| or_set::add(group, "online", b"ada"))
+    });
+    let mut lines: Vec<String> = cluster
+        .node(0)
+        .take_step()
+        .rows
+        .iter()
+        .map(|row| {
+            let stored = row.sealed().expect("a whole step puts rows");
+            let bytes =
+                [&row.key[..], &stored].map(|bytes| bytes.iter().map(|b| format!("{b:02x}")).collect());
+            let [key, stored]: [String; 2] = bytes;
+            format!("{} {key} {stored}\n", row.table.name())
+        })
+        .collect();
+    lines.sort();
+    assert_frozen("rows", &lines.concat());
 }

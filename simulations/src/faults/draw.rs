@@ -30,7 +30,7 @@ pub fn draw(seed: u64) -> Scenario {
         measure: false,
         topology: draw_topology(&mut random, nodes),
         network: draw_network(&mut random, mode),
-        disk: draw_disk(&mut random),
+        disk: draw_disk(seed, &mut random),
         clocks: draw_clocks(&mut random),
         periods: draw_periods(&mut random, mode),
         workload: draw_load(&mut random, nodes),
@@ -98,11 +98,14 @@ fn draw_network(random: &mut Random, mode: Mode) -> Network {
     }
 }
 
-fn draw_disk(random: &mut Random) -> Disk {
+fn draw_disk(seed: u64, random: &mut Random) -> Disk {
+    // Of its own, so that seeds drawn before there were errors keep all else.
+    let errors = sometimes(&mut fork(seed, "errors of disks"), 0.1, |random| random.random_range(2..=30));
     let slowest = *[500, 5_000, 50_000, 300_000].get(random.random_range(0..4)).expect("four disks");
     Disk {
         durable: random.random_bool(0.75),
         sync_us: (slowest / 10, slowest),
+        errors_percent: errors.unwrap_or(0),
         wake_us: (0, sometimes(random, 0.4, |random| random.random_range(1_000..=50_000)).unwrap_or(100)),
     }
 }

@@ -247,7 +247,7 @@ impl FaultKind {
     }
 
     /// Every name, in the order of tables. `lost-tail`, `loss`, `duplicate`, `reorder`, `bandwidth`,
-    /// `queue-overflow`, `full` and `ceiling` are counted where they happen: they are properties of a
+    /// `queue-overflow`, `full`, `disk-error` and `ceiling` are counted where they happen: they are properties of a
     /// disk, a link or a limit, not lines of a scenario.
     pub const NAMES: &'static [&'static str] = &[
         "bandwidth",
@@ -260,6 +260,7 @@ impl FaultKind {
         "crash-torn",
         "cut",
         "damage",
+        "disk-error",
         "duplicate",
         "flapping",
         "flood",

@@ -68,6 +68,8 @@ pub struct Disk {
     pub durable: bool,
     /// Shortest and longest time until a write is durable, in microseconds.
     pub sync_us: (u64, u64),
+    /// Of 100 writes, so many fail: all of such a write is there or nothing, and it is tried again.
+    pub errors_percent: u64,
     /// Shortest and longest time between a write of the application and the driver's next look at the
     /// node, in microseconds.
     pub wake_us: (u64, u64),
@@ -75,7 +77,7 @@ pub struct Disk {
 
 impl Default for Disk {
     fn default() -> Self {
-        Self { durable: true, sync_us: (200, 5_000), wake_us: (0, 200) }
+        Self { durable: true, sync_us: (200, 5_000), errors_percent: 0, wake_us: (0, 200) }
     }
 }
 

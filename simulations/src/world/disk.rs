@@ -1,34 +1,89 @@
-//! A simulated disk: what is durable, what is on its way, and old copies.
+//! A simulated disk: the rows that are durable, a step that is on its way, and old copies.
 //!
-//! The driver writes one image at a time, as a group commit does: while one is on its way, later steps
-//! wait and go together. A crash loses what is on its way, or, when it is *torn*, only the confirmation.
+//! The driver writes one step at a time: while one is on its way the node notes what changes, and the next step brings
+//! all of it. A step is one atomic unit, as the real file makes it one (`simulations images` judges that): a crash
+//! loses what is on its way, or, when it is *torn*, only the confirmation. A disk with errors fails some steps, which
+//! are written again after a pause; of a step that failed all is there or nothing, and nobody knows which.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use sync_core::node::{Image, PersistStep};
+use sync_core::id::{NodeId, OwnerId, ReplicaId};
+use sync_core::node::{Config, Image, ImageRows, Node, PersistStep, StepRows};
+use sync_core::rows::Table;
+
+/// Stored bytes by table and key.
+type Rows = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
+
+/// What a disk holds at one moment. Cheap to copy.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    rows: Arc<Rows>,
+    node: NodeId,
+    replica: ReplicaId,
+    owner: OwnerId,
+}
+
+impl Held {
+    /// The owner at that moment.
+    pub(crate) fn owner(&self) -> OwnerId {
+        self.owner
+    }
+
+    /// The life at that moment.
+    pub(crate) fn replica(&self) -> ReplicaId {
+        self.replica
+    }
+
+    /// What a node of `config` finds on it; the node may be another than the one that wrote it, with a copied key.
+    ///
+    /// # Panics
+    /// If the rows contradict each other: no fault here changes one.
+    pub(crate) fn image(&self, config: &Config) -> Image {
+        let mut rows = ImageRows::new(&Config { node: self.node, ..config.clone() });
+        for ((table, key), stored) in &*self.rows {
+            rows.stored(*table, key, stored).expect("a simulated disk gives back what was written");
+        }
+        rows.finish().expect("the first step of a disk is a whole one")
+    }
+}
+
+/// Whose step it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Whose {
+    pub(crate) node: NodeId,
+    pub(crate) replica: ReplicaId,
+    pub(crate) owner: OwnerId,
+}
+
+impl Whose {
+    pub(crate) fn of(node: &Node) -> Self {
+        Self { node: node.id(), replica: node.replica(), owner: node.owner() }
+    }
+}
 
 /// The disk of one machine.
 #[derive(Debug, Default)]
 pub(crate) struct Disk {
-    durable: Option<Image>,
-    writing: Option<Image>,
+    durable: Option<Held>,
+    writing: Option<(StepRows, Whose)>,
     /// The last step asked for since the write under way began.
     waiting: Option<PersistStep>,
     /// Copies made, by when.
-    backups: BTreeMap<u64, Option<Image>>,
+    backups: BTreeMap<u64, Option<Held>>,
     /// Told apart from writes of lives before.
     writes: u64,
 }
 
 impl Disk {
-    /// Begins to write `image`; gives back the number of the write.
-    pub(crate) fn write(&mut self, image: Image) -> u64 {
-        self.writing = Some(image);
+    /// Begins to write `step`; gives back the number of the write.
+    pub(crate) fn write(&mut self, step: StepRows, whose: Whose) -> u64 {
+        self.writing = Some((step, whose));
         self.writes += 1;
         self.writes
     }
 
-    /// True if an image is on its way.
+    /// True if a step is on its way.
     pub(crate) fn is_busy(&self) -> bool {
         self.writing.is_some()
     }
@@ -43,8 +98,38 @@ impl Disk {
         if write != self.writes {
             return None;
         }
-        self.durable = Some(self.writing.take()?);
-        self.durable.as_ref().map(Image::step)
+        let (step, whose) = self.writing.take()?;
+        Some(self.keep(step, whose))
+    }
+
+    /// The write number `write` has failed, and all of it is there or nothing, as `there` says; it is written again as
+    /// the number given back. `None` if a crash came before.
+    pub(crate) fn failed(&mut self, write: u64, there: bool) -> Option<u64> {
+        if write != self.writes {
+            return None;
+        }
+        let (step, whose) = self.writing.clone()?;
+        if there {
+            self.keep(step, whose);
+        }
+        self.writes += 1;
+        Some(self.writes)
+    }
+
+    fn keep(&mut self, step: StepRows, whose: Whose) -> PersistStep {
+        let before = self.durable.take().filter(|_| !step.whole);
+        let mut rows = before.map(|held| held.rows).unwrap_or_default();
+        let held = Arc::make_mut(&mut rows);
+        for row in &step.rows {
+            let key = (row.table, row.key.clone());
+            match row.sealed() {
+                Some(stored) => held.insert(key, stored),
+                None => held.remove(&key),
+            };
+        }
+        let Whose { node, replica, owner } = whose;
+        self.durable = Some(Held { rows, node, replica, owner });
+        step.step
     }
 
     /// Takes the step that waits for the next write.
@@ -57,22 +142,32 @@ impl Disk {
     pub(crate) fn crash(&mut self, torn: bool) -> bool {
         let writing = self.writing.take();
         let lost = (writing.is_some() && !torn) || self.waiting.take().is_some();
-        if let Some(image) = writing.filter(|_| torn) {
-            self.durable = Some(image);
+        if let Some((step, whose)) = writing.filter(|_| torn) {
+            self.keep(step, whose);
         }
         self.writes += 1;
         lost
     }
 
-    /// Makes `image` durable at once: a clean stop, or a copied disk.
-    pub(crate) fn set(&mut self, image: Option<Image>) {
-        self.durable = image;
+    /// A clean stop: what is on its way and then `step` are durable at once.
+    pub(crate) fn stop(&mut self, step: StepRows, whose: Whose) {
+        if let Some((step, whose)) = self.writing.take() {
+            self.keep(step, whose);
+        }
+        self.keep(step, whose);
+        self.waiting = None;
+        self.writes += 1;
+    }
+
+    /// Another disk takes its place.
+    pub(crate) fn set(&mut self, held: Option<Held>) {
+        self.durable = held;
         (self.writing, self.waiting) = (None, None);
         self.writes += 1;
     }
 
     /// What is durable.
-    pub(crate) fn durable(&self) -> Option<&Image> {
+    pub(crate) fn durable(&self) -> Option<&Held> {
         self.durable.as_ref()
     }
 
@@ -82,7 +177,7 @@ impl Disk {
     }
 
     /// The copy made at `at`; `None` if none was made then.
-    pub(crate) fn backup(&self, at: u64) -> Option<Option<Image>> {
+    pub(crate) fn backup(&self, at: u64) -> Option<Option<Held>> {
         self.backups.get(&at).cloned()
     }
 }

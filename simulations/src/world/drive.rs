@@ -7,6 +7,7 @@ use sync_core::error::FrameError;
 use sync_core::id::NodeId;
 use sync_core::node::{Event as NodeEvent, Input, Output, RepairedBy};
 
+use super::disk::Whose;
 use super::trace::{self, Mark};
 use super::{Event, World};
 use crate::checkers::Sent;
@@ -89,18 +90,41 @@ impl World {
         let (least, most) = self.scenario.disk.sync_us;
         let takes = self.disk_random.random_range(least..=most);
         let machine = &mut self.machines[at];
-        let Some(node) = &machine.node else { return };
-        let write = machine.disk.write(node.image());
+        let Some(node) = &mut machine.node else { return };
+        let write = machine.disk.write(node.take_step(), Whose::of(node));
         self.queue.push(self.at + takes, Event::Synced { node: at, write });
     }
 
     pub(super) fn on_synced(&mut self, at: usize, write: u64) {
+        if self.disk_fails(at, write) {
+            return;
+        }
         let Some(n) = self.machines[at].disk.written(write) else { return };
+        if let Some(node) = &mut self.machines[at].node {
+            node.set_growth(true);
+        }
         self.suite.durable(at, n.0);
         self.feed(at, Input::Persisted { n }, &n.0.to_le_bytes());
         if self.machines[at].disk.take_waiting().is_some() && !self.machines[at].disk.is_busy() {
             self.write_disk(at);
         }
+    }
+
+    /// A write fails: all of it is there or nothing, the node may not grow, and the driver tries again.
+    fn disk_fails(&mut self, at: usize, write: u64) -> bool {
+        let percent = self.scenario.disk.errors_percent;
+        if percent == 0 || self.errors_random.random_range(0..100) >= percent {
+            return false;
+        }
+        let there = self.errors_random.random_bool(0.5);
+        let Some(again) = self.machines[at].disk.failed(write, there) else { return false };
+        self.counts.fault("disk-error");
+        if let Some(node) = &mut self.machines[at].node {
+            node.set_growth(false);
+        }
+        let pause = self.errors_random.random_range(1_000..=200_000);
+        self.queue.push(self.at + pause, Event::Synced { node: at, write: again });
+        true
     }
 
     fn schedule_wake(&mut self, at: usize) {

@@ -74,19 +74,19 @@ impl World {
                 world.stop(at, Comeback::Durable { keep_owner: true });
             }),
             FaultKind::Restore { node, down_ms, from_ms } => {
-                let Some(image) = self.machines[*node].disk.backup(from_ms * 1_000) else { return false };
+                let Some(held) = self.machines[*node].disk.backup(from_ms * 1_000) else { return false };
                 self.take_down(*node, *down_ms, |world, at| {
-                    world.crash(at, false, Comeback::Copy { image: Box::new(image), keep_owner: false });
+                    world.crash(at, false, Comeback::Copy { held, keep_owner: false });
                 })
             }
             FaultKind::ClonedDisk { node, onto, down_ms, keep_owner } => {
                 let keep_owner = *keep_owner;
-                let image = self.machines[*node].disk.durable().cloned();
-                if image.is_none() || node == onto {
+                let held = self.machines[*node].disk.durable().cloned();
+                if held.is_none() || node == onto {
                     return false;
                 }
                 self.take_down(*onto, *down_ms, |world, at| {
-                    world.crash(at, false, Comeback::Copy { image: Box::new(image), keep_owner });
+                    world.crash(at, false, Comeback::Copy { held, keep_owner });
                 })
             }
             FaultKind::Revert { node, from_ms } => {

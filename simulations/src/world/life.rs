@@ -4,9 +4,10 @@ use rand::RngExt;
 use sync_core::id::{NodeId, OwnerId, ReplicaId};
 use sync_core::limits::Repair;
 use sync_core::mutant::{self, Mutant};
-use sync_core::node::{Config, Image, Input, Members, Node, Persistence};
+use sync_core::node::{Config, Input, Members, Node, Persistence};
 
 use super::World;
+use super::disk::{Held, Whose};
 use super::machine::{Comeback, Snapshot};
 use super::trace::Mark;
 use crate::checkers::Origin;
@@ -17,7 +18,7 @@ impl World {
     pub(crate) fn start(&mut self, at: usize) {
         let machine = &mut self.machines[at];
         let comeback = std::mem::replace(&mut machine.comeback, Comeback::Durable { keep_owner: false });
-        let (image, keep_owner, origin) = match comeback {
+        let (held, keep_owner, origin) = match comeback {
             Comeback::Durable { keep_owner } => {
                 (machine.disk.durable().cloned(), keep_owner, Origin::Durable)
             }
@@ -28,24 +29,29 @@ impl World {
                 }
                 (None, false, Origin::Fresh)
             }
-            Comeback::Copy { image, keep_owner } => {
-                machine.disk.set((*image).clone());
-                (*image, keep_owner, Origin::Backup)
+            Comeback::Copy { held, keep_owner } => {
+                machine.disk.set(held.clone());
+                (held, keep_owner, Origin::Backup)
             }
         };
         let keep_owner = keep_owner || (origin == Origin::Backup && mutant::is(Mutant::RestoreKeepsOwner));
-        let mut config = self.config(at, image.as_ref().filter(|_| keep_owner));
+        let mut config = self.config(at, held.as_ref().filter(|_| keep_owner));
         let twin =
             if origin == Origin::Backup { Mutant::RestoreKeepsReplica } else { Mutant::RestartKeepsReplica };
-        if let Some(image) = image.as_ref().filter(|_| mutant::is(twin)) {
-            config.replica = image.replica();
+        if let Some(held) = held.as_ref().filter(|_| mutant::is(twin)) {
+            config.replica = held.replica();
         }
         let (replica, owner) = (config.replica, config.owner);
         let now = self.machines[at].now(self.at);
         self.suite.clock(at, now.wall.0);
-        let origin = if image.is_some() { origin } else { Origin::Fresh };
-        let mut node = match image {
-            Some(image) => Node::restart(config, image, now),
+        let origin = if held.is_some() { origin } else { Origin::Fresh };
+        let mut node = match held {
+            Some(held) => {
+                let image = held.image(&config);
+                let mut node = Node::restart(config, image, now);
+                node.continue_rows();
+                node
+            }
             None => Node::new(config, now),
         };
         node.set_members(self.members());
@@ -81,10 +87,10 @@ impl World {
     }
 
     /// A configuration for the next life on machine `at`, with the owner of `owner_of` if there is one.
-    fn config(&mut self, at: usize, owner_of: Option<&Image>) -> Config {
+    fn config(&mut self, at: usize, owner_of: Option<&Held>) -> Config {
         let random = &mut self.ids_random;
         let (replica, owner, seed) = (random.random(), random.random(), random.random());
-        let owner = owner_of.map_or(OwnerId(owner), Image::owner);
+        let owner = owner_of.map_or(OwnerId(owner), Held::owner);
         let mut config = Config::new(self.machines[at].id, ReplicaId(replica), owner, seed);
         config.limits = self.scenario.bounds.limits();
         config.timing = self.scenario.periods.timing();
@@ -110,7 +116,7 @@ impl World {
         let lost = machine.disk.crash(torn);
         self.counts.faults_by("lost-tail", u64::from(lost));
         let owner = machine.node.as_ref().map(Node::owner);
-        let same_owner = machine.disk.durable().map(Image::owner) == owner;
+        let same_owner = machine.disk.durable().map(Held::owner) == owner;
         let comeback = match comeback {
             // An owner taken at a restore or a fence may not be durable yet: then the one on the disk is
             // a former one, and counting on under it would count twice.
@@ -124,10 +130,10 @@ impl World {
     /// A clean stop: everything is durable, and the peers are told.
     pub(crate) fn stop(&mut self, at: usize, comeback: Comeback) {
         let machine = &mut self.machines[at];
-        if let Some(node) = machine.node.as_ref().filter(|_| self.scenario.disk.durable) {
-            let image = node.image();
-            self.suite.durable(at, image.step().0);
-            machine.disk.set(Some(image));
+        if let Some(node) = machine.node.as_mut().filter(|_| self.scenario.disk.durable) {
+            let step = node.take_step();
+            self.suite.durable(at, step.step.0);
+            machine.disk.stop(step, Whose::of(node));
         }
         self.end_life(at, comeback, true);
         self.picture_mark(at, MarkKind::Stop);
@@ -241,6 +247,10 @@ impl World {
         self.judge(checked);
         for peer in connected {
             self.feed(at, Input::Disconnected { peer }, &peer.0);
+        }
+        if let Some(node) = self.machines[at].node.as_mut() {
+            // What it noted belongs to another course of events.
+            node.forget_rows();
         }
         if self.scenario.disk.durable && !self.machines[at].disk.is_busy() {
             // What was on its way to the disk at the snapshot is written again.

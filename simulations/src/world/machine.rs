@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use sync_core::id::{NodeId, ReplicaId};
-use sync_core::node::{Image, Node};
+use sync_core::node::Node;
 use sync_core::time::Now;
 
 use super::Event;
 use super::clock::Clock;
-use super::disk::Disk;
+use super::disk::{Disk, Held};
 
 /// One machine of the world.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ pub(crate) struct Machine {
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) node: Box<Node>,
-    pub(crate) durable: Option<Image>,
+    pub(crate) durable: Option<Held>,
 }
 
 /// How a machine comes back.
@@ -67,7 +67,7 @@ pub(crate) enum Comeback {
     /// With nothing; as a new node if `replaced`.
     Empty { replaced: bool },
     /// On this copy of a disk.
-    Copy { image: Box<Option<Image>>, keep_owner: bool },
+    Copy { held: Option<Held>, keep_owner: bool },
 }
 
 impl Comeback {

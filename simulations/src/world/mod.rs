@@ -98,6 +98,8 @@ pub struct World {
     pub(crate) net: Net,
     ids_random: Random,
     disk_random: Random,
+    /// Apart, so that a disk without errors keeps its times.
+    errors_random: Random,
     pub(crate) history: History,
     pub(crate) suite: Suite,
     pub(crate) workload: Option<Box<dyn Workload>>,
@@ -155,6 +157,7 @@ impl World {
             net: Net::new(&scenario),
             ids_random,
             disk_random: fork(scenario.seed, "disk"),
+            errors_random: fork(scenario.seed, "disk errors"),
             history: History::default(),
             suite: Suite::new(scenario.check_every),
             workload: Some(workload),

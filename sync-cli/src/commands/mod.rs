@@ -6,6 +6,7 @@
 mod bulk;
 mod certs;
 mod converge;
+mod data;
 mod diff;
 mod look;
 mod ops;
@@ -28,6 +29,11 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Demo(args) => on_all_cores(demo::run(&args, json)),
         Command::Certs(command) => certs::certs(&command, json),
         Command::Run(args) => on_all_cores(run::run(args, json)),
+        Command::Backup { file, target } => {
+            on_this_thread(async move { data::backup(&client(&target), &file, json).await })
+        }
+        Command::Restore { file, folder } => data::restore(&file, &folder, json),
+        Command::Doctor { accept_loss, folder } => data::doctor(&folder, accept_loss, json),
         Command::Op(command) => on_this_thread(ops::run(command, json)),
         Command::Get { place, after } => on_this_thread(ops::get(place, after, json)),
         Command::Rm { place, visible } => on_this_thread(ops::rm(place, visible.wanted(), json)),

@@ -17,13 +17,15 @@ pub(super) async fn run(args: RunArgs, json: bool) -> Result<(), Failure> {
     let mut interrupted = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(Failure::failed)?;
 
-    let identity = Identity::load(&args.dir).map_err(Failure::failed)?;
+    let identity = Identity::load(&args.folder.dir).map_err(Failure::failed)?;
     let name = identity.name().to_owned();
     let limits = Limits::default();
     let (crdts, bytes) = (limits.crdts_max, limits.store_bytes_max);
     let limits = limits.with_room(args.max_crdts.unwrap_or(crdts), args.max_bytes.unwrap_or(bytes));
     let builder =
         Node::builder().identity(identity).cluster(&args.cluster).listen(args.listen).limits(limits);
+    let data = args.folder.data();
+    let builder = if args.memory { builder } else { builder.data(&data).durability(args.durability) };
     let builder = args.peers.into_iter().fold(builder, |builder, peer| builder.peer(peer));
     let node = builder.start().await.map_err(Failure::failed)?;
 
@@ -35,16 +37,18 @@ pub(super) async fn run(args: RunArgs, json: bool) -> Result<(), Failure> {
             return Err(Failure::failed(error));
         }
     };
+    let data = (!args.memory).then(|| std::path::absolute(&data).unwrap_or(data));
     let (id, listen) = (node.id(), node.listen_addr());
     let socket = std::path::absolute(&socket).unwrap_or(socket); // to be named from any directory
     let said = match json {
         true => output::json(
-            &json!({"node": id.to_hex(), "name": name, "cluster": args.cluster, "listen": listen, "socket": socket}),
+            &json!({"node": id.to_hex(), "name": name, "cluster": args.cluster, "listen": listen, "socket": socket, "data": data}),
         ),
         false => output::line(&format!(
-            "node    {id}\nname    {}\nlisten  {listen}\nsocket  {}",
+            "node    {id}\nname    {}\nlisten  {listen}\nsocket  {}\ndata    {}",
             output::shown(&name),
-            socket.display()
+            socket.display(),
+            data.as_ref().map_or("in memory".to_owned(), |data| data.display().to_string())
         )),
     };
     if said.is_ok() {

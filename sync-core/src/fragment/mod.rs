@@ -675,7 +675,7 @@ fn read_range(input: &mut Reader<'_>, limits: &Limits) -> Result<PathRange, Fram
     Ok(PathRange { object, from, until })
 }
 
-fn write_record(record: &Record, out: &mut Writer) {
+pub(crate) fn write_record(record: &Record, out: &mut Writer) {
     match record {
         Record::Cells(cells) => {
             out.byte(0);
@@ -692,7 +692,7 @@ fn write_record(record: &Record, out: &mut Writer) {
     }
 }
 
-fn read_record(input: &mut Reader<'_>, limits: &Limits) -> Result<Record, FrameError> {
+pub(crate) fn read_record(input: &mut Reader<'_>, limits: &Limits) -> Result<Record, FrameError> {
     match input.byte("record")? {
         0 => {
             let mut cells: Vec<CellId> = Vec::new();

@@ -58,7 +58,7 @@ impl Node {
         self.forgotten |= gone.incarnation.is_some();
         self.stats_gone += gone.stats;
         for space in self.spaces.values_mut() {
-            space.inbound.remove(&oldest);
+            space.forget_inbound(&oldest);
         }
         true
     }

@@ -1,6 +1,6 @@
 //! What of a node outlives its process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::space::Space;
 use super::{Config, Node, PersistStep};
@@ -14,10 +14,11 @@ use crate::time::Now;
 /// The log, push cursors and sessions are not in it: a new life begins new ones.
 #[derive(Clone, Debug)]
 pub struct Image {
-    step: PersistStep,
-    replica: ReplicaId,
-    owner: OwnerId,
-    spaces: BTreeMap<NamespaceId, Space>,
+    pub(super) step: PersistStep,
+    pub(super) replica: ReplicaId,
+    pub(super) owner: OwnerId,
+    pub(super) lives: BTreeSet<ReplicaId>,
+    pub(super) spaces: BTreeMap<NamespaceId, Space>,
 }
 
 impl Image {
@@ -29,6 +30,11 @@ impl Image {
     /// The life whose state it is. The next life takes another id, always.
     pub fn replica(&self) -> ReplicaId {
         self.replica
+    }
+
+    /// Every life whose state is in it.
+    pub fn lives(&self) -> &BTreeSet<ReplicaId> {
+        &self.lives
     }
 
     /// The counter owner at that step. It may be kept if every frame ever sent was durable.
@@ -54,9 +60,10 @@ impl Node {
         }
         for space in spaces.values_mut() {
             space.store.forget_log();
-            space.base = None;
+            (space.base, space.moved, space.settling) = (None, None, None);
         }
-        Image { step: self.step, replica: self.replica, owner: self.owner, spaces }
+        let lives = self.lives.clone();
+        Image { step: self.step, replica: self.replica, owner: self.owner, lives, spaces }
     }
 
     /// A new life on the durable state of an old one. `config.replica` must be new.
@@ -70,8 +77,11 @@ impl Node {
             let twin = mutant::is(Mutant::RestartKeepsReplica) || mutant::is(Mutant::RestoreKeepsReplica);
             assert!(minted == 0 || twin, "every start mints a new replica id");
             space.store.forget_log();
+            space.moved = None;
             space.store.set_limits(config.limits.clone());
         }
-        Self::with_spaces(config, now, spaces)
+        let mut node = Self::with_spaces(config, now, spaces);
+        node.lives.extend(image.lives);
+        node
     }
 }

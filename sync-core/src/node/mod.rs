@@ -25,7 +25,9 @@ mod key;
 mod large;
 mod overlay;
 mod peer;
+mod persist;
 mod pressure;
+mod replay;
 mod round;
 mod settle;
 mod sketch;
@@ -35,7 +37,7 @@ mod status;
 mod survey;
 mod visible;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, RngExt, SeedableRng};
@@ -57,7 +59,9 @@ pub use converge::ConvergeGoal;
 pub use heal::Healed;
 pub use image::Image;
 pub use io::{Cause, DisconnectReason, Event, Input, Output, PersistStep, RepairedBy};
+pub use persist::{ImageRows, StepRows};
 pub use pressure::{Bound, Level, Pressure, Reading};
+pub use replay::Salvaged;
 pub use stable::Members;
 pub use status::{Convergence, PeerStatus, Stats};
 pub use survey::{Prospect, SurveyGoal, Surveyed};
@@ -79,6 +83,9 @@ pub struct Node {
     config: Config,
     replica: ReplicaId,
     owner: OwnerId,
+    /// Every life of this node that its state is known to have had, this one among them. Grows by one a start, like
+    /// the context.
+    lives: BTreeSet<ReplicaId>,
     rng: Xoshiro256PlusPlus,
     spaces: BTreeMap<NamespaceId, Space>,
     peers: BTreeMap<NodeId, Peer>,
@@ -161,7 +168,7 @@ impl Node {
         let namespace = NamespaceId::named(DEFAULT_NAMESPACE);
         let store = Store::new(namespace, config.limits.clone()).keyed(config.lookup_key());
         let hlc = crate::cell::Hlc::default();
-        let space = Space { store, hlc, inbound: BTreeMap::new(), base: None, scrubbed: 0, settling: None };
+        let space = Space::new(store, hlc);
         Self::with_spaces(config, now, BTreeMap::from([(namespace, space)]))
     }
 
@@ -170,6 +177,7 @@ impl Node {
         let mut node = Self {
             replica: config.replica,
             owner: config.owner,
+            lives: BTreeSet::from([config.replica]),
             rng: Xoshiro256PlusPlus::from_seed(config.seed),
             config,
             spaces,
@@ -448,6 +456,7 @@ impl Node {
         self.rng.fill_bytes(&mut replica);
         self.rng.fill_bytes(&mut owner);
         (self.replica, self.owner) = (ReplicaId(replica), OwnerId(owner));
+        self.lives.insert(self.replica);
         for peer in self.peers.values_mut() {
             // The log goes on, but for peers it is another incarnation's: they hold no cursor of it.
             peer.links.clear();

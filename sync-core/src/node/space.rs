@@ -1,6 +1,6 @@
 //! One open namespace: its store, its clock, and how far it holds the logs of others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::cell::Hlc;
@@ -17,6 +17,8 @@ pub(crate) struct Space {
     pub(crate) hlc: Hlc,
     /// Of each peer, its incarnation and the position up to which its log is held here.
     pub(crate) inbound: BTreeMap<NodeId, (ReplicaId, u64)>,
+    /// Peers whose cursor changed since the last persist step, while steps are taken. At most as many as were met.
+    pub(crate) moved: Option<BTreeSet<NodeId>>,
     /// Where the scrub goes on.
     pub(crate) scrubbed: usize,
     /// Set while the cells of a large answer are being hashed.
@@ -26,6 +28,11 @@ pub(crate) struct Space {
 }
 
 impl Space {
+    /// A space that holds no log of others.
+    pub(crate) fn new(store: Store, hlc: Hlc) -> Self {
+        Self { store, hlc, inbound: BTreeMap::new(), moved: None, scrubbed: 0, settling: None, base: None }
+    }
+
     /// The present context, as frames build on it. Whatever the context learns is logged, so the log head
     /// tells whether the last one is still it.
     pub(crate) fn base(&mut self) -> Arc<Base> {
@@ -51,7 +58,23 @@ impl Space {
         let moved = before.is_none_or(|before| before < position);
         if moved {
             self.inbound.insert(peer, (incarnation, position));
+            self.note_inbound(peer);
         }
         moved
+    }
+
+    /// Forgets how far the log of `peer` is held; true if that was known.
+    pub(crate) fn forget_inbound(&mut self, peer: &NodeId) -> bool {
+        let known = self.inbound.remove(peer).is_some();
+        if known {
+            self.note_inbound(*peer);
+        }
+        known
+    }
+
+    fn note_inbound(&mut self, peer: NodeId) {
+        if let Some(moved) = &mut self.moved {
+            moved.insert(peer);
+        }
     }
 }

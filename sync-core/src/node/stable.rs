@@ -111,7 +111,7 @@ impl Node {
         self.stats_gone += gone.map(|gone| gone.stats).unwrap_or_default();
         let mut held = false;
         for space in self.spaces.values_mut() {
-            held |= space.inbound.remove(&peer).is_some();
+            held |= space.forget_inbound(&peer);
         }
         if held {
             self.step_on();

@@ -63,6 +63,7 @@ impl Store {
         }
         let ix = self.slots.add(object, &cell.path);
         self.note_place(ix);
+        self.note_item(item.dot);
         let (packed, was_live) = self.live.insert(item.dot, ix);
         debug_assert!(!was_live, "a dot lives in exactly one cell");
         self.sketch.toggle(item.dot, &self.live);

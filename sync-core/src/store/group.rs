@@ -379,11 +379,14 @@ impl Group<'_> {
         let fullest = store.fullest.at_most();
         let crdt_has_room =
             fullest.cells < crdt_cells_max && fullest.bytes.saturating_add(more) <= crdt_bytes_max;
-        if bytes.saturating_add(more) <= max && crdt_has_room {
+        if bytes.saturating_add(more) <= max && crdt_has_room && !store.no_growth {
             return Ok(());
         }
         let freed: u64 = kills.iter().filter_map(|dot| store.bytes_of(*dot)).sum();
         let more = more.saturating_sub(freed);
+        if store.no_growth && more > 0 {
+            return Err(WriteError::NoGrowth { more });
+        }
         if more > 0 && bytes + more > max {
             return Err(WriteError::StoreBytes { bytes, more, max });
         }
@@ -425,6 +428,7 @@ impl Group<'_> {
             return None;
         }
         store.context.advance(replica, next - 1);
+        store.note_column(replica);
         store.log.append(changed, None, &store.limits);
         Some((Dot::new(replica, first), Dot::new(replica, next - 1)))
     }

@@ -356,6 +356,7 @@ impl Store {
                 continue;
             }
             self.context.advance(replica, top);
+            self.note_column(replica);
         }
         self.log.append(changed.clone(), from, &self.limits);
         joined.changed = changed;

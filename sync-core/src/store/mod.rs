@@ -14,6 +14,7 @@
 //! - [`Store::touched_since`], [`Store::readings`] are for watches (`changes.rs`);
 //! - [`Store::items`], [`Store::cells`] read (`read.rs`), from what `slab.rs` keeps: `live.rs` finds a cell by a dot,
 //!   `lookup.rs` by its name, `order.rs` in the order of paths;
+//! - what a persist step writes of it is in `persist.rs`;
 //! - [`Store::root`], [`Store::state_id`] settle the trie (`root.rs`), [`Store::sketch_symbols`] the sketch (`symbols.rs`);
 //! - [`Store::range_fingerprint`] is for comparing two nodes part by part (`fingerprint.rs`).
 
@@ -38,6 +39,7 @@ mod names;
 mod offer;
 mod order;
 mod overwrite;
+mod persist;
 mod planted;
 mod proof;
 mod read;
@@ -84,6 +86,7 @@ pub(crate) use large::NextItems;
 pub use lattice::NotMergeable;
 pub use load::Load;
 pub(crate) use log::StatusLog;
+pub(crate) use persist::{StoreRows, read_item};
 pub(crate) use read::Seek;
 pub(crate) use records::Records;
 #[cfg(feature = "faults")]
@@ -165,6 +168,10 @@ pub struct Store {
     types_met: Vec<Key>,
     /// What was read before the step under way, while somebody watches.
     capture: Option<Box<changes::Capture>>,
+    /// What changed since the last persist step, while steps are taken.
+    notes: Option<Box<persist::Notes>>,
+    /// Local writes that grow the store are refused: the disk takes no more.
+    no_growth: bool,
 }
 
 impl Store {
@@ -200,6 +207,8 @@ impl Store {
             scratch: undo::Scratch::default(),
             types_met: Vec::new(),
             capture: None,
+            notes: None,
+            no_growth: false,
         }
     }
 
@@ -288,7 +297,12 @@ impl Store {
         self.log = StatusLog::default();
         self.answers = large::Answers::default();
         self.capture = None;
+        self.notes = None;
         self.planted_image();
+    }
+
+    pub(crate) fn set_growth(&mut self, allowed: bool) {
+        self.no_growth = !allowed;
     }
 
     pub(crate) fn set_limits(&mut self, limits: Limits) {

@@ -20,6 +20,8 @@ impl Store {
     /// Ends `old`, which is [`Self::replaceable`], and makes `item`, which does not expire, live in the same cell. The
     /// dot of `item` must not be live.
     pub(super) fn replace(&mut self, ix: CellIx, old: Dot, item: &ItemRef<'_>) {
+        self.note_item(old);
+        self.note_item(item.dot);
         let was = self.live.remove(old);
         debug_assert_eq!(was, Some(ix), "what is replaced is live");
         self.sketch.toggle(old, &self.live);

@@ -63,6 +63,12 @@ impl Store {
         newest.dots().for_each(|dot| drop(self.kill(dot)));
     }
 
+    /// The items of the newest step that its rows do not have.
+    pub(super) fn planted_lost(&self) -> DotSet {
+        let newest = self.log.entries().last().filter(|_| mutant::is(Mutant::ContextDurableBeforeItems));
+        newest.map(|entry| entry.dots.clone()).unwrap_or_default()
+    }
+
     /// What a durable image loses.
     pub(super) fn planted_image(&mut self) {
         if mutant::is(Mutant::HorizonNotPersisted) {

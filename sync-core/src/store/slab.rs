@@ -68,6 +68,7 @@ impl Store {
     /// Makes `item` live in the cell at `ix`; true if it stands beside others there. Its dot must not be live.
     pub(super) fn put_at(&mut self, ix: CellIx, item: &ItemRef<'_>) -> bool {
         self.note_place(ix);
+        self.note_item(item.dot);
         let (packed, was_live) = self.live.insert(item.dot, ix);
         debug_assert!(!was_live, "a dot lives in exactly one cell");
         self.sketch.toggle(item.dot, &self.live);
@@ -179,6 +180,7 @@ impl Store {
     pub(super) fn end(&mut self, dot: Dot) -> Option<(CellIx, WallMillis)> {
         self.note_dot(dot);
         let ix = self.live.get(dot)?;
+        self.note_item(dot);
         let slot = self.slots.at(ix);
         let item = self.slots.items(slot, &self.live).find(dot).expect("a live dot has an item in its cell");
         let path = self.slots.path(slot);

@@ -9,6 +9,7 @@ use sync_core::node::Stats;
 
 use super::hex;
 use crate::bootstrap::Bootstrap;
+use crate::storage::StorageStatus;
 use crate::value::Stored;
 
 /// A node's figures.
@@ -48,6 +49,9 @@ pub struct NodeStatus {
     /// The large answer on its way in; for a newcomer, the whole store.
     #[serde(default)]
     pub bootstrap: Option<Bootstrap>,
+    /// What the disk is doing; `None` in a node that keeps its state in memory alone.
+    #[serde(default)]
+    pub storage: Option<StorageStatus>,
     /// Turns of the driver's loop since the start: a few a second at rest, many more under load.
     pub turns: u64,
     /// Counts since the start, over all peers.

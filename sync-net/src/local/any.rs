@@ -14,8 +14,13 @@ use super::routes::{Answer, wait_for};
 use crate::node::Node;
 use crate::ops::{self, OpError, OpRequest, PlaceRequest, Reading, ShownPlace};
 
-pub(super) fn routes() -> Router<Node> {
-    Router::new().route("/v1/op", post(op)).route("/v1/get", get(show)).route("/v1/remove", post(remove))
+/// Those that may write.
+pub(super) fn writes() -> Router<Node> {
+    Router::new().route("/v1/op", post(op)).route("/v1/remove", post(remove))
+}
+
+pub(super) fn reads() -> Router<Node> {
+    Router::new().route("/v1/get", get(show))
 }
 
 impl From<OpError> for ApiError {

@@ -34,9 +34,12 @@ const PIECES_MAX: usize = 4;
 /// Lines are sent in pieces of about this many bytes.
 const PIECE_BYTES: usize = 64 << 10;
 
-pub(super) fn routes() -> Router<Node> {
-    let router = Router::new().route("/v1/export", get(export)).route("/v1/batch", post(batch));
-    router.layer(Extension(Arc::new(Semaphore::new(EXPORTS_MAX))))
+pub(super) fn writes() -> Router<Node> {
+    Router::new().route("/v1/batch", post(batch))
+}
+
+pub(super) fn reads() -> Router<Node> {
+    Router::new().route("/v1/export", get(export)).layer(Extension(Arc::new(Semaphore::new(EXPORTS_MAX))))
 }
 
 async fn batch(State(node): State<Node>, Body(request): Body<BatchRequest>) -> Answer<Reading> {

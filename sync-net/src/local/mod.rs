@@ -7,6 +7,7 @@
 
 mod any;
 mod bulk;
+mod durable;
 mod operator;
 mod reply;
 mod routes;

@@ -4,6 +4,7 @@
 //! Paths of cells are hex here: they are any bytes, and their order is that of the bytes.
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
@@ -15,16 +16,34 @@ use crate::inspect::compare::{
     self, CellPage, HASHED_MAX, Knowledge, ObjectName, ObjectPage, RangeDigest, Stretch,
 };
 use crate::node::Node;
+use crate::storage::Backup;
 use crate::survey::SurveyReport;
 
 pub(super) fn routes() -> Router<Node> {
     Router::new()
+        .route("/v1/backup", post(backup))
         .route("/v1/survey", post(survey))
         .route("/v1/converge/cluster", post(converge_cluster))
         .route("/v1/knowledge", get(knowledge))
         .route("/v1/compare/objects", get(objects))
         .route("/v1/compare/range", get(range))
         .route("/v1/compare/cells", get(cells))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BackupBody {
+    /// Absolute: the node's directory is nobody's business.
+    path: std::path::PathBuf,
+}
+
+async fn backup(State(node): State<Node>, Body(body): Body<BackupBody>) -> Answer<Backup> {
+    if !body.path.is_absolute() {
+        let text = format!("{} is no absolute path; name the file from the root", body.path.display());
+        return Err(ApiError::bad_request("bad_path", text));
+    }
+    let made = node.backup(body.path).await;
+    made.map(Json).map_err(|error| ApiError::new(StatusCode::INSUFFICIENT_STORAGE, "backup", error))
 }
 
 /// Names the object behind which a page begins; neither for the first page.

@@ -2,7 +2,8 @@
 //!
 //! Elements, fields and values are strings here: the sets are `OrSet<String>`, the maps
 //! `LwwMap<String, String>`, the registers `LwwRegister<String>`. Every other type and value is for `any`.
-//! Reads are `GET` with a query, writes are `POST` with a JSON object.
+//! Reads are `GET` with a query, writes are `POST` with a JSON object; a write is answered when it is as durable as
+//! `durable` says.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Json, Router, middleware};
 use serde::{Deserialize, Serialize};
 use sync_core::node::Written;
 use sync_core::token::{Token, TokenError};
@@ -26,33 +27,37 @@ pub(super) const CONVERGE_MS_MAX: u64 = 600_000;
 
 /// For who asks in vain.
 const ROUTES: &str = "status, peers, keys, inspect, set, set/add, set/remove, map, map/put, map/remove, \
-                      counter, counter/add, counter/reset, register, register/set, register/clear, op, batch, get, remove, export, converge, visible, converge/cluster, watch, survey, knowledge, \
+                      counter, counter/add, counter/reset, register, register/set, register/clear, op, batch, get, remove, export, converge, visible, converge/cluster, watch, backup, survey, knowledge, \
                       compare/objects, compare/range, compare/cells";
 
 pub(super) type Answer<T> = Result<Json<T>, ApiError>;
 
 pub(super) fn router(node: Node) -> Router {
-    Router::new()
+    let writes = Router::new()
+        .route("/v1/set/add", post(set_add))
+        .route("/v1/set/remove", post(set_remove))
+        .route("/v1/map/put", post(map_put))
+        .route("/v1/map/remove", post(map_remove))
+        .route("/v1/counter/add", post(counter_add))
+        .route("/v1/counter/reset", post(counter_reset))
+        .route("/v1/register/set", post(register_set))
+        .route("/v1/register/clear", post(register_clear))
+        .merge(super::any::writes())
+        .merge(super::bulk::writes())
+        .route_layer(middleware::from_fn_with_state(node.clone(), super::durable::acknowledged));
+    writes
         .route("/v1/status", get(status))
         .route("/v1/peers", get(peers))
         .route("/v1/keys", get(keys))
         .route("/v1/inspect", get(inspect))
         .route("/v1/set", get(set_read))
-        .route("/v1/set/add", post(set_add))
-        .route("/v1/set/remove", post(set_remove))
         .route("/v1/map", get(map_read))
-        .route("/v1/map/put", post(map_put))
-        .route("/v1/map/remove", post(map_remove))
         .route("/v1/counter", get(counter_read))
-        .route("/v1/counter/add", post(counter_add))
-        .route("/v1/counter/reset", post(counter_reset))
         .route("/v1/register", get(register_read))
-        .route("/v1/register/set", post(register_set))
-        .route("/v1/register/clear", post(register_clear))
         .route("/v1/converge", post(converge))
         .route("/v1/visible", post(visible))
-        .merge(super::any::routes())
-        .merge(super::bulk::routes())
+        .merge(super::any::reads())
+        .merge(super::bulk::reads())
         .merge(super::operator::routes())
         .merge(super::watch::routes())
         .fallback(no_such_route)
