@@ -41,6 +41,7 @@ const SEEDS: &[&str] = &[
     include_str!("../seeds/stale-inspection.toml"),
     include_str!("../seeds/two-pulls-one-stock.toml"),
     include_str!("../seeds/second-damage.toml"),
+    include_str!("../seeds/damaged-under-alarm.toml"),
     include_str!("../seeds/lost-and-pushed.toml"),
 ];
 
