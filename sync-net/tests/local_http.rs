@@ -164,6 +164,28 @@ async fn a_counter_is_written_and_read() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_is_one_group_all_of_it_or_nothing() {
+    let api = alone().await;
+    let add = |element: &str| json!({"type": "set", "op": "add", "key": "s", "element": element});
+    let count = json!({"type": "counter", "op": "add", "key": "c", "by": 2});
+    let ops = json!({"ops": [add("tea"), count, add("milk")]});
+    assert_eq!(api.done("/v1/batch", ops).await, json!({"changed": true}));
+    let state = api.ok("/v1/status").await["state_id"].clone();
+    let read = json!({"type": "counter", "op": "get", "key": "c"});
+    let spend = json!({"type": "bounded-counter", "op": "spend", "key": "b", "by": 1});
+    let unknown = json!({"type": "set", "op": "fly", "key": "s"});
+    for (last, kind) in [(read, "bad_line"), (spend, "rights"), (unknown, "no_op"), (json!(5), "bad_line")] {
+        let (status, refused) = api.post("/v1/batch", json!({"ops": [add("lost"), last]})).await;
+        assert!(!status.is_success());
+        assert_eq!(refused["kind"], kind, "{refused}");
+    }
+    let many: Vec<Value> = (0..4_097).map(|at| add(&at.to_string())).collect();
+    let (_, refused) = api.post("/v1/batch", json!({"ops": many})).await;
+    assert_eq!(refused["kind"], "too_many", "{refused}");
+    assert_eq!(api.ok("/v1/status").await["state_id"], state, "nothing of what was refused is there");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn status_peers_keys_and_inspection_are_served() {
     let nodes = cluster(2).await;
     let api = endpoint(nodes[0].clone()).await;
