@@ -42,6 +42,7 @@ const SEEDS: &[&str] = &[
     include_str!("../seeds/two-pulls-one-stock.toml"),
     include_str!("../seeds/second-damage.toml"),
     include_str!("../seeds/damaged-under-alarm.toml"),
+    include_str!("../seeds/alone-with-a-fast-clock.toml"),
     include_str!("../seeds/lost-and-pushed.toml"),
 ];
 

@@ -3,7 +3,9 @@
 //! The horizon moves only when that kills something, to the largest `expires` of a live item that is at or before
 //! `floor((t - grace) / step) * step`, where `t` is the lesser of the own clock and the median of the own clock
 //! and those that members told in the last [`Timing::clock_window`] (DESIGN section 4, expiry). Of two middle
-//! readings the earlier one counts: a write that lives on for a while is the smaller harm.
+//! readings the earlier one counts: a write that lives on for a while is the smaller harm. While nobody was heard for that
+//! long, the last median goes on by the monotonic clock: else a node that is cut off would follow its own clock, set ahead by
+//! less than a jump, alone.
 //!
 //! A clock is not trusted just after a start, and not after it was set by more than [`Timing::drift_max`] against
 //! the monotonic one: nothing expires by it until it agrees with the members' median. A node that has met nobody
@@ -28,6 +30,8 @@ pub(super) struct WallClock {
     trust: Trust,
     /// Wall minus monotonic milliseconds: another value by more than the drift is a jump.
     offset_ms: i64,
+    /// The earlier median less monotonic milliseconds, when members were last heard.
+    median_ms: Option<i64>,
     /// The alarm was raised, and the clocks have not agreed since.
     off: bool,
     /// When the clocks are looked at next; `None` if nothing waits for it.
@@ -53,6 +57,7 @@ impl WallClock {
         Self {
             trust: Trust::Pending { until: now.mono },
             offset_ms: offset_ms(now),
+            median_ms: None,
             off: false,
             look_at: None,
             first: None,
@@ -66,8 +71,11 @@ impl WallClock {
 }
 
 fn offset_ms(now: Now) -> i64 {
-    let mono_ms = now.mono.as_micros() / 1_000;
-    now.wall.0.cast_signed().wrapping_sub(mono_ms.cast_signed())
+    now.wall.0.cast_signed().wrapping_sub(mono_ms(now))
+}
+
+fn mono_ms(now: Now) -> i64 {
+    (now.mono.as_micros() / 1_000).cast_signed()
 }
 
 /// What the clocks of members say now, ascending; see [`Node::members_clocks`].
@@ -147,6 +155,7 @@ impl Node {
         number(now.wall.0);
         number(self.wall_clock.look_at.map_or(u64::MAX, since));
         number(offset_ms(now).wrapping_sub(self.wall_clock.offset_ms).cast_unsigned());
+        number(self.wall_clock.median_ms.map_or(0, |median| median.wrapping_sub(offset_ms(now)).cast_unsigned()));
         self.wall_clock
             .behind
             .iter()
@@ -184,7 +193,8 @@ impl Node {
         let members = self.members_clocks(now);
         self.weigh_trust(now, &members);
         let (earlier, later) = members.medians(now.wall.0);
-        let t = if mutant::is(Mutant::MedianIgnored) { now.wall.0 } else { earlier.min(now.wall.0) };
+        let median = self.last_median(now, &members, earlier);
+        let t = if mutant::is(Mutant::MedianIgnored) { now.wall.0 } else { median.min(now.wall.0) };
         let trusted = self.wall_clock.trust == Trust::Given;
         if trusted {
             self.raise_horizons(now, due_until(t, &timing));
@@ -205,6 +215,16 @@ impl Node {
         self.wall_clock.behind = behind;
         self.wall_clock.first = self.expires_first();
         self.wall_clock.look_at = self.next_look(now, t);
+    }
+
+    /// The median `earlier` of those that were heard, or what the one before has become since.
+    fn last_median(&mut self, now: Now, members: &Readings, earlier: u64) -> u64 {
+        if members.0.is_empty() {
+            let went_on = |median_ms: i64| median_ms.wrapping_add(mono_ms(now)).cast_unsigned();
+            return self.wall_clock.median_ms.map_or(earlier, went_on);
+        }
+        self.wall_clock.median_ms = Some(earlier.cast_signed().wrapping_sub(mono_ms(now)));
+        earlier
     }
 
     /// The members' median gives trust; so does silence, to a clock that nobody was asked about.
