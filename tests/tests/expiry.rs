@@ -310,6 +310,23 @@ fn one_fast_clock_of_three_lets_nothing_die_early_and_is_named() {
 }
 
 #[test]
+fn a_node_that_hears_nobody_does_not_follow_a_clock_that_was_set_a_little_ahead() {
+    let mut cluster = cluster(3);
+    add_for(&mut cluster, 1, b"x", 100);
+    cluster.advance(secs(5));
+    // Less than what counts as a jump.
+    cluster.set_clock(0, 40_000);
+    cluster.advance(secs(5));
+    cluster.disconnect(0, 1);
+    cluster.disconnect(0, 2);
+    // Readings count for a minute.
+    cluster.advance(secs(65));
+    assert!(holds(&cluster, 0, b"x"), "75 seconds are over, and its own clock says 115");
+    cluster.advance(secs(35));
+    assert!(!holds(&cluster, 0, b"x"), "the last median goes on");
+}
+
+#[test]
 fn a_clock_that_was_set_lets_nothing_die_until_its_members_agree() {
     let mut cluster = cluster(2);
     add_for(&mut cluster, 0, b"x", 30);

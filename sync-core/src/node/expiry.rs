@@ -155,7 +155,9 @@ impl Node {
         number(now.wall.0);
         number(self.wall_clock.look_at.map_or(u64::MAX, since));
         number(offset_ms(now).wrapping_sub(self.wall_clock.offset_ms).cast_unsigned());
-        number(self.wall_clock.median_ms.map_or(0, |median| median.wrapping_sub(offset_ms(now)).cast_unsigned()));
+        number(
+            self.wall_clock.median_ms.map_or(0, |median| median.wrapping_sub(offset_ms(now)).cast_unsigned()),
+        );
         self.wall_clock
             .behind
             .iter()
