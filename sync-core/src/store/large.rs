@@ -95,7 +95,7 @@ impl Store {
     }
 
     /// Begins a large answer of this number to a replica that knows `theirs` and has the items of `have`: its
-    /// fragment without items, and which of the dots are live. [`Self::next_items`] gives the rest.
+    /// fragment without items, and which of the dots are live. `next_items` gives the rest.
     pub fn open_answer(&mut self, number: u64, theirs: &CausalContext, have: &DotSet) -> (Fragment, DotSet) {
         let fragment = self.outline(theirs);
         let live: DotSet = match &fragment.claims {
