@@ -43,6 +43,8 @@ const SEEDS: &[&str] = &[
     include_str!("../seeds/second-damage.toml"),
     include_str!("../seeds/damaged-under-alarm.toml"),
     include_str!("../seeds/alone-with-a-fast-clock.toml"),
+    include_str!("../seeds/answers-at-once.toml"),
+    include_str!("../seeds/small-ceiling.toml"),
     include_str!("../seeds/lost-and-pushed.toml"),
 ];
 

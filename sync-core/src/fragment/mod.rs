@@ -496,9 +496,12 @@ impl Words<'_> {
     }
 }
 
+/// As many are always read: what a peer wrote before its ceiling was met may be above a small one.
+const LISTED_LEAST: u64 = 1_024;
+
 /// Most intervals in a list of live dots: a store within its ceiling has no more live items.
 fn listed_max(limits: &Limits) -> u64 {
-    limits.store_bytes_ceiling / ITEM_OVERHEAD_BYTES
+    (limits.store_bytes_ceiling / ITEM_OVERHEAD_BYTES).max(LISTED_LEAST)
 }
 
 /// True if one bit a dot is shorter than two bytes an interval.

@@ -42,11 +42,15 @@ impl Node {
         if claimed > minted && !mutant::is(Mutant::NeverFenced) {
             return Err(FrameError::OwnDots { claimed, minted });
         }
+        if self.inbound.as_ref().is_some_and(|inbound| inbound.is_open() && !inbound.is_from(peer, namespace))
+        {
+            // One large answer at a time: this peer is asked again when that one is in.
+            let session = &mut self.link_mut(peer, namespace).session;
+            session.pull_done();
+            session.want_pull();
+            return Ok(());
+        }
         if let Some(inbound) = &self.inbound {
-            if !inbound.is_from(peer, namespace) && inbound.is_open() {
-                // One large answer at a time; this peer is asked again when its pull is overdue.
-                return Ok(());
-            }
             let overtaken = inbound.of == route.from && skeleton.answer <= inbound.skeleton.answer;
             if inbound.is_from(peer, namespace) && overtaken {
                 return Ok(());
