@@ -158,7 +158,7 @@ impl NodeBuilder {
                 let now = clock.now();
                 let begun =
                     tokio::task::spawn_blocking(move || storage::begin(place, config, now, has_peers));
-                let begun = begun.await.expect("reading a disk is fenced against panics")?;
+                let begun = begun.await.map_err(|broke| StartError::Thread { source: broke.into() })??;
                 (begun.core, Some((begun.disk, begun.place, begun.reserve)), begun.salvaged)
             }
         };

@@ -250,14 +250,20 @@ async fn a_file_that_breaks_under_a_running_node_is_written_anew_from_memory() {
     node.shutdown().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_damaged_folder_is_set_aside_and_refilled_by_peers_and_refused_where_there_are_none() {
-    let dir = tempfile::tempdir().expect("a folder can be made");
+/// An identity for a node with a disk, and a peer in memory with its address.
+async fn beside_a_peer() -> (Identity, Node, PeerAddr) {
     let ca = ClusterCa::create("test").expect("a CA can be made");
     let issue = |name| ca.issue(name).expect("a certificate can be issued");
     let (mine, other) = (issue("node"), issue("peer"));
     let peer = builder(&other).start().await.expect("it starts");
     let addr = PeerAddr { addr: peer.listen_addr().to_string(), id: Some(peer.id()) };
+    (mine, peer, addr)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_folder_is_set_aside_and_refilled_by_peers_and_refused_where_there_are_none() {
+    let dir = tempfile::tempdir().expect("a folder can be made");
+    let (mine, peer, addr) = beside_a_peer().await;
     let node = builder(&mine).peer(addr.clone()).data(dir.path()).start().await.expect("it starts");
     for n in 0..50 {
         node.or_set::<u64>("set").add(&n).expect("there is room");
@@ -304,11 +310,7 @@ async fn writes_that_come_together_share_a_step_and_a_level_of_none_waits_for_no
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn own_items_that_no_peer_has_come_back_from_a_damaged_file_and_removed_ones_do_not() {
     let dir = tempfile::tempdir().expect("a folder can be made");
-    let ca = ClusterCa::create("test").expect("a CA can be made");
-    let issue = |name| ca.issue(name).expect("a certificate can be issued");
-    let (mine, other) = (issue("node"), issue("peer"));
-    let peer = builder(&other).start().await.expect("it starts");
-    let addr = PeerAddr { addr: peer.listen_addr().to_string(), id: Some(peer.id()) };
+    let (mine, peer, addr) = beside_a_peer().await;
     let node = builder(&mine).peer(addr.clone()).data(dir.path()).start().await.expect("it starts");
     for n in 0..10 {
         node.or_set::<u64>("shared").add(&n).expect("there is room");
