@@ -45,6 +45,7 @@ const SEEDS: &[&str] = &[
     include_str!("../seeds/alone-with-a-fast-clock.toml"),
     include_str!("../seeds/answers-at-once.toml"),
     include_str!("../seeds/small-ceiling.toml"),
+    include_str!("../seeds/clock-under-two-names.toml"),
     include_str!("../seeds/lost-and-pushed.toml"),
 ];
 

@@ -310,6 +310,30 @@ fn one_fast_clock_of_three_lets_nothing_die_early_and_is_named() {
 }
 
 #[test]
+fn a_wrong_clock_that_comes_back_under_another_name_counts_once() {
+    // Node 3 takes the place of node 2, on the same machine.
+    let mut cluster = Cluster::apart((0..4).map(|index| config(index, 0)));
+    [2, 3].into_iter().for_each(|index| cluster.set_clock(index, -DAY_MS));
+    cluster.connect(0, 1);
+    cluster.advance(secs(40));
+    add_for(&mut cluster, 0, b"x", 5);
+    cluster.advance(secs(30));
+    assert!(!holds(&cluster, 0, b"x") && cluster.store(0).horizon().0 > 0);
+    cluster.disconnect(0, 1);
+    cluster.advance(secs(70));
+    cluster.connect(0, 2);
+    cluster.settle();
+    cluster.disconnect(0, 2);
+    cluster.connect(0, 3);
+    cluster.advance(secs(40));
+    let events = cluster.events();
+    let wrong = |event: &(u8, Event)| matches!(event, (0, Event::ClockOff { ahead_ms: 86_000_000.., .. }));
+    assert!(events.iter().any(wrong), "its word came: {events:?}");
+    let alarm = |event: &(u8, Event)| matches!(event, (0, Event::HorizonAhead { .. }));
+    assert!(!events.iter().any(alarm), "{events:?}");
+}
+
+#[test]
 fn a_node_that_hears_nobody_does_not_follow_a_clock_that_was_set_a_little_ahead() {
     let mut cluster = cluster(3);
     add_for(&mut cluster, 1, b"x", 100);

@@ -2,9 +2,9 @@
 //!
 //! The horizon moves only when that kills something, to the largest `expires` of a live item that is at or before
 //! `floor((t - grace) / step) * step`, where `t` is the lesser of the own clock and the median of the own clock
-//! and those that members told in the last [`Timing::clock_window`] (DESIGN section 4, expiry). Of two middle
-//! readings the earlier one counts: a write that lives on for a while is the smaller harm. While nobody was heard for that
-//! long, the last median goes on by the monotonic clock: else a node that is cut off would follow its own clock, set ahead by
+//! and those that connected members told in the last [`Timing::clock_window`] (DESIGN section 4, expiry). Of two middle
+//! readings the earlier one counts: a write that lives on for a while is the smaller harm. While there is no such
+//! reading, the last median goes on by the monotonic clock: else a node that is cut off would follow its own clock, set ahead by
 //! less than a jump, alone.
 //!
 //! A clock is not trusted just after a start, and not after it was set by more than [`Timing::drift_max`] against
@@ -17,6 +17,7 @@
 
 use std::collections::BTreeSet;
 
+use super::peer::Peer;
 use super::{Cause, Event, Node};
 use crate::id::NamespaceId;
 use crate::limits::Timing;
@@ -78,7 +79,7 @@ fn mono_ms(now: Now) -> i64 {
     (now.mono.as_micros() / 1_000).cast_signed()
 }
 
-/// What the clocks of members say now, ascending; see [`Node::members_clocks`].
+/// What the clocks of connected members say now, ascending; see [`Node::members_clocks`].
 struct Readings(Vec<u64>);
 
 impl Readings {
@@ -98,15 +99,23 @@ impl Readings {
 }
 
 impl Node {
-    /// The members' clocks that were told within the window, each as it must be by now.
+    /// The clocks of connected members that were told within the window, each as it must be by now.
+    ///
+    /// A member that is gone no longer counts: it may be back under another name on the same machine, and one
+    /// wrong clock would be two readings of three.
     fn members_clocks(&self, now: Now) -> Readings {
-        let window = self.config.timing.clock_window;
-        let told = self.peers.values().filter_map(|peer| peer.clock);
-        let fresh = told.filter(|(at, _)| *at + window >= now.mono);
+        let connected = self.fresh_clocks(now).filter(|(peer, _)| peer.connected);
         let mut readings: Vec<u64> =
-            fresh.map(|(at, wall)| wall.0.saturating_add(now.mono.since(at).as_millis())).collect();
+            connected.map(|(_, (at, wall))| wall.0.saturating_add(now.mono.since(at).as_millis())).collect();
         readings.sort_unstable();
         Readings(readings)
+    }
+
+    /// What members, gone ones as well, told within the window.
+    fn fresh_clocks(&self, now: Now) -> impl Iterator<Item = (&Peer, (Timestamp, WallMillis))> {
+        let window = self.config.timing.clock_window;
+        let told = self.peers.values().filter_map(|peer| Some((peer, peer.clock?)));
+        told.filter(move |(_, (at, _))| *at + window >= now.mono)
     }
 
     /// True if a store has, or had, something that expires. Else no clock matters to any.
@@ -134,6 +143,8 @@ impl Node {
             let ahead_ms = ahead_ms.unwrap_or(if now.wall.0 > median { i64::MAX } else { i64::MIN });
             self.event(Event::ClockOff { ahead_ms, members: members.0.len() });
         }
+        // Now, since whoever agrees may be gone when something first expires.
+        self.weigh_trust(now, &members);
         if self.expiry_matters() {
             self.wall_clock.look_at = Some(now.mono);
         }
@@ -235,7 +246,10 @@ impl Node {
         let agree = members.agree(now.wall.0, drift_max.as_millis());
         let given = match self.wall_clock.trust {
             Trust::Given => return,
-            Trust::Pending { until } => agree || (members.0.is_empty() && until + clock_wait <= now.mono),
+            Trust::Pending { until } => {
+                let is_silent = self.fresh_clocks(now).next().is_none();
+                agree || (is_silent && until + clock_wait <= now.mono)
+            }
             Trust::Lost => agree,
         };
         if given {

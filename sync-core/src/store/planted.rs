@@ -1,6 +1,6 @@
 //! What planted bugs do inside a store where a switch alone does not do it; see [`crate::mutant`].
 
-use super::{ItemRef, Records, Store};
+use super::{ItemRef, Store};
 use crate::causal::DotSet;
 use crate::cell::{CellId, Item, TypeTag};
 use crate::fragment::{Fragment, Record};
@@ -75,11 +75,10 @@ impl Store {
             self.horizon = WallMillis::default();
         }
         if mutant::is(Mutant::RecordsNotPersisted) {
-            self.records = Records::default();
+            self.records.planted_forget();
         }
         if mutant::is(Mutant::FloorsNotPersisted) {
-            let kept = std::mem::take(&mut self.records);
-            kept.iter().for_each(|(dot, record)| self.records.insert(dot, record.clone(), &self.limits));
+            self.records.planted_sink();
         }
     }
 }

@@ -144,6 +144,19 @@ impl Records {
         self.bytes
     }
 
+    /// Forgets every record and says nothing of it; their numbers on disk are used up.
+    pub(super) fn planted_forget(&mut self) {
+        self.base = self.numbers().end;
+        self.order.clear();
+        self.by_dot.clear();
+        self.bytes = 0;
+    }
+
+    /// Forgets every floor.
+    pub(super) fn planted_sink(&mut self) {
+        self.floors.clear();
+    }
+
     /// Walks all records: count, bytes and order are theirs.
     #[cfg(any(test, feature = "faults"))]
     pub(super) fn check(&self) -> Result<(), String> {
