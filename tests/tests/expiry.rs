@@ -351,6 +351,18 @@ fn a_node_that_hears_nobody_does_not_follow_a_clock_that_was_set_a_little_ahead(
 }
 
 #[test]
+fn what_members_told_before_anything_expired_holds_a_fast_clock_back_as_well() {
+    let mut cluster = cluster(2);
+    cluster.disconnect(0, 1);
+    add_for(&mut cluster, 0, b"x", 50);
+    cluster.set_clock(0, 40_000);
+    cluster.advance(secs(45));
+    assert!(holds(&cluster, 0, b"x"), "45 seconds are over, and its own clock says 85");
+    cluster.advance(secs(40));
+    assert!(!holds(&cluster, 0, b"x"));
+}
+
+#[test]
 fn a_clock_that_was_set_lets_nothing_die_until_its_members_agree() {
     let mut cluster = cluster(2);
     add_for(&mut cluster, 0, b"x", 30);

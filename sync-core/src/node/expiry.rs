@@ -143,8 +143,10 @@ impl Node {
             let ahead_ms = ahead_ms.unwrap_or(if now.wall.0 > median { i64::MAX } else { i64::MIN });
             self.event(Event::ClockOff { ahead_ms, members: members.0.len() });
         }
-        // Now, since whoever agrees may be gone when something first expires.
+        // Now, since whoever was heard may be gone when something first expires.
         self.weigh_trust(now, &members);
+        let (earlier, _) = members.medians(now.wall.0);
+        self.last_median(now, &members, earlier);
         if self.expiry_matters() {
             self.wall_clock.look_at = Some(now.mono);
         }
