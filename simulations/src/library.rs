@@ -46,6 +46,7 @@ const SEEDS: &[&str] = &[
     include_str!("../seeds/answers-at-once.toml"),
     include_str!("../seeds/small-ceiling.toml"),
     include_str!("../seeds/clock-under-two-names.toml"),
+    include_str!("../seeds/heard-before-it-mattered.toml"),
     include_str!("../seeds/lost-and-pushed.toml"),
 ];
 
