@@ -144,9 +144,12 @@ impl World {
         }
     }
 
-    /// True if every machine is up and all hold one state.
+    /// True if every machine is up, none has something to write again, and all hold one state.
     pub(crate) fn agrees(&mut self) -> bool {
         let namespace = self.namespace;
+        if self.machines.iter().any(|machine| machine.node.as_ref().is_some_and(|node| node.salvaged() > 0)) {
+            return false;
+        }
         let mut contexts = self
             .machines
             .iter()

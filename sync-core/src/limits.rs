@@ -240,6 +240,9 @@ pub struct Timing {
     /// How long a node that starts waits for the first member's clock before it lets anything expire by its own
     /// alone: a machine that boots with a wrong clock meets its members first. Default 10 s: a guess.
     pub clock_wait: Span,
+    /// How long what a damaged disk still gave waits for members that are away, once one has been level, before it is
+    /// written again without their word. Default 60 s: a guess.
+    pub replay_wait: Span,
 }
 
 impl Default for Timing {
@@ -259,6 +262,7 @@ impl Default for Timing {
             expiry_step: Span::from_secs(1),
             clock_window: Span::from_secs(60),
             clock_wait: Span::from_secs(10),
+            replay_wait: Span::from_secs(60),
         }
     }
 }

@@ -123,6 +123,14 @@ mutants! {
     MedianIgnored = "expiry: t = min(own clock, median of the members' clocks)",
     /// A write that kills a dot of another cell leaves no record.
     CrossCellUnrecorded = "table: no record for cross-cell writes",
+    /// What a damaged disk still gave is written again before any member was heard.
+    ReplayedUnheard = "a damaged store: written again is what no peer's context holds",
+    /// What waits to be written again after a damage is not on the disk.
+    SalvageNotPersisted = "incarnations: one atomic unit persists",
+    /// What was written again after a damage stays on the disk as if it waited.
+    SalvageWrittenTwice = "incarnations: one atomic unit persists",
+    /// A persist step takes no row of a dead item away.
+    DeadRowsStay = "incarnations: one atomic unit persists",
     /// A restart drops a live cell; its dots stay in the context.
     DamagedCellDropped = "table: a damaged cell dropped while its dots stay in the context",
     /// A restore from a backup keeps the counter owner. Planted in the simulated driver.

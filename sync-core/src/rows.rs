@@ -33,11 +33,13 @@ pub enum Table {
     Floor,
     /// The inbound cursors: a row for each peer.
     Inbound,
+    /// What a damaged disk still gave and waits to be written again: a row for each dot.
+    Salvaged,
 }
 
 impl Table {
     /// Every table, in order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Node,
         Self::Life,
         Self::Space,
@@ -46,6 +48,7 @@ impl Table {
         Self::Record,
         Self::Floor,
         Self::Inbound,
+        Self::Salvaged,
     ];
 
     /// Its number in checksums.
@@ -59,6 +62,7 @@ impl Table {
             Self::Record => 5,
             Self::Floor => 6,
             Self::Inbound => 7,
+            Self::Salvaged => 8,
         }
     }
 
@@ -73,6 +77,7 @@ impl Table {
             Self::Record => "records",
             Self::Floor => "floors",
             Self::Inbound => "inbound",
+            Self::Salvaged => "salvaged",
         }
     }
 }

@@ -152,14 +152,14 @@ impl NodeBuilder {
         };
 
         let has_peers = !self.peers.is_empty();
-        let (core, disk, salvaged) = match self.place {
-            None => (sync_core::node::Node::new(config, clock.now()), None, Vec::new()),
+        let (core, disk) = match self.place {
+            None => (sync_core::node::Node::new(config, clock.now()), None),
             Some(place) => {
                 let now = clock.now();
                 let begun =
                     tokio::task::spawn_blocking(move || storage::begin(place, config, now, has_peers));
                 let begun = begun.await.map_err(|broke| StartError::Thread { source: broke.into() })??;
-                (begun.core, Some((begun.disk, begun.place, begun.reserve)), begun.salvaged)
+                (begun.core, Some((begun.disk, begun.place, begun.reserve)))
             }
         };
         let (storage, writer) = match disk {
@@ -197,7 +197,7 @@ impl NodeBuilder {
             prompted: Prompt::default(),
             storage,
         });
-        driver::spawn(shared.clone(), inbox, watchdog, writer, salvaged);
+        driver::spawn(shared.clone(), inbox, watchdog, writer);
         Ok(Node::new(shared))
     }
 

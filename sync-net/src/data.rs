@@ -219,14 +219,12 @@ pub(crate) fn salvage(copy: &Copy) -> (Kept, Readable) {
         if !seen.insert((table, key.to_vec())) {
             return Ok(());
         }
+        kept.lives.extend(Salvaged::life_in(table, key, stored));
         match Salvaged::read(table, key, stored).and_then(|item| rows::open(table, key, stored).map(|_| item))
         {
             Ok(item) => {
                 sound += 1;
                 kept.items.extend(item);
-                if let (Table::Life, Ok(id)) = (table, key.try_into()) {
-                    kept.lives.insert(ReplicaId(id));
-                }
             }
             Err(error) => {
                 unsound += 1;

@@ -6,7 +6,6 @@
 //! source can starve another: writers, peers and timers all get their part of each turn. The core is
 //! locked for one step at a time; frames are decoded, and sent, outside of the lock.
 
-mod replay;
 mod storing;
 
 use std::collections::BTreeMap;
@@ -15,12 +14,9 @@ use std::time::{Duration, Instant};
 
 use sync_core::id::NodeId;
 use sync_core::message::Frame;
-use sync_core::node::{
-    Bound, ConvergeGoal, Convergence, Event, Healed, Input, Level, Members, Output, Salvaged,
-};
+use sync_core::node::{Bound, ConvergeGoal, Convergence, Event, Healed, Input, Level, Members, Output};
 use tokio::sync::mpsc;
 
-use self::replay::Replay;
 use self::storing::Storing;
 use crate::converge::AskAgain;
 use crate::node::{Phase, Shared};
@@ -50,7 +46,6 @@ pub(crate) fn spawn(
     inbox: mpsc::Receiver<TransportEvent>,
     watchdog: Watchdog,
     storage: Option<(Writer, mpsc::Receiver<Report>)>,
-    salvaged: Vec<Salvaged>,
 ) {
     let transport = shared.transport().expect("a node starts with its links");
     tell_members(&shared, &transport);
@@ -59,7 +54,6 @@ pub(crate) fn spawn(
         refusals: LogGate::default(),
         alarms: LogGate::default(),
         hand_over: None,
-        replay: Replay::of(salvaged),
         storing: storage.map(|(writer, reports)| Storing::new(writer, reports)),
         shared: shared.clone(),
         transport: transport.clone(),
@@ -113,8 +107,6 @@ struct Driver {
     hand_over: Option<HandOver>,
     /// Steps on their way to the disk, where there is one.
     storing: Option<Storing>,
-    /// What a damaged disk still gave, until the peers have been heard.
-    replay: Option<Replay>,
 }
 
 /// A shutdown that waits for peers to hold what we hold.
@@ -174,7 +166,6 @@ impl Driver {
         self.wake_if_due();
         let drained = self.drain();
         self.store_if_due();
-        self.replay();
         if !drained {
             self.shared.work.notify_one();
         }
@@ -329,6 +320,11 @@ impl Driver {
                 let Healed { mended, buried, restored, rewritten } = healed;
                 let text = "damaged state was healed; what was written again may have been removed before";
                 tracing::warn!(node, ?peer, mended, buried, restored, rewritten, ?names, "{text}");
+            }
+            Event::Replayed { items } => {
+                let text = "of the damaged store, these items were this node's own and no peer had them: \
+                            they were written again";
+                tracing::warn!(node, items, "{text}");
             }
             Event::MarksEnded { object, marks, .. } => {
                 tracing::debug!(

@@ -25,6 +25,7 @@ mod proof;
 mod rest;
 mod revival;
 mod roots;
+mod salvaged;
 mod stable;
 mod structure;
 mod values;
@@ -204,6 +205,7 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::new(watches::Watches::default()),
         Box::new(structure::Structure),
         Box::new(horizon::Horizon::default()),
+        Box::new(salvaged::Salvaged),
     ]
 }
 

@@ -324,6 +324,7 @@ fn alarm(node: usize, event: &Event) -> Result<(), String> {
         | Event::SessionDone { .. }
         | Event::Bootstrap { .. }
         | Event::MarksEnded { .. }
+        | Event::Replayed { .. }
         | Event::Pressure { .. } => Ok(()),
         Event::FrameRefused { .. }
         | Event::Degraded { .. }

@@ -29,6 +29,7 @@ pub(super) fn draw(random: &mut Random, scenario: &mut Scenario) {
         | FaultKind::ClonedDisk { .. }
         | FaultKind::Revert { .. }
         | FaultKind::Wipe { .. }
+        | FaultKind::RottenDisk { .. }
         | FaultKind::Replace { .. }
         | FaultKind::SlowLink { .. } => false,
         FaultKind::Crash { .. }

@@ -3,7 +3,7 @@
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
-use super::{Fault, FaultKind, damage, expiry};
+use super::{Fault, FaultKind, damage, expiry, rotten};
 use crate::deed::Typed;
 use crate::random::{Random, fork};
 use crate::scenario::{Bounds, Clocks, Disk, Load, Mode, Network, Periods, Protocol, Scenario, Topology};
@@ -49,6 +49,7 @@ pub fn draw(seed: u64) -> Scenario {
     let mut scenario = scenario.with_turns();
     damage::draw(&mut fork(seed, "damage"), &mut scenario);
     expiry::draw(&mut fork(seed, "expiry"), &mut scenario);
+    rotten::draw(&mut fork(seed, "rotten disk"), &mut scenario);
     scenario
 }
 

@@ -8,6 +8,7 @@
 mod damage;
 mod draw;
 mod expiry;
+mod rotten;
 
 use serde::{Deserialize, Serialize};
 
@@ -79,6 +80,19 @@ pub enum FaultKind {
         node: usize,
         /// When the snapshot was made, in virtual milliseconds.
         from_ms: u64,
+    },
+    /// The process dies, and of a row on its disk a bit flips, chosen by `pick`: the store there is set aside, the node
+    /// begins empty under new ids, and what can be read of its own items is written again unless a member knows it.
+    ///
+    /// What a removal of its own did that no other had seen goes with the file, and so does the one row; [`draw`] keeps
+    /// such seeds to sets and maps, and to faults that make no other node forget.
+    RottenDisk {
+        /// Who.
+        node: usize,
+        /// For how long it is down.
+        down_ms: u64,
+        /// Chooses the row.
+        pick: u64,
     },
     /// The disk is lost: the node comes back empty.
     Wipe {
@@ -228,6 +242,7 @@ impl FaultKind {
             Self::ClonedDisk { .. } => "cloned-disk",
             Self::Revert { .. } => "revert",
             Self::Wipe { .. } => "wipe",
+            Self::RottenDisk { .. } => "rotten-disk",
             Self::Replace { .. } => "replace",
             Self::Pause { .. } => "pause",
             Self::StopReading { .. } => "stop-reading",
@@ -278,6 +293,7 @@ impl FaultKind {
         "restart",
         "restore",
         "revert",
+        "rotten-disk",
         "slow-link",
         "stop-reading",
         "wipe",
@@ -291,6 +307,7 @@ impl FaultKind {
             | Self::Restore { node, .. }
             | Self::Revert { node, .. }
             | Self::Wipe { node, .. }
+            | Self::RottenDisk { node, .. }
             | Self::Replace { node, .. }
             | Self::Pause { node, .. }
             | Self::StopReading { node, .. }

@@ -7,6 +7,7 @@
 
 mod act;
 mod damage;
+mod rotten;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +16,7 @@ use sync_core::id::{Dot, OwnerId, ReplicaId};
 
 pub use act::{Act, Kind};
 pub use damage::Damaged;
+pub use rotten::Rotten;
 
 /// Names an operation; they are numbered from 0 in the order in which they were recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -127,6 +129,8 @@ pub struct History {
     groups: BTreeMap<u64, Vec<OpId>>,
     doubled: BTreeSet<OwnerId>,
     damages: Vec<Damaged>,
+    /// What could be read on rotten disks of their nodes' own items.
+    rotten: Vec<Rotten>,
     /// Operations that were blind to a lost item.
     blind: Vec<OpId>,
     /// When what was written expires.

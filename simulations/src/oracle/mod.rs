@@ -115,8 +115,9 @@ fn end_seen(history: &History, writes: &mut Vec<OpId>, op: &Op) {
     writes.retain(|write| !op.saw(history.op(*write)));
 }
 
-/// Forgets the write of the dot `of`, and takes in `op`, which stands for it.
+/// Forgets the write of the dot `of`, if `op` had seen it, and takes in `op`, which stands for it.
 fn write_again(history: &History, writes: &mut Vec<OpId>, op: &Op, of: Dot) {
-    writes.retain(|write| history.op(*write).dots.is_none_or(|(_, last)| last != of));
+    writes
+        .retain(|write| !op.seen.contains(of) || history.op(*write).dots.is_none_or(|(_, last)| last != of));
     writes.push(op.id);
 }

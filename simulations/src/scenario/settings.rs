@@ -204,6 +204,9 @@ pub struct Periods {
     /// See [`Timing::clock_wait`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock_wait_ms: Option<u64>,
+    /// See [`Timing::replay_wait`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replay_wait_ms: Option<u64>,
 }
 
 impl Periods {
@@ -223,6 +226,7 @@ impl Periods {
             expiry_grace: or(self.expiry_grace_ms, defaults.expiry_grace),
             expiry_step: or(self.expiry_step_ms, defaults.expiry_step),
             clock_wait: or(self.clock_wait_ms, defaults.clock_wait),
+            replay_wait: or(self.replay_wait_ms, defaults.replay_wait),
             clock_window: defaults.clock_window,
             survey_pause: defaults.survey_pause,
             drift_max: defaults.drift_max,

@@ -93,7 +93,17 @@ const RARE: &[Rare] = &[
     ("damage-healed", |outcome| outcome.counts.healed),
     ("damage-healed-by-a-rewrite", |outcome| outcome.counts.rewritten),
     ("marks-ended", |outcome| outcome.counts.marks_ended),
+    ("storage-faults", storage_faults),
+    ("items-salvaged", |outcome| outcome.counts.salvaged),
+    ("items-salvaged-and-written-again", |outcome| outcome.counts.replayed),
 ];
+
+/// What a disk did to a run: writes that failed, were lost or torn, a disk that was set back, copied, damaged or gone.
+fn storage_faults(outcome: &Outcome) -> u64 {
+    const STORAGE: [&str; 8] =
+        ["cloned-disk", "crash-torn", "disk-error", "lost-tail", "restore", "revert", "rotten-disk", "wipe"];
+    STORAGE.iter().filter_map(|name| outcome.counts.faults.get(name)).sum()
+}
 
 /// How often each value was seen.
 type Histogram = BTreeMap<u64, u64>;

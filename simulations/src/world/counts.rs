@@ -53,6 +53,10 @@ pub struct Counts {
     pub healed: u64,
     /// Items that a node wrote again to heal.
     pub rewritten: u64,
+    /// Own items that could be read on a rotten disk.
+    pub salvaged: u64,
+    /// Those of them that were written again.
+    pub replayed: u64,
     /// Marks of remove-wins sets that nodes ended.
     pub marks_ended: u64,
     /// Inputs that nodes handled.

@@ -13,11 +13,15 @@ use sync_core::node::Node;
 use sync_core::store::{Damage, Store};
 use sync_core::time::WallMillis;
 
+use super::machine::Machine;
 use super::trace::Mark;
 use super::{Event, World};
 use crate::faults::Harm;
 use crate::history::{Act, Damaged, Kind, Op, OpId, Seen};
 use crate::net::Wire;
+
+/// An item that a node wrote by itself: its dot, what it is, and what the node knew.
+type Again = (Dot, Kind, CellId, Item, Seen);
 
 /// How often damage looks for a moment to strike.
 const RETRY_US: u64 = 10_000;
@@ -174,11 +178,11 @@ impl World {
     /// Records what `at` has written again by itself since `life` had minted `before` events there.
     pub(super) fn note_rewrites(&mut self, at: usize, life: ReplicaId, before: u64) {
         let Some(node) = &self.machines[at].node else { return };
-        let (before, life, owner) =
-            (if node.replica() == life { before } else { 0 }, node.replica(), node.owner());
+        let (before, life) = (if node.replica() == life { before } else { 0 }, node.replica());
         let Some(store) = node.store(self.namespace) else { return };
         let context = store.context();
         let mut again = Vec::new();
+        let by_salvage = self.history.has_rotten(at);
         for seq in before + 1..=context.get(life) {
             let dot = Dot::new(life, seq);
             let Some((cell, item)) = store.item(dot) else { continue };
@@ -192,6 +196,18 @@ impl World {
         }
         let floors = store.floors().next().is_some();
         for (dot, kind, cell, item, seen) in again {
+            if let Some(of) = self.history.rotten_at(at, &cell, &item).filter(|_| by_salvage) {
+                if let Some(knows) = self.who_knows(of).filter(|_| self.waits_for_all()) {
+                    let what = format!("writes {of:?} again, which node {knows} knows");
+                    return self.fail("salvage-asks-first", at, what);
+                }
+                if self.history.was_written_again(of, &seen) {
+                    return self.fail("salvaged-once", at, format!("writes {of:?} again, a second time"));
+                }
+                self.counts.replayed += 1;
+                self.record_again(at, (dot, kind, cell, item, seen), of);
+                continue;
+            }
             // All agreed when the last one struck: whatever was damaged before is healed.
             let of = self.history.damages().iter().rev().find(|damaged| {
                 let op = self.history.op(damaged.op);
@@ -208,28 +224,43 @@ impl World {
                 let what = format!("writes {:?} again, and {:?} had removed it", of.dot, proof.dots);
                 return self.fail("heals-the-damaged-only", at, what);
             }
-            self.groups += 1;
             self.counts.rewritten += 1;
-            let (key, place) = (cell.object.key.as_str().to_owned(), cell.path.as_bytes().to_vec());
-            let value = item.payload.as_bytes().to_vec();
-            let op = Op {
-                id: OpId(0),
-                node: at,
-                life,
-                owner,
-                act: Act::Again { kind, key, place, value, of: of.dot },
-                dots: Some((dot, dot)),
-                seen,
-                hlc: item.hlc.0,
-                group: self.groups,
-                expires: item.expires.0,
-                horizon: 0,
-                step: 0,
-                at: self.at,
-                blind: Vec::new(),
-            };
-            self.history.record(op);
+            self.record_again(at, (dot, kind, cell, item, seen), of.dot);
         }
+    }
+
+    /// Another running node that knows the event `dot`.
+    fn who_knows(&self, dot: Dot) -> Option<usize> {
+        let knows = |machine: &Machine| {
+            let store = machine.node.as_ref().and_then(|node| node.store(self.namespace));
+            store.is_some_and(|store| store.context().contains(dot))
+        };
+        self.machines.iter().position(knows)
+    }
+
+    /// Records that `at` has written again, by itself, what `of` wrote.
+    fn record_again(&mut self, at: usize, again: Again, of: Dot) {
+        let (dot, kind, cell, item, seen) = again;
+        let Some(owner) = self.machines[at].node.as_ref().map(Node::owner) else { return };
+        self.groups += 1;
+        let (key, place) = (cell.object.key.as_str().to_owned(), cell.path.as_bytes().to_vec());
+        let value = item.payload.as_bytes().to_vec();
+        self.history.record(Op {
+            id: OpId(0),
+            node: at,
+            life: dot.replica,
+            owner,
+            act: Act::Again { kind, key, place, value, of },
+            dots: Some((dot, dot)),
+            seen,
+            hlc: item.hlc.0,
+            group: self.groups,
+            expires: item.expires.0,
+            horizon: 0,
+            step: 0,
+            at: self.at,
+            blind: Vec::new(),
+        });
     }
 
     /// `at` says that it has diverged from a peer: true if damage that has struck accounts for it.

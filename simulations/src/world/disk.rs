@@ -5,12 +5,12 @@
 //! loses what is on its way, or, when it is *torn*, only the confirmation. A disk with errors fails some steps, which
 //! are written again after a pause; of a step that failed all is there or nothing, and nobody knows which.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sync_core::id::{NodeId, OwnerId, ReplicaId};
-use sync_core::node::{Config, Image, ImageRows, Node, PersistStep, StepRows};
-use sync_core::rows::Table;
+use sync_core::node::{Config, Image, ImageRows, Node, PersistStep, Salvaged, StepRows};
+use sync_core::rows::{RowError, Table};
 
 /// Stored bytes by table and key.
 type Rows = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
@@ -37,14 +37,25 @@ impl Held {
 
     /// What a node of `config` finds on it; the node may be another than the one that wrote it, with a copied key.
     ///
-    /// # Panics
-    /// If the rows contradict each other: no fault here changes one.
-    pub(crate) fn image(&self, config: &Config) -> Image {
+    /// # Errors
+    /// [`RowError`]: a row has rotted.
+    pub(crate) fn image(&self, config: &Config) -> Result<Image, RowError> {
         let mut rows = ImageRows::new(&Config { node: self.node, ..config.clone() });
         for ((table, key), stored) in &*self.rows {
-            rows.stored(*table, key, stored).expect("a simulated disk gives back what was written");
+            rows.stored(*table, key, stored)?;
         }
-        rows.finish().expect("the first step of a disk is a whole one")
+        rows.finish()
+    }
+
+    /// What can be read of its node's own items.
+    pub(crate) fn salvage(&self) -> Vec<Salvaged> {
+        let rows =
+            || self.rows.iter().map(|((table, key), stored)| (*table, key.as_slice(), stored.as_slice()));
+        let lives: BTreeSet<ReplicaId> =
+            rows().filter_map(|(table, key, stored)| Salvaged::life_in(table, key, stored)).collect();
+        let items =
+            rows().filter_map(|(table, key, stored)| Salvaged::read(table, key, stored).ok().flatten());
+        items.filter(|item| item.is_of(&lives)).collect()
     }
 }
 
@@ -157,6 +168,17 @@ impl Disk {
         self.keep(step, whose);
         self.waiting = None;
         self.writes += 1;
+    }
+
+    /// A bit of what is durable flips, in the row that `pick` chooses.
+    pub(crate) fn rot(&mut self, pick: u64) {
+        let Some(held) = &mut self.durable else { return };
+        let rows = Arc::make_mut(&mut held.rows);
+        let count = rows.len().max(1) as u64;
+        let at = usize::try_from(pick % count).expect("it counts rows in memory");
+        if let Some(byte) = rows.values_mut().nth(at).and_then(|stored| stored.first_mut()) {
+            *byte ^= 1;
+        }
     }
 
     /// Another disk takes its place.

@@ -182,6 +182,7 @@ impl World {
             | NodeEvent::ClockJumped { .. }
             | NodeEvent::Bootstrap { .. }
             | NodeEvent::TypesMet { .. }
+            | NodeEvent::Replayed { .. }
             | NodeEvent::PeerUp { .. }
             | NodeEvent::PeerDown { .. }
             | NodeEvent::Pressure { .. }

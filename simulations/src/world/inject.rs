@@ -23,6 +23,7 @@ pub(crate) fn ahead_of(fault: &FaultKind) -> Option<(u64, Event)> {
         | FaultKind::Restart { .. }
         | FaultKind::ClonedDisk { .. }
         | FaultKind::Wipe { .. }
+        | FaultKind::RottenDisk { .. }
         | FaultKind::Replace { .. }
         | FaultKind::Pause { .. }
         | FaultKind::StopReading { .. }
@@ -91,6 +92,13 @@ impl World {
             }
             FaultKind::Revert { node, from_ms } => {
                 self.machines[*node].runs() && self.revert(*node, from_ms * 1_000)
+            }
+            FaultKind::RottenDisk { node, down_ms, pick } => {
+                let pick = *pick;
+                self.take_down(*node, *down_ms, |world, at| {
+                    world.crash(at, false, Comeback::Durable { keep_owner: false });
+                    world.machines[at].disk.rot(pick);
+                })
             }
             FaultKind::Wipe { node, down_ms } => self.take_down(*node, *down_ms, |world, at| {
                 world.crash(at, false, Comeback::Empty { replaced: false });

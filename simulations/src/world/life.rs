@@ -44,17 +44,24 @@ impl World {
         let (replica, owner) = (config.replica, config.owner);
         let now = self.machines[at].now(self.at);
         self.suite.clock(at, now.wall.0);
-        let origin = if held.is_some() { origin } else { Origin::Fresh };
-        let mut node = match held {
-            Some(held) => {
-                let image = held.image(&config);
+        let found = held.map(|held| held.image(&config).map_err(|_| held.salvage()));
+        let origin = if matches!(found, Some(Ok(_))) { origin } else { Origin::Fresh };
+        let mut salvaged = Vec::new();
+        let mut node = match found {
+            Some(Ok(image)) => {
                 let mut node = Node::restart(config, image, now);
                 node.continue_rows();
                 node
             }
+            Some(Err(items)) => {
+                salvaged = items;
+                self.machines[at].disk.set(None);
+                Node::new(config, now)
+            }
             None => Node::new(config, now),
         };
         node.set_members(self.members());
+        self.salvage(at, &mut node, salvaged);
         self.trace.note(self.at, Mark::Started, at, &replica.0, || {
             format!("starts: incarnation {replica:?}, owner {owner:?}, {origin:?}")
         });

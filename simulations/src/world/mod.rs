@@ -19,6 +19,7 @@ mod life;
 mod machine;
 mod picture;
 mod queue;
+mod salvage;
 mod spread;
 mod trace;
 mod wire;

@@ -361,7 +361,7 @@ impl Node {
         }
         for (cell, item) in rewrites {
             // Only the end of all sequence numbers refuses it; then the next round tries again.
-            let written = self.write(now, namespace, |group| group.rewrite(cell, &item));
+            let written = self.write(now, namespace, |group| group.rewrite(cell, &item, &[]));
             healed.rewritten += u64::from(written.is_ok());
         }
         if let Some(link) = judged.and_then(|peer| self.peers.get_mut(&peer)?.links.get_mut(&namespace)) {

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::replay::Salvage;
 use super::space::Space;
-use super::{Config, Node, PersistStep};
+use super::{Config, Node, PersistStep, Salvaged};
 use crate::id::{NamespaceId, OwnerId, ReplicaId};
 use crate::mutant::{self, Mutant};
 use crate::time::Now;
@@ -19,6 +20,8 @@ pub struct Image {
     pub(super) owner: OwnerId,
     pub(super) lives: BTreeSet<ReplicaId>,
     pub(super) spaces: BTreeMap<NamespaceId, Space>,
+    /// What an earlier, damaged disk gave and waits to be written again.
+    pub(super) salvaged: Vec<Salvaged>,
 }
 
 impl Image {
@@ -63,7 +66,8 @@ impl Node {
             (space.base, space.moved, space.settling) = (None, None, None);
         }
         let lives = self.lives.clone();
-        Image { step: self.step, replica: self.replica, owner: self.owner, lives, spaces }
+        let salvaged = self.salvage.waiting().to_vec();
+        Image { step: self.step, replica: self.replica, owner: self.owner, lives, spaces, salvaged }
     }
 
     /// A new life on the durable state of an old one. `config.replica` must be new.
@@ -82,6 +86,7 @@ impl Node {
         }
         let mut node = Self::with_spaces(config, now, spaces);
         node.lives.extend(image.lives);
+        node.salvage = Salvage::of(image.salvaged);
         node
     }
 }

@@ -294,6 +294,13 @@ pub enum Event {
         /// The cells, ascending.
         cells: Vec<(ObjectId, Path)>,
     },
+    /// The store on the disk had been damaged, and all that could be read of this node's own items has been seen to:
+    /// what no member knew was written again. Where a member was away for long, an item that it knows to be removed
+    /// may be among them.
+    Replayed {
+        /// How many were written again in this life.
+        items: u64,
+    },
     /// Marks of a remove-wins set, and the adds beside them, were ended by this node: they were stable.
     MarksEnded {
         /// The namespace.

@@ -135,6 +135,8 @@ pub struct Node {
     stated: u64,
     /// Counts of peers that are no longer kept.
     stats_gone: Stats,
+    /// What a damaged disk gave, until it is written again.
+    salvage: replay::Salvage,
     /// Changes on their way to who watches.
     telling: changes::Telling,
     /// Of which bounds the events have told.
@@ -207,6 +209,7 @@ impl Node {
             forgotten: false,
             stated: 0,
             stats_gone: Stats::default(),
+            salvage: replay::Salvage::default(),
             levels: pressure::Levels::default(),
             telling: changes::Telling::default(),
         };
@@ -253,6 +256,7 @@ impl Node {
         self.wake_heal(now);
         self.wake_expiry(now);
         self.wake_settling(now);
+        self.wake_replay(now);
         self.fill(now, touched);
         self.tell_pressure();
     }
@@ -290,7 +294,8 @@ impl Node {
         let peers = self.peers.values().filter(|peer| peer.connected).filter_map(Peer::deadline).min();
         let cleanup = self.needs_cleanup().then_some(self.cleanup_at);
         let overlay = self.overlay.session_at;
-        let own = [self.heal_deadline(), self.expiry_deadline(), self.settling_deadline()];
+        let own =
+            [self.heal_deadline(), self.expiry_deadline(), self.settling_deadline(), self.replay_deadline()];
         own.into_iter().chain([peers, cleanup, overlay]).flatten().min()
     }
 

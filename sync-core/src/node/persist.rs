@@ -13,8 +13,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::replay::Salvage;
 use super::space::Space;
-use super::{Config, Image, Node, PersistStep};
+use super::{Config, Image, Node, PersistStep, Salvaged};
 use crate::codec::{Reader, Writer};
 use crate::error::FrameError;
 use crate::id::{NamespaceId, NodeId, OwnerId, ReplicaId};
@@ -67,6 +68,7 @@ impl Node {
                 rows.extend(moved.into_iter().map(|peer| inbound_row(*namespace, peer, space)));
             }
         }
+        self.salvage.take_rows(whole, &mut rows);
         StepRows { step: self.step, whole, rows }
     }
 
@@ -109,6 +111,7 @@ impl Image {
             space.store.take_rows(true, space.hlc, &mut rows);
             rows.extend(space.inbound.keys().map(|peer| inbound_row(namespace, *peer, &space)));
         }
+        Salvage::of(self.salvaged).take_rows(true, &mut rows);
         StepRows { step: self.step, whole: true, rows }
     }
 
@@ -152,13 +155,22 @@ pub struct ImageRows {
     node: Option<(NodeId, ReplicaId, OwnerId, PersistStep)>,
     lives: BTreeSet<ReplicaId>,
     stores: Vec<(StoreRows, Space)>,
+    salvaged: Vec<Salvaged>,
 }
 
 impl ImageRows {
     /// Nothing yet; it will be an image of the node of `config`, its stores held to the limits there.
     pub fn new(config: &Config) -> Self {
         let (limits, lookup_key) = (config.limits.clone(), config.lookup_key());
-        Self { limits, lookup_key, of: config.node, node: None, lives: BTreeSet::new(), stores: Vec::new() }
+        Self {
+            limits,
+            lookup_key,
+            of: config.node,
+            node: None,
+            lives: BTreeSet::new(),
+            stores: Vec::new(),
+            salvaged: Vec::new(),
+        }
     }
 
     /// Takes in what was stored under `key` in `table`.
@@ -174,12 +186,11 @@ impl ImageRows {
         let contradicts = |reason| RowError::Contradicts { table, key: hex(key), reason };
         match table {
             Table::Node => {
-                let mut input = Reader::new(value);
-                let version = input.varint("layout").map_err(malformed)?;
+                let version = Reader::new(value).varint("layout").map_err(malformed)?;
                 if version > ROWS_VERSION {
                     return Err(RowError::Version { found: version, max: ROWS_VERSION });
                 }
-                self.node = Some(read_node(input).map_err(malformed)?);
+                self.node = Some(read_node(Reader::new(value)).map_err(malformed)?);
             }
             Table::Life => {
                 let mut id = Reader::new(key);
@@ -190,6 +201,7 @@ impl ImageRows {
                 let empty = crate::store::Store::new(rows.namespace(), self.limits.clone());
                 self.stores.push((rows, Space::new(empty, hlc)));
             }
+            Table::Salvaged => self.salvaged.push(Salvaged::parse(table, key, value)?),
             Table::Column | Table::Item | Table::Record | Table::Floor | Table::Inbound => {
                 let Some((namespace, rest)) = key.split_first_chunk::<8>() else {
                     return Err(malformed(FrameError::Truncated { at: key.len(), field: "namespace" }));
@@ -227,13 +239,14 @@ impl ImageRows {
         if spaces.is_empty() {
             return Err(RowError::Missing { table: Table::Space });
         }
-        Ok(Image { step, replica, owner, lives: self.lives, spaces })
+        Ok(Image { step, replica, owner, lives: self.lives, spaces, salvaged: self.salvaged })
     }
 }
 
 type NodeRow = (NodeId, ReplicaId, OwnerId, PersistStep);
 
-fn read_node(mut input: Reader<'_>) -> Result<NodeRow, FrameError> {
+pub(super) fn read_node(mut input: Reader<'_>) -> Result<NodeRow, FrameError> {
+    input.varint("layout")?;
     let node = NodeId(input.fixed("node")?);
     let (replica, owner) = (ReplicaId(input.fixed("replica")?), OwnerId(input.fixed("owner")?));
     let step = PersistStep(input.varint("step")?);

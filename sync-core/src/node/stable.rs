@@ -124,7 +124,7 @@ impl Node {
     }
 
     /// Every member besides this node.
-    fn other_members(&self) -> BTreeSet<NodeId> {
+    pub(super) fn other_members(&self) -> BTreeSet<NodeId> {
         let met = |(node, peer): (&NodeId, &Peer)| {
             let counts =
                 peer.connected || (peer.incarnation.is_some() && !mutant::is(Mutant::AwayIsNoMember));

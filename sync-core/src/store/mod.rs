@@ -86,7 +86,7 @@ pub(crate) use large::NextItems;
 pub use lattice::NotMergeable;
 pub use load::Load;
 pub(crate) use log::StatusLog;
-pub(crate) use persist::{StoreRows, read_item};
+pub(crate) use persist::{StoreRows, dot_key, item_value, read_item};
 pub(crate) use read::Seek;
 pub(crate) use records::Records;
 #[cfg(feature = "faults")]

@@ -102,26 +102,30 @@ impl Store {
             dots.sort_unstable();
             dots.dedup();
             dots.retain(|dot| !is_lost(dot));
-            rows.extend(dots.into_iter().map(|dot| self.item_row(dot)));
+            let stays = |row: &Row| row.value.is_none() && mutant::is(Mutant::DeadRowsStay);
+            rows.extend(dots.into_iter().map(|dot| self.item_row(dot)).filter(|row| !stays(row)));
         }
         self.records.take_rows(whole, namespace, rows);
     }
 
     fn item_row(&self, dot: Dot) -> Row {
-        let value = self.item(dot).map(|(cell, item)| {
-            let (path, payload) = (cell.path.as_bytes(), item.payload.as_bytes());
-            let key = cell.object.key.as_str().as_bytes();
-            let mut out = Writer::with_capacity(key.len() + path.len() + payload.len() + 32);
-            out.bytes(key);
-            out.byte(cell.object.ty.0);
-            out.bytes(path);
-            out.varint(item.hlc.0);
-            out.varint(item.expires.0);
-            out.fixed(payload);
-            out.finish()
-        });
+        let value = self.item(dot).map(|(cell, item)| item_value(&cell, item));
         Row { table: Table::Item, key: dot_key(self.namespace, dot), value }
     }
+}
+
+/// The value of the row of `item` in `cell`; see [`read_item`].
+pub(crate) fn item_value(cell: &CellId, item: super::ItemRef<'_>) -> Vec<u8> {
+    let (path, payload) = (cell.path.as_bytes(), item.payload.as_bytes());
+    let key = cell.object.key.as_str().as_bytes();
+    let mut out = Writer::with_capacity(key.len() + path.len() + payload.len() + 32);
+    out.bytes(key);
+    out.byte(cell.object.ty.0);
+    out.bytes(path);
+    out.varint(item.hlc.0);
+    out.varint(item.expires.0);
+    out.fixed(payload);
+    out.finish()
 }
 
 fn column_row(namespace: NamespaceId, replica: ReplicaId, seq: u64) -> Row {
@@ -135,7 +139,7 @@ pub(super) fn column_key(namespace: NamespaceId, replica: ReplicaId) -> Vec<u8> 
     [&namespace.0[..], &replica.0].concat()
 }
 
-fn dot_key(namespace: NamespaceId, dot: Dot) -> Vec<u8> {
+pub(crate) fn dot_key(namespace: NamespaceId, dot: Dot) -> Vec<u8> {
     [&namespace.0[..], &dot.replica.0, &dot.seq.to_be_bytes()].concat()
 }
 
@@ -254,7 +258,7 @@ impl StoreRows {
                     return Err(contradicts("records with a gap, or two of one event"));
                 }
             }
-            Table::Node | Table::Life | Table::Space | Table::Inbound => {
+            Table::Node | Table::Life | Table::Space | Table::Inbound | Table::Salvaged => {
                 return Err(contradicts("a row of the node among those of a store"));
             }
         }

@@ -104,15 +104,17 @@ impl Store {
 }
 
 impl Group<'_> {
-    /// Mints a write of what `item` holds, with its old clock, that ends `item`'s own dot if it is live here.
+    /// Mints a write of what `item` holds, with its old clock, that ends `item`'s own dot if it is live here, and those
+    /// of `also`, which are of the same cell.
     ///
     /// It repairs, so no limit but the range of sequences refuses it.
     ///
     /// # Errors
     /// [`WriteError::SequencesUsed`]; nothing of this event has happened then.
-    pub(crate) fn rewrite(&mut self, cell: CellId, item: &Item) -> Result<Dot, WriteError> {
+    pub(crate) fn rewrite(&mut self, cell: CellId, item: &Item, also: &[Dot]) -> Result<Dot, WriteError> {
         let dot = self.next_dot();
-        let kills: Vec<Dot> = Some(item.dot).filter(|dot| self.store().is_live(*dot)).into_iter().collect();
+        let own = Some(item.dot).filter(|dot| self.store().is_live(*dot));
+        let kills: Vec<Dot> = own.into_iter().chain(also.iter().copied()).collect();
         self.mint(&kills)?;
         if self.kills_for_a_time(item.expires) {
             let cells = self.ended_cells();

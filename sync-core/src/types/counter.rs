@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Spot, dots_of};
-use crate::cell::TypeTag;
+use crate::cell::{CellId, Item, TypeTag};
 use crate::codec::{Reader, Writer, read_seq};
 use crate::error::{FrameError, WriteError};
 use crate::id::{Dot, OwnerId, ReplicaId};
@@ -110,6 +110,19 @@ fn contribution(item: ItemRef<'_>) -> Option<(Dot, Contribution)> {
 
 fn floor(item: ItemRef<'_>) -> Option<(Dot, Floor)> {
     Some((item.dot, Floor::decode(item.payload.as_bytes()).ok()?))
+}
+
+/// The live contributions of `item`'s cell that `item`, a contribution of the same row, has counted on from: all that
+/// an owner counted in a row is in its latest. Of any other type's cell, none.
+pub(crate) fn covered_by(store: &Store, cell: &CellId, item: &Item) -> Vec<Dot> {
+    let whole = cell.path.as_bytes();
+    let parts = nested::parse(whole).filter(|_| cell.object.ty == TypeTag::OR_MAP);
+    let (ty, path) = parts.map_or((cell.object.ty, whole), |parts| (parts.ty, parts.rest));
+    let is_row = ty.has_rows() && path.len() == size_of::<OwnerId>();
+    let Some((_, last)) = contribution(item.into()).filter(|_| is_row) else { return Vec::new() };
+    let rows = store.items_of(cell).iter().filter_map(contribution);
+    let earlier = rows.filter(|(_, row)| row.gen_dot == last.gen_dot && row.p <= last.p && row.n <= last.n);
+    earlier.map(|(dot, _)| dot).collect()
 }
 
 /// What resets have taken of the row `gen_dot`.

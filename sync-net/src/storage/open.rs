@@ -5,7 +5,7 @@
 //! more and no fragment of it may leave: it is set aside whole, and this node begins empty and fetches everything
 //! from its peers (DESIGN section 4, a damaged store).
 
-use sync_core::node::{Config, ImageRows, Node, Persistence, Salvaged};
+use sync_core::node::{Config, ImageRows, Node, Persistence};
 use sync_core::time::Now;
 use sync_disk::{Copy, Disk, DiskError, Folder, LastStop, RowFile};
 
@@ -20,8 +20,6 @@ pub(crate) struct Begun {
     pub(crate) place: String,
     /// True if room is kept back for a full disk.
     pub(crate) reserve: bool,
-    /// What a damaged file still gave of this node's own writes, for [`super::Replay`].
-    pub(crate) salvaged: Vec<Salvaged>,
 }
 
 /// Begins the life of `config` on what is at `place`. Blocks: reads all of it.
@@ -32,25 +30,24 @@ pub(crate) fn begin(
     has_peers: bool,
 ) -> Result<Begun, StorageError> {
     config.persistence = Persistence::Driver;
-    let (place, core, mut disk, salvaged) = match place {
+    let (place, core, mut disk) = match place {
         Place::Given(disk) => {
             let (core, disk) = on_given(disk, config, now, has_peers)?;
-            ("given".to_owned(), core, disk, Vec::new())
+            ("given".to_owned(), core, disk)
         }
         Place::Folder(path) => {
-            let (core, disk, salvaged) = on_folder(&Folder::open(&path)?, config, now, has_peers)?;
-            (path.display().to_string(), core, disk, salvaged)
+            let (core, disk) = on_folder(&Folder::open(&path)?, config, now, has_peers)?;
+            (path.display().to_string(), core, disk)
         }
     };
     let reserve = disk.take_reserve();
     if let Err(error) = &reserve {
         tracing::error!(%error, "no room can be kept back: writes that grow the store are refused");
     }
-    Ok(Begun { core, disk, place, reserve: reserve.is_ok(), salvaged })
+    Ok(Begun { core, disk, place, reserve: reserve.is_ok() })
 }
 
 type OnDisk = (Node, Box<dyn Disk>);
-type Opened = (Node, Box<dyn Disk>, Vec<Salvaged>);
 
 fn on_given(
     mut disk: Box<dyn Disk>,
@@ -72,13 +69,13 @@ fn on_given(
 }
 
 /// Opens the file of `folder`. A damaged one is set aside, with what is still to be read of it in hand.
-fn on_folder(folder: &Folder, config: Config, now: Now, has_peers: bool) -> Result<Opened, StorageError> {
+fn on_folder(folder: &Folder, config: Config, now: Now, has_peers: bool) -> Result<OnDisk, StorageError> {
     let opened = RowFile::open(folder).and_then(|mut file| {
         let core = load(&mut file, &config, now)?;
         Ok((core, file))
     });
     let error = match opened {
-        Ok((core, file)) => return Ok((core, Box::new(file), Vec::new())),
+        Ok((core, file)) => return Ok((core, Box::new(file))),
         Err(error) if error.is_damage() => error,
         Err(error) => return Err(error.into()),
     };
@@ -86,10 +83,12 @@ fn on_folder(folder: &Folder, config: Config, now: Now, has_peers: bool) -> Resu
         return Err(StorageError::Alone { error });
     }
     let (Kept { mut items, lives }, _) = salvage(&Copy::of(&folder.rows())?);
-    items.retain(|salvaged| lives.contains(&salvaged.item.dot.replica));
+    items.retain(|salvaged| salvaged.is_of(&lives));
     let aside = folder.set_aside()?;
     told(&error, &aside.display().to_string(), items.len());
-    Ok((Node::new(config, now), Box::new(RowFile::open(folder)?), items))
+    let mut core = Node::new(config, now);
+    core.salvage(items);
+    Ok((core, Box::new(RowFile::open(folder)?)))
 }
 
 fn load(disk: &mut dyn Disk, config: &Config, now: Now) -> Result<Node, DiskError> {

@@ -1,0 +1,67 @@
+//! Rotten disks in the drawing: a share of the seeds have a row of a disk damaged.
+
+use rand::RngExt;
+
+use super::{Fault, FaultKind};
+use crate::random::Random;
+use crate::scenario::{Scenario, Topology};
+
+/// Share of the seeds in which a disk rots, of those whose memory is not damaged.
+const SHARE: f64 = 0.1;
+
+/// Longer than a run: what was salvaged waits for every member.
+const WAIT_MS: u64 = 3_600_000;
+
+/// Sometimes, a disk rots; a scenario in which it does keeps to what [`FaultKind::RottenDisk`] needs. Has a random stream
+/// of its own, so that all other seeds stay what they were.
+pub(super) fn draw(random: &mut Random, scenario: &mut Scenario) {
+    let is_damaged = scenario.faults.iter().any(|fault| matches!(fault.kind, FaultKind::Damage { .. }));
+    if !random.random_bool(SHARE) || is_damaged {
+        return;
+    }
+    scenario.faults.retain(|fault| match fault.kind {
+        FaultKind::Restore { .. }
+        | FaultKind::ClonedDisk { .. }
+        | FaultKind::Revert { .. }
+        | FaultKind::Wipe { .. }
+        | FaultKind::Replace { .. } => false,
+        FaultKind::Crash { .. }
+        | FaultKind::Restart { .. }
+        | FaultKind::RottenDisk { .. }
+        | FaultKind::Pause { .. }
+        | FaultKind::StopReading { .. }
+        | FaultKind::ClockStep { .. }
+        | FaultKind::ClockFreeze { .. }
+        | FaultKind::Cut { .. }
+        | FaultKind::PartialCut { .. }
+        | FaultKind::OneWay { .. }
+        | FaultKind::Flapping { .. }
+        | FaultKind::SlowLink { .. }
+        | FaultKind::ConnectionReset { .. }
+        | FaultKind::ResetAll
+        | FaultKind::Garbage { .. }
+        | FaultKind::Flood { .. }
+        | FaultKind::Damage { .. } => true,
+    });
+    scenario.disk.durable = true;
+    let load = &mut scenario.workload;
+    load.types.2 = 0;
+    if load.types == (0, 0, 0) {
+        load.types = (1, 1, 0);
+    }
+    load.typed.clear();
+    // What is written again passes every limit.
+    scenario.bounds.crdts_max = None;
+    (scenario.bounds.store_bytes_max, scenario.bounds.store_bytes_ceiling) = (None, None);
+    // In a fifth of them nobody waits for members that are away, and some are where links are missing.
+    let waits = scenario.topology == Topology::Mesh && random.random_bool(0.8);
+    let wait_ms = if waits { WAIT_MS } else { random.random_range(1..=3_000) };
+    scenario.periods.replay_wait_ms = Some(wait_ms);
+    for _ in 0..random.random_range(1..=3) {
+        let at_ms = random.random_range(scenario.run_ms / 4..scenario.run_ms);
+        let node = random.random_range(0..scenario.nodes);
+        let (down_ms, pick) = (random.random_range(1..=2_000), u64::from(random.random::<u32>()));
+        scenario.faults.push(Fault { at_ms, kind: FaultKind::RottenDisk { node, down_ms, pick } });
+    }
+    scenario.faults.sort_by_key(|fault| fault.at_ms);
+}
