@@ -62,6 +62,13 @@ pub(super) fn draw(random: &mut Random, scenario: &mut Scenario) {
         let node = random.random_range(0..scenario.nodes);
         let (down_ms, pick) = (random.random_range(1..=2_000), u64::from(random.random::<u32>()));
         scenario.faults.push(Fault { at_ms, kind: FaultKind::RottenDisk { node, down_ms, pick } });
+        // What waits, or waited, must outlive this too.
+        let at_ms = at_ms + down_ms + random.random_range(200..=5_000);
+        let torn = random.random_bool(0.5);
+        scenario.faults.push(Fault {
+            at_ms: at_ms.min(scenario.run_ms - 1),
+            kind: FaultKind::Crash { node, down_ms: random.random_range(1..=1_000), torn, keep_owner: true },
+        });
     }
     scenario.faults.sort_by_key(|fault| fault.at_ms);
 }
