@@ -154,6 +154,10 @@ impl World {
                 self.counts.fences += 1;
                 self.fenced(at, new);
             }
+            NodeEvent::OwnerDoubled { other, .. } => {
+                // No fault of this world lets two lives count under one owner.
+                self.alarmed(false, at, || format!("says that {other:?} counts under its owner"));
+            }
             NodeEvent::Diverged { peer, .. } => {
                 let accounted = self.on_diverged(at);
                 self.alarmed(accounted, at, || format!("says that it has diverged from {peer:?}"));
