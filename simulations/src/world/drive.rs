@@ -155,8 +155,11 @@ impl World {
                 self.fenced(at, new);
             }
             NodeEvent::OwnerDoubled { other, .. } => {
-                // No fault of this world lets two lives count under one owner.
-                self.alarmed(false, at, || format!("says that {other:?} counts under its owner"));
+                // A copied disk may keep its owner; else nothing lets two lives count under one.
+                let copied = self.counts.faults.contains_key("cloned-disk");
+                self.alarmed(copied || self.reverted(), at, || {
+                    format!("says that {other:?} counts under its owner")
+                });
             }
             NodeEvent::Diverged { peer, .. } => {
                 let accounted = self.on_diverged(at);
