@@ -16,9 +16,9 @@ fn copied(cluster: &mut Cluster, image: Image, limits: &Limits) {
 }
 
 fn alarms(cluster: &mut Cluster) -> Vec<(u8, String, OwnerId)> {
-    let doubled = |(node, event)| match event {
-        Event::OwnerDoubled { object, new, .. } => Some((node, object.key.as_str().to_owned(), new)),
-        _ => None,
+    let doubled = |(node, event)| {
+        let Event::OwnerDoubled { object, new, .. } = event else { return None };
+        Some((node, object.key.as_str().to_owned(), new))
     };
     cluster.events().into_iter().filter_map(doubled).collect()
 }

@@ -46,11 +46,14 @@ struct Args {
     others: Vec<String>,
 }
 
+/// A row's table and key, and its stored bytes.
+type Stored = (Vec<u8>, Vec<u8>);
+
 /// One node to be, and the file of its last life.
 struct Lane {
     identity: Identity,
     sound: Vec<u8>,
-    rows: Vec<(Vec<u8>, Vec<u8>)>,
+    rows: Vec<Stored>,
 }
 
 #[derive(Default)]
@@ -139,7 +142,7 @@ async fn start(identity: &Identity, dir: &Path, holder: &Node) -> Node {
     node.start().await.expect("it starts, whatever lies there")
 }
 
-fn rows(bytes: Vec<u8>) -> Result<Vec<(Vec<u8>, Vec<u8>)>, DiskError> {
+fn rows(bytes: Vec<u8>) -> Result<Vec<Stored>, DiskError> {
     let (disk, mut rows) = (PlantedDisk::on(bytes), Vec::new());
     let mut file = RowFile::on(move || disk.clone())?;
     file.load(&mut |table, key, stored| {
