@@ -302,6 +302,14 @@ impl Driver {
                     tracing::error!(node, ?peer, ?old, ?new, ?owner, claimed, minted, silenced, "{text}");
                 }
             }
+            Event::OwnerDoubled { peer, object, own, other, old, new, .. } => {
+                if let Some(silenced) = self.alarms.pass(Instant::now()) {
+                    let counter = object.key.as_str();
+                    let text = "another life counts under this node's counter owner: a new owner was taken; the data \
+                                folder was copied or set back, so look for a second process with this certificate";
+                    tracing::error!(node, ?peer, counter, ?own, ?other, ?old, ?new, silenced, "{text}");
+                }
+            }
             Event::Diverged { peer, .. } => {
                 if let Some(silenced) = self.alarms.pass(Instant::now()) {
                     let text =

@@ -201,7 +201,7 @@ async fn no_frame_shows_what_is_not_on_the_disk() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!((node.pn_counter("count").value(), peer.pn_counter("count").value()), (2, 1));
     let status = node.status().storage.expect("it has a disk");
-    assert!(status.failing.is_some() && status.persisted < status.steps);
+    assert!(status.failing.is_some() && status.failing_ms.is_some() && status.persisted < status.steps);
     // Removes pass, what grows does not; reading goes on.
     let refused = node.or_set::<u64>("set").add(&1).expect_err("the disk takes no more");
     assert!(matches!(refused, Error::Write(WriteError::NoGrowth { .. })), "{refused}");
@@ -209,7 +209,9 @@ async fn no_frame_shows_what_is_not_on_the_disk() {
     until("the peer has it", || peer.pn_counter("count").value() == 2).await;
     node.durable(&written).await.expect("the disk works again");
     node.or_set::<u64>("set").add(&1).expect("the disk works again");
-    assert_eq!(node.status().storage.expect("it has a disk").failing, None);
+    let status = node.status().storage.expect("it has a disk");
+    assert_eq!((status.failing, status.failing_ms), (None, None));
+    assert!(status.commits >= 2 && status.commits <= status.steps, "{} of {}", status.commits, status.steps);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -329,6 +329,7 @@ fn alarm(node: usize, event: &Event) -> Result<(), String> {
         Event::FrameRefused { .. }
         | Event::Degraded { .. }
         | Event::Fenced { .. }
+        | Event::OwnerDoubled { .. }
         | Event::Diverged { .. }
         | Event::Corrupt { .. }
         | Event::Healed { .. }

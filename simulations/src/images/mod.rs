@@ -4,7 +4,7 @@
 //! runs on a disk that records each write and sync, and images are built from prefixes of the record with unsynced
 //! writes lost, reordered and torn at sectors. `docs/storage.md` has the promise.
 
-mod recorder;
+mod crash;
 mod story;
 
 use std::path::PathBuf;

@@ -11,9 +11,10 @@ use sync_core::node::{Config, DEFAULT_NAMESPACE, ImageRows, Node, Persistence, S
 use sync_core::rows::Tally;
 use sync_core::time::{Now, Timestamp, WallMillis};
 use sync_core::types::{lww_map, or_set, pn_counter};
+use sync_disk::planted::PlantedDisk;
 use sync_disk::{Disk as _, LastStop, RowFile};
 
-use super::recorder::Recorder;
+use super::crash::crash;
 use crate::random::{Random, fork};
 
 /// Steps that a life commits, at most.
@@ -39,7 +40,7 @@ pub struct Told {
 
 /// One life on one disk.
 struct Life {
-    disk: Recorder,
+    disk: PlantedDisk,
     /// Of the state when the life began, and after each step: operations recorded when it was acknowledged, and the
     /// tally of the rows.
     acknowledged: Vec<(usize, Tally)>,
@@ -63,7 +64,7 @@ pub fn tell(seed: u64) -> Result<Told, String> {
 
 /// A file without rows. The product makes one under another name, so a crash leaves all of it or nothing.
 fn empty() -> Result<Vec<u8>, String> {
-    let disk = Recorder::default();
+    let disk = PlantedDisk::default();
     let given = disk.clone();
     let file = RowFile::on(move || given.clone()).map_err(|error| format!("it cannot be made: {error}"))?;
     drop(file);
@@ -77,7 +78,7 @@ fn crash_along(life: &Life, lives: usize, random: &mut Random, told: &mut Told) 
         let in_recovery = lives > 1 && life.opened > 0 && random.random_bool(0.5);
         let last = if in_recovery { life.opened } else { life.disk.len_of_record() };
         let at = random.random_range(0..=last);
-        let image = life.disk.crash(at, random);
+        let image = crash(&life.disk, at, random);
         told.images += 1;
         told.again += u64::from(lives > 1);
         told.in_recovery += u64::from(in_recovery);
@@ -107,7 +108,7 @@ fn allowed(life: &Life, ops: usize) -> Vec<Tally> {
 /// A life on a disk that holds `image`, which must be one of the states `allowed`; it commits some steps. Gives the
 /// life and the state that was found.
 fn live(image: Vec<u8>, allowed: &[Tally], random: &mut Random) -> Result<(Life, Tally), String> {
-    let disk = Recorder::on(image);
+    let disk = PlantedDisk::on(image);
     let given = disk.clone();
     let mut file =
         RowFile::on(move || given.clone()).map_err(|error| format!("it does not open: {error}"))?;
@@ -236,7 +237,7 @@ mod tests {
         let life =
             live(empty().expect("it is made"), &[Tally::default()], &mut random).expect("nothing failed").0;
         let last = life.disk.len_of_record();
-        let older = life.disk.crash(life.acknowledged[1].0, &mut random);
+        let older = crash(&life.disk, life.acknowledged[1].0, &mut random);
         let error = live(older, &allowed(&life, last), &mut random).map(drop).expect_err("steps are missing");
         assert!(error.contains("and may hold"), "{error}");
     }

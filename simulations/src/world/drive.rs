@@ -154,6 +154,13 @@ impl World {
                 self.counts.fences += 1;
                 self.fenced(at, new);
             }
+            NodeEvent::OwnerDoubled { other, .. } => {
+                // A copied disk may keep its owner; else nothing lets two lives count under one.
+                let copied = self.counts.faults.contains_key("cloned-disk");
+                self.alarmed(copied || self.reverted(), at, || {
+                    format!("says that {other:?} counts under its owner")
+                });
+            }
             NodeEvent::Diverged { peer, .. } => {
                 let accounted = self.on_diverged(at);
                 self.alarmed(accounted, at, || format!("says that it has diverged from {peer:?}"));

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod http;
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -56,6 +58,12 @@ impl Process {
 
     pub(crate) fn stderr(&self) -> String {
         fs::read_to_string(&self.err).unwrap()
+    }
+
+    /// Ends it at once, as a power cut does.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     pub(crate) fn signal(&self, name: &str) {
@@ -114,6 +122,11 @@ impl Place {
 
     pub(crate) fn path(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Leaves the directory where it is, for people to look at.
+    pub(crate) fn keep(self) -> PathBuf {
+        self.dir.keep()
     }
 
     pub(crate) fn at(&self, name: &str) -> String {

@@ -566,9 +566,14 @@ impl Node {
         } else {
             fragment
         };
-        self.joining(now, peer, route, fragment.horizon, newest, |store, learned| {
+        let twin = self.twin_in(route.namespace, fragment);
+        let joined = self.joining(now, peer, route, fragment.horizon, newest, |store, learned| {
             store.join_judged(fragment, dead, learned)
-        })
+        })?;
+        if let Some(twin) = twin {
+            self.leave_owner(peer, route.namespace, twin);
+        }
+        Ok(joined)
     }
 
     /// What every join brings with it: the guard of the horizon before, clocks, counts and events after.

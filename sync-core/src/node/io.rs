@@ -268,6 +268,27 @@ pub enum Event {
         /// The highest that this node had minted.
         minted: u64,
     },
+    /// Alarm: another life counts under this node's counter owner, so its data folder was copied, or set back to an
+    /// older state. This node has taken a new owner and goes on; of what both counted under the old one meanwhile the
+    /// larger is read.
+    OwnerDoubled {
+        /// Who showed it.
+        peer: NodeId,
+        /// The namespace.
+        namespace: NamespaceId,
+        /// The counter, or the map around it, in which it was seen.
+        object: ObjectId,
+        /// The cell.
+        path: Path,
+        /// This life.
+        own: ReplicaId,
+        /// The life that counts in the other place.
+        other: ReplicaId,
+        /// The owner given up.
+        old: OwnerId,
+        /// The owner taken.
+        new: OwnerId,
+    },
     /// Alarm: two replicas know the same events and hold different state: corruption, a clone or a bug.
     Diverged {
         /// With whom.

@@ -118,9 +118,15 @@ impl Node {
         self.pull_over(peer, route.namespace);
         let newest = inbound.newest();
         let (Skeleton { head, root, live, fragment, .. }, runs) = inbound.into_parts();
+        let known = self.spaces[&route.namespace].store.context().clone();
         let joined = self.joining(now, peer, route, fragment.horizon, newest, |store, learned| {
             store.join_staged(&fragment, &live, runs, learned)
         });
+        if joined.is_ok()
+            && let Some(twin) = self.twin_held(route.namespace, &known)
+        {
+            self.leave_owner(peer, route.namespace, twin);
+        }
         self.answered(now, peer, route, &Give { head, root, fragment }, joined)
     }
 

@@ -24,6 +24,7 @@ mod io;
 mod key;
 mod large;
 mod overlay;
+mod owner;
 mod peer;
 mod persist;
 mod pressure;
@@ -358,7 +359,8 @@ impl Node {
         self.replica
     }
 
-    /// Who owns the counter contributions made here. Changes when the node is fenced.
+    /// Who owns the counter contributions made here. Changes when the node is fenced, and when another life is seen
+    /// to count under it.
     pub fn owner(&self) -> OwnerId {
         self.owner
     }

@@ -13,6 +13,8 @@ mod backup;
 mod error;
 mod file;
 mod folder;
+#[cfg(feature = "faults")]
+pub mod planted;
 mod salvage;
 
 use sync_core::node::StepRows;

@@ -77,9 +77,11 @@ impl Driver {
     pub(super) fn on_report(&mut self, report: Report) {
         let node = self.shared.name.clone();
         match report {
-            Report::Written { n, bytes } => {
+            Report::Written { n, bytes, took } => {
                 let recovered = self.reach(|reached| {
                     (reached.persisted, reached.bytes) = (n, bytes);
+                    (reached.commits, reached.last_commit) = (reached.commits + 1, took);
+                    reached.failing_since = None;
                     reached.failing.take().is_some()
                 });
                 if recovered {
@@ -90,7 +92,10 @@ impl Driver {
             }
             Report::Failing(error) => {
                 let text = error.to_string();
-                let news = self.reach(|reached| reached.failing.replace(text.clone()) != Some(text.clone()));
+                let news = self.reach(|reached| {
+                    reached.failing_since.get_or_insert_with(Instant::now);
+                    reached.failing.replace(text.clone()) != Some(text.clone())
+                });
                 if news {
                     let edge = "nothing is acknowledged and nothing new shown to peers until it works again";
                     tracing::error!(node, %error, "the disk fails: {edge}");
@@ -121,6 +126,7 @@ impl Driver {
                 if !clean {
                     tracing::error!(node, "the disk is not written to any more: what came last is not there");
                     self.reach(|reached| {
+                        reached.failing_since.get_or_insert_with(Instant::now);
                         reached.failing = Some("its thread has ended; start the node again".to_owned());
                         true
                     });

@@ -11,7 +11,7 @@ mod writer;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sync_core::node::PersistStep;
@@ -85,8 +85,14 @@ pub struct StorageStatus {
     pub persisted: u64,
     /// Steps of this life in all.
     pub steps: u64,
+    /// Commits of this life: a step is one, however many writes went into it.
+    pub commits: u64,
+    /// How long the last one took, in microseconds.
+    pub last_commit_us: u64,
     /// Why nothing reaches the disk; `None` while it does.
     pub failing: Option<String>,
+    /// For how long nothing has, in milliseconds.
+    pub failing_ms: Option<u64>,
     /// True if room is kept back for a full disk. While it is not, writes that grow the store are refused.
     pub reserve: bool,
 }
@@ -121,7 +127,10 @@ impl std::fmt::Debug for Place {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reached {
     pub(crate) persisted: PersistStep,
+    pub(crate) commits: u64,
+    pub(crate) last_commit: Duration,
     pub(crate) failing: Option<String>,
+    pub(crate) failing_since: Option<Instant>,
     pub(crate) reserve: bool,
     pub(crate) bytes: u64,
     pub(crate) closed: bool,
@@ -151,13 +160,18 @@ impl Storage {
     }
 
     pub(crate) fn status(&self, steps: PersistStep) -> StorageStatus {
-        let Reached { persisted, failing, reserve, bytes, .. } = self.reached.borrow().clone();
+        let reached = self.reached.borrow().clone();
+        let Reached { persisted, commits, last_commit, failing, failing_since, reserve, bytes, .. } = reached;
+        let whole = |count: u128| u64::try_from(count).unwrap_or(u64::MAX);
         StorageStatus {
             place: self.place.clone(),
             bytes,
             persisted: persisted.0,
             steps: steps.0,
+            commits,
+            last_commit_us: whole(last_commit.as_micros()),
             failing,
+            failing_ms: failing_since.map(|since| whole(since.elapsed().as_millis())),
             reserve,
         }
     }

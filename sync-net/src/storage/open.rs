@@ -30,7 +30,7 @@ pub(crate) fn begin(
     has_peers: bool,
 ) -> Result<Begun, StorageError> {
     config.persistence = Persistence::Driver;
-    let (place, core, mut disk) = match place {
+    let (place, mut core, mut disk) = match place {
         Place::Given(disk) => {
             let (core, disk) = on_given(disk, config, now, has_peers)?;
             ("given".to_owned(), core, disk)
@@ -43,6 +43,7 @@ pub(crate) fn begin(
     let reserve = disk.take_reserve();
     if let Err(error) = &reserve {
         tracing::error!(%error, "no room can be kept back: writes that grow the store are refused");
+        core.set_growth(false);
     }
     Ok(Begun { core, disk, place, reserve: reserve.is_ok() })
 }

@@ -7,7 +7,7 @@
 
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sync_core::node::{PersistStep, StepRows};
 use sync_disk::{Disk, DiskError};
@@ -31,6 +31,8 @@ pub(crate) enum Report {
         n: PersistStep,
         /// Bytes taken there.
         bytes: u64,
+        /// How long the commit took, those that failed before it left out.
+        took: Duration,
     },
     /// The step is not on the disk yet, and is tried again.
     Failing(DiskError),
@@ -131,11 +133,16 @@ impl AtWork {
 
     fn write(&mut self, step: &StepRows) -> Ended {
         let mut pause = PAUSE;
+        let mut begun = Instant::now();
         let mut done = self.disk.commit(step);
         loop {
             let error = match done {
                 Ok(()) => {
-                    self.report(Report::Written { n: step.step, bytes: self.disk.bytes() });
+                    self.report(Report::Written {
+                        n: step.step,
+                        bytes: self.disk.bytes(),
+                        took: begun.elapsed(),
+                    });
                     return Ended::Done;
                 }
                 Err(error) => error,
@@ -156,7 +163,7 @@ impl AtWork {
                     let _given = self.disk.give_reserve();
                     self.reserve = false;
                     self.report(Report::Reserve(false));
-                    done = self.disk.reopen().and_then(|()| self.disk.commit(step));
+                    (done, begun) = self.again(step);
                     continue;
                 }
             }
@@ -166,7 +173,14 @@ impl AtWork {
                 Ok(Job::Step(_)) => unreachable!("a step is handed over once the one before is reported"),
             }
             pause = (pause * 2).min(PAUSE_MAX);
-            done = self.disk.reopen().and_then(|()| self.disk.commit(step));
+            (done, begun) = self.again(step);
         }
+    }
+
+    /// Tries a step again, on a file opened anew; also says when its commit began.
+    fn again(&mut self, step: &StepRows) -> (Result<(), DiskError>, Instant) {
+        let opened = self.disk.reopen();
+        let begun = Instant::now();
+        (opened.and_then(|()| self.disk.commit(step)), begun)
     }
 }

@@ -64,6 +64,7 @@ enum Mark {
     Root,
     Mined,
     Local,
+    Durable,
 }
 
 fn main() {
@@ -89,6 +90,7 @@ fn main() {
             Mark::Root => marks::root::run(&mut report, settings),
             Mark::Mined => marks::mined::run(&mut report, settings),
             Mark::Local => marks::local::run(&mut report, settings),
+            Mark::Durable => marks::durable::run(&mut report, settings),
         }
         eprintln!("{mark:?}: {:.1} s", begun.elapsed().as_secs_f64());
     }

@@ -1,6 +1,7 @@
 //! The marks: one module each.
 
 pub mod bootstrap;
+pub mod durable;
 pub mod idle;
 pub mod joins;
 pub mod latency;
