@@ -4,7 +4,7 @@
 //! there beside the new one.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sync_core::id::{NamespaceId, NodeId, OwnerId, ReplicaId};
@@ -150,7 +150,7 @@ pub fn restore(file: &Path, folder: &Path, node: NodeId) -> Result<Renewed, Star
     let (_, image) = read.map_err(StorageError::from)?;
     let missing = || StorageError::from(DiskError::from(RowError::Missing { table: Table::Node }));
     let core = Node::restart(config, image.ok_or_else(missing)?, now());
-    write(core, &folder, None)
+    write(core, &folder, false)
 }
 
 /// Keeps what can be read of a damaged `folder` of node `node` and gives up the rest: every sound item is written
@@ -179,12 +179,13 @@ pub fn accept_loss(folder: &Path, node: NodeId) -> Result<Renewed, StartError> {
         let (done, _) = replayed.expect("a new life has sequences for every item of another");
         rest = rest.get(done..).unwrap_or_default();
     }
-    let aside = folder.set_aside().map_err(StorageError::from)?;
-    write(core, &folder, Some(aside))
+    write(core, &folder, true)
 }
 
-fn write(mut core: Node, folder: &Folder, aside: Option<PathBuf>) -> Result<Renewed, StartError> {
+/// Writes the state of `core` to `folder`; to a new file in place of the one there if it `replaces` that.
+fn write(mut core: Node, folder: &Folder, replaces: bool) -> Result<Renewed, StartError> {
     let step = core.take_step();
+    let aside = replaces.then(|| RowFile::replace(folder, &step)).transpose().map_err(StorageError::from)?;
     let done = RowFile::open(folder).and_then(|mut file| {
         file.commit(&step)?;
         file.stop()

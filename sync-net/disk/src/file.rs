@@ -64,12 +64,33 @@ impl RowFile {
         let (path, given) = (folder.rows(), Some(folder.clone()));
         let (file, folder) = (path.clone(), folder.clone());
         let opener = move || {
+            finish_replacing(&folder)?;
             if !file.exists() {
                 make(&file, &folder)?;
             }
             fenced(&file, || builder().create(&file).map_err(|error| of_open(&file, error)))
         };
         Self::begin(path, given, Box::new(opener))
+    }
+
+    /// Sets the file of `folder` aside, for one that holds `step`; gives back where the old one lies. A crash leaves
+    /// the old one, or both in their new places once the folder is opened.
+    ///
+    /// # Errors
+    /// [`DiskError`]; the old file is where it was, or set aside with the new one ready for the next opening.
+    pub fn replace(folder: &Folder, step: &StepRows) -> Result<PathBuf, DiskError> {
+        let fresh = folder.fresh();
+        remove(&fresh)?;
+        let db = fenced(&fresh, || builder().create(&fresh).map_err(|error| of_open(&fresh, error)))?;
+        let written = commit(&db, Some(step), RUNNING, &mut Tally::default());
+        written.map_err(|error| of(&fresh, "writing", error))?;
+        fenced(&fresh, || db.close().map_err(|error| of_open(&fresh, error)))?;
+        let synced = File::open(&fresh).and_then(|fresh| fresh.sync_all());
+        synced.map_err(|error| DiskError::io("syncing", &fresh, &error))?;
+        folder.sync()?;
+        let aside = folder.set_aside()?;
+        finish_replacing(folder)?;
+        Ok(aside)
     }
 
     /// A file on what `backend` gives, each time it is opened.
@@ -167,17 +188,35 @@ impl RowFile {
 /// looks like a damaged one.
 fn make(file: &Path, folder: &Folder) -> Result<(), DiskError> {
     let new = file.with_extension("redb.new");
-    match fs::remove_file(&new) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(DiskError::io("removing", &new, &error)),
-    }
+    remove(&new)?;
     let made = fenced(&new, || builder().create(&new).map_err(|error| of_open(&new, error)))?;
     fenced(&new, || made.close().map_err(|error| of_open(&new, error)))?;
     let synced = File::open(&new).and_then(|made| made.sync_all());
     let named = synced.and_then(|()| fs::rename(&new, file));
     named.map_err(|error| DiskError::io("making", file, &error))?;
     folder.sync()
+}
+
+/// Puts a file that was about to take the place of one set aside into it. Beside a file in place it is of an attempt
+/// that failed, and goes.
+fn finish_replacing(folder: &Folder) -> Result<(), DiskError> {
+    let (rows, fresh) = (folder.rows(), folder.fresh());
+    if !fresh.exists() {
+        return Ok(());
+    }
+    if rows.exists() {
+        return remove(&fresh);
+    }
+    fs::rename(&fresh, &rows).map_err(|error| DiskError::io("making", &rows, &error))?;
+    folder.sync()
+}
+
+fn remove(file: &Path) -> Result<(), DiskError> {
+    match fs::remove_file(file) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(DiskError::io("removing", file, &error)),
+    }
 }
 
 fn builder() -> Builder {

@@ -11,6 +11,7 @@ use crate::DiskError;
 pub const RESERVE_BYTES: u64 = 8 << 20;
 
 const ROWS: &str = "state.redb";
+const FRESH: &str = "state.redb.fresh";
 const RESERVE: &str = "state.reserve";
 
 /// A node's data folder.
@@ -42,6 +43,11 @@ impl Folder {
     /// The file of rows.
     pub fn rows(&self) -> PathBuf {
         self.path.join(ROWS)
+    }
+
+    /// A file that is about to take the place of the file of rows.
+    pub(crate) fn fresh(&self) -> PathBuf {
+        self.path.join(FRESH)
     }
 
     /// Puts the file of rows aside; gives back where it lies now. What was set aside before stays.

@@ -68,3 +68,28 @@ fn a_file_whose_making_was_cut_off_is_made_again() {
     assert_eq!(read(&mut file).expect("it is empty"), (Held::new(), LastStop::Never));
     assert!(!dir.path().join("state.redb.new").exists());
 }
+
+#[test]
+fn a_file_takes_the_place_of_another_whole_or_not_at_all() {
+    let dir = tempfile::tempdir().expect("a folder can be made");
+    let folder = Folder::open(dir.path()).expect("it is there");
+    let with = |n: u8| step(u64::from(n), true, vec![row(Table::Node, 0, Some(&[n]))]);
+    let holds = |folder: &Folder| {
+        let (held, _) = read(&mut RowFile::open(folder).expect("it opens")).expect("it is sound");
+        held
+    };
+    RowFile::open(&folder).and_then(|mut file| file.commit(&with(1))).expect("it is written");
+    let old = holds(&folder);
+    let aside = RowFile::replace(&folder, &with(2)).expect("it is replaced");
+    let new = holds(&folder);
+    assert_ne!(old, new);
+    // A crash between the two renames.
+    let fresh = dir.path().join("state.redb.fresh");
+    std::fs::rename(folder.rows(), &fresh).expect("it moves");
+    assert_eq!(holds(&folder), new);
+    // A crash before the first, or a full disk: the old file counts.
+    std::fs::rename(folder.rows(), &fresh).expect("it moves");
+    std::fs::rename(aside, folder.rows()).expect("it moves");
+    assert_eq!(holds(&folder), old);
+    assert!(!fresh.exists());
+}

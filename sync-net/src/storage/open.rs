@@ -85,10 +85,12 @@ fn on_folder(folder: &Folder, config: Config, now: Now, has_peers: bool) -> Resu
     }
     let (Kept { mut items, lives }, _) = salvage(&Copy::of(&folder.rows())?);
     items.retain(|salvaged| salvaged.is_of(&lives));
-    let aside = folder.set_aside()?;
-    told(&error, &aside.display().to_string(), items.len());
+    let salvaged = items.len();
     let mut core = Node::new(config, now);
     core.salvage(items);
+    // The new file has what waits before the old one goes: a crash loses nothing that could be read.
+    let aside = RowFile::replace(folder, &core.take_step())?;
+    told(&error, &aside.display().to_string(), salvaged);
     Ok((core, Box::new(RowFile::open(folder)?)))
 }
 
