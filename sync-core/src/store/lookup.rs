@@ -28,16 +28,39 @@ pub(super) type LookupKey = [u64; 2];
 /// The hash of a name under `key`.
 #[inline]
 pub(super) fn hash(key: LookupKey, object: &[u8], ty: u8, path: &[u8]) -> u32 {
-    let mut state = fold(key[0] ^ u64::from(ty), key[1] ^ object.len() as u64);
-    for name in [object, path] {
-        let (pairs, rest) = name.as_chunks::<16>();
-        for pair in pairs {
-            state = fold(word(&pair[..8]) ^ state, word(&pair[8..]) ^ key[1]);
-        }
-        let (low, high) = rest.split_at(rest.len().min(8));
-        state = fold(word(low) ^ state, word(high) ^ key[1] ^ (name.len() as u64) << 56);
+    Hashed::new(key, object, ty).path(path)
+}
+
+/// The part of a hash that cells of one object share.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hashed {
+    key: LookupKey,
+    state: u64,
+}
+
+impl Hashed {
+    #[inline]
+    pub(super) fn new(key: LookupKey, object: &[u8], ty: u8) -> Self {
+        let state = fold(key[0] ^ u64::from(ty), key[1] ^ object.len() as u64);
+        Self { key, state: fold_name(key, state, object) }
     }
-    (fold(state ^ key[0], key[1]) >> 32) as u32
+
+    /// The hash of the cell at `path`.
+    #[inline]
+    pub(super) fn path(self, path: &[u8]) -> u32 {
+        let Self { key, state } = self;
+        (fold(fold_name(key, state, path) ^ key[0], key[1]) >> 32) as u32
+    }
+}
+
+#[inline]
+fn fold_name(key: LookupKey, mut state: u64, name: &[u8]) -> u64 {
+    let (pairs, rest) = name.as_chunks::<16>();
+    for pair in pairs {
+        state = fold(word(&pair[..8]) ^ state, word(&pair[8..]) ^ key[1]);
+    }
+    let (low, high) = rest.split_at(rest.len().min(8));
+    fold(word(low) ^ state, word(high) ^ key[1] ^ (name.len() as u64) << 56)
 }
 
 #[inline]
