@@ -8,7 +8,8 @@ use std::borrow::Borrow;
 use std::collections::BTreeSet;
 
 use super::names::REPLICAS_MAX;
-use super::{CellIx, ItemRef, Seek, Store};
+use super::resolve::{Fresh, To};
+use super::{CellIx, ItemRef, Store};
 use crate::causal::{CausalContext, DotSet};
 use crate::cell::{CellId, Item};
 use crate::error::FrameError;
@@ -53,12 +54,12 @@ pub(super) struct End {
     pub(super) dot: Dot,
     /// Its cell.
     pub(super) ix: CellIx,
-    by: By,
+    pub(super) by: By,
 }
 
 /// What the new items of a fragment have to do with an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum By {
+pub(super) enum By {
     /// None is in its cell.
     Other,
     /// One is in its cell.
@@ -83,8 +84,6 @@ impl End {
 pub(super) struct Plan {
     /// Ascending, each once.
     pub(super) dead: Vec<End>,
-    /// Which of the new items take the place of one of these.
-    pub(super) replacing: Vec<bool>,
     /// Accounted bytes of the items that will live.
     pub(super) grows: u64,
     pub(super) items_new: u64,
@@ -103,9 +102,13 @@ impl Plan {
     }
 
     /// No new item takes a place.
-    fn replace_nothing(&mut self) {
-        self.replacing.clear();
+    fn replace_nothing(&mut self, to: &mut [To]) {
         self.dead.iter_mut().for_each(|end| end.by = end.by.min(By::Item));
+        for to in to {
+            if let To::Place(ix) = *to {
+                *to = To::Cell(ix);
+            }
+        }
     }
 }
 
@@ -148,8 +151,7 @@ impl Store {
                 fragment.cells.iter().flat_map(|part| part.items.iter().map(|item| item.dot)).collect()
             }
         };
-        let mut found = self.seek_all(fresh.iter().map(|(cell, _)| *cell));
-        self.plan_replacements(&mut plan, &fresh, &found);
+        let mut to = self.resolve(&mut plan.dead, &fresh);
         // An item that is dead here as it arrives, for this horizon is later, has ended what it ended.
         let is_new = |part: &&CellPart| part.items.iter().any(|item| !self.context.contains(item.dot));
         let told = fragment.cells.iter().filter(is_new).map(|part| &part.cell);
@@ -157,16 +159,15 @@ impl Store {
         match self.check_ceiling(&plan) {
             Err(_) if mutant::is(Mutant::CeilingDropsItems) => {
                 fresh.clear();
-                found.clear();
-                plan.replace_nothing();
+                plan.replace_nothing(&mut to);
                 plan.items_new = 0;
             }
             checked => checked?,
         }
         if mutant::is(Mutant::ContextBeforeCells) {
-            plan.replace_nothing();
+            plan.replace_nothing(&mut to);
         }
-        let fresh = fresh.into_iter().zip(found).map(|((cell, item), seek)| (cell, item, Some(seek)));
+        let fresh = fresh.into_iter().zip(to).map(|((cell, item), to)| (cell, item, to));
         Ok(self.apply(fragment, plan, fresh, learned.from))
     }
 
@@ -189,12 +190,12 @@ impl Store {
         Ok(())
     }
 
-    fn plan<'a>(&self, fragment: &'a Fragment) -> (Plan, Vec<(&'a CellId, &'a Item)>) {
+    fn plan<'a>(&self, fragment: &'a Fragment) -> (Plan, Vec<Fresh<'a>>) {
         let horizon = self.horizon.max(fragment.horizon);
         let items = || fragment.cells.iter().flat_map(|part| part.items.iter().map(move |item| (part, item)));
         // Of the dots named by items only known ones can be live here, and mostly there are none.
         let mut known: Vec<Dot> = Vec::new();
-        let mut fresh: Vec<(&CellId, &Item)> = Vec::with_capacity(fragment.cells.len());
+        let mut fresh: Vec<Fresh<'_>> = Vec::with_capacity(fragment.cells.len());
         let (mut items_known, mut grows) = (0, 0);
         // Mostly one item after the other is of one replica.
         let mut column: Option<(ReplicaId, u64)> = None;
@@ -240,8 +241,7 @@ impl Store {
         }
         self.judge_claims(&fragment.claims, &mut others);
         let (items_new, new) = (fresh.len() as u64, fragment.dots.minus_context(&self.context));
-        let mut plan =
-            Plan { dead, grows, items_new, items_known, new, horizon, spared: 0, replacing: Vec::new() };
+        let mut plan = Plan { dead, grows, items_new, items_known, new, horizon, spared: 0 };
         // What is named is in order.
         if !others.is_empty() {
             plan.dead.extend(self.ends(others.into_iter()));
@@ -253,35 +253,6 @@ impl Store {
     /// Of `dots` those that are live, to die.
     pub(super) fn ends(&self, dots: impl Iterator<Item = Dot>) -> impl Iterator<Item = End> {
         dots.filter_map(|dot| Some(End::new(dot, self.live.get(dot)?)))
-    }
-
-    /// Says of the dead if new items are in their cells, and finds those that one takes the place of; `found` is where
-    /// the items go.
-    fn plan_replacements(&self, plan: &mut Plan, fresh: &[(&CellId, &Item)], found: &[Seek]) {
-        if plan.dead.is_empty() {
-            return;
-        }
-        // By cell, each with its place in the list, in one word.
-        let ends = (0u32..).zip(&plan.dead).map(|(at, end)| u64::from(end.ix.0) << 32 | u64::from(at));
-        let mut ends: Vec<u64> = ends.collect();
-        ends.sort_unstable();
-        plan.replacing = vec![false; fresh.len()];
-        for ((replacing, (_, item)), seek) in plan.replacing.iter_mut().zip(fresh).zip(found) {
-            let Some(ix) = seek.ix else { continue };
-            let first = ends.partition_point(|place| *place < u64::from(ix.0) << 32);
-            let of_cell = ends[first..].iter().take_while(|place| **place >> 32 == u64::from(ix.0));
-            for end in of_cell {
-                let at = usize::try_from(end & u64::from(u32::MAX)).expect("it is a place in a list");
-                let end = &mut plan.dead[at];
-                // Its first new item takes the place.
-                if end.by == By::Other && item.expires.0 == 0 && self.is_replaceable(ix) {
-                    end.by = By::Replaced;
-                    *replacing = true;
-                } else {
-                    end.by = end.by.max(By::Item);
-                }
-            }
-        }
     }
 
     /// Adds to `dead` what claims beyond single cells say: ranges and the fallback.
@@ -343,27 +314,30 @@ impl Store {
         Ok(())
     }
 
-    /// Does what was planned; `fresh` are the items that will live, with what looking for their cells gave where that
-    /// was done.
+    /// Does what was planned; `fresh` are the items that will live, and where they go.
     pub(super) fn apply(
         &mut self,
         fragment: &Fragment,
         plan: Plan,
-        fresh: impl Iterator<Item = (impl Borrow<CellId>, impl Borrow<Item>, Option<Seek>)>,
+        fresh: impl Iterator<Item = (impl Borrow<CellId>, impl Borrow<Item>, To)>,
         from: Option<ReplicaId>,
     ) -> Joined {
-        self.apply_by(fragment, plan, from, |store, replacing, count| {
+        self.apply_by(fragment, plan, from, |store, count| {
             let (mut last, mut conflicts) = (None, 0);
-            let replacing = replacing.into_iter().chain(std::iter::repeat(false));
-            for ((cell, item, seek), replaces) in fresh.take(count).zip(replacing) {
+            for (cell, item, to) in fresh.take(count) {
                 let (cell, item) = (cell.borrow(), &ItemRef::from(item.borrow()));
-                if replaces {
-                    let ix = seek.and_then(|seek| seek.ix).expect("what is replaced is in a cell that was found");
-                    store.take_place(ix, item);
-                    last = Some(ix);
-                    continue;
-                }
-                let (ix, beside) = store.put_found(cell, item, seek, last);
+                let ix = match to {
+                    To::Place(ix) => {
+                        store.take_place(ix, item);
+                        last = Some(ix);
+                        continue;
+                    }
+                    To::Cell(ix) => ix,
+                    To::Same => last.expect("an item before it is in its cell"),
+                    To::New(hash) => store.new_cell(cell, hash),
+                    To::Unknown => store.place_of(cell),
+                };
+                let beside = store.put_at(ix, item);
                 conflicts += u64::from(beside && cell.object.ty.has_conflicts(cell.path.as_bytes()));
                 last = Some(ix);
             }
@@ -371,16 +345,15 @@ impl Store {
         })
     }
 
-    /// As [`Self::apply`]; `put` gets which of the new items take the place of one that has ended ([`Plan`]), makes so
-    /// many of the items live, and counts those that stand beside others in conflict.
+    /// As [`Self::apply`]; `put` makes so many of the items live, and counts those that stand beside others in conflict.
     pub(super) fn apply_by(
         &mut self,
         fragment: &Fragment,
         plan: Plan,
         from: Option<ReplicaId>,
-        put: impl FnOnce(&mut Self, Vec<bool>, usize) -> u64,
+        put: impl FnOnce(&mut Self, usize) -> u64,
     ) -> Joined {
-        let Plan { dead, replacing, grows: _, items_new, items_known, new, horizon, spared } = plan;
+        let Plan { dead, grows: _, items_new, items_known, new, horizon, spared } = plan;
         let mut joined = Joined { items_known, items_new, spared, ..Joined::default() };
         joined.state_changed = !new.is_empty() || !dead.is_empty() || horizon > self.horizon;
         let mut logged: Vec<Dot> = Vec::with_capacity(dead.len());
@@ -409,7 +382,7 @@ impl Store {
         let whole = !mutant::is(Mutant::ContextBeforeCells) || matches!(fragment.claims, Claims::None);
         let apply = if whole { items_new } else { items_new / 2 };
         let apply = usize::try_from(apply).expect("it counts items in memory");
-        joined.conflicts = put(self, replacing, apply);
+        joined.conflicts = put(self, apply);
         self.drop_hollow();
         self.horizon = horizon;
         self.inherit(fragment);
@@ -431,25 +404,6 @@ impl Store {
         self.log.append(changed.clone(), from, &self.limits);
         joined.changed = changed;
         joined
-    }
-
-    /// Makes `item` live in `cell`, for which `seek` looked before anything changed; `last` is the cell written last.
-    /// Gives its place, and true if it stands beside others there.
-    fn put_found(
-        &mut self,
-        cell: &CellId,
-        item: &ItemRef<'_>,
-        seek: Option<Seek>,
-        last: Option<CellIx>,
-    ) -> (CellIx, bool) {
-        let last = || last.filter(|ix| !self.cell_id_is_not(*ix, cell));
-        let ix = match seek {
-            Some(Seek { ix: Some(ix), .. }) => ix,
-            // The item before it may have made the cell.
-            Some(Seek { ix: None, hash }) => last().unwrap_or_else(|| self.new_cell(cell, hash)),
-            None => self.place_of(cell),
-        };
-        (ix, self.put_at(ix, item))
     }
 
     /// Takes over the records of what is new here, and what the sender may lack of it.

@@ -79,7 +79,8 @@ impl Block {
     /// Puts `ix` at `seq`; gives back what was there, and how many of its neighbours in this block are live.
     #[inline]
     fn swap(&mut self, seq: u64, ix: u32) -> (u32, u64) {
-        let (at, rank, here) = (page_of(seq), self.rank(page_of(seq)), place(seq));
+        let (at, here) = (page_of(seq), place(seq));
+        let rank = self.rank(at);
         if self.held >> at & 1 == 0 {
             if ix == 0 {
                 return (0, 0);
@@ -93,15 +94,18 @@ impl Block {
             Some([before, _, after]) => u64::from(*before != 0) + u64::from(*after != 0),
             Some(_) | None => self.far_neighbours(seq),
         };
-        let page = &self.pages[rank].0;
-        if ix == 0 && page.iter().fold(0, |any, place| any | place) == 0 {
-            self.held &= !(1 << at);
-            self.pages.remove(rank);
-            if self.pages.len() < self.pages.capacity() / 2 {
-                self.pages.shrink_to_fit();
-            }
+        if ix == 0 && self.pages[rank].0.iter().fold(0, |any, place| any | place) == 0 {
+            self.drop_page(at, rank);
         }
         (old, neighbours)
+    }
+
+    fn drop_page(&mut self, at: u32, rank: usize) {
+        self.held &= !(1 << at);
+        self.pages.remove(rank);
+        if self.pages.len() < self.pages.capacity() / 2 {
+            self.pages.shrink_to_fit();
+        }
     }
 
     /// How many neighbours in this block are live of `seq`, which is at an end of its page.
@@ -150,14 +154,18 @@ impl Column {
         }
         let (old, near) =
             if at == self.tail_at { self.tail.swap(seq, ix) } else { self.swap_below(at, seq, ix) };
-        let far = match seq % BLOCK {
-            0 => u64::from(self.get(seq - 1) != 0),
-            place if place == BLOCK - 1 => u64::from(self.get(seq + 1) != 0),
-            _ => 0,
-        };
-        (old, near + far)
+        let is_inside = (seq % BLOCK).wrapping_sub(1) < BLOCK - 2;
+        (old, if is_inside { near } else { near + self.neighbours_beyond(seq) })
     }
 
+    /// How many neighbours of `seq`, which is at an end of its block, are live in another one.
+    #[cold]
+    fn neighbours_beyond(&self, seq: u64) -> u64 {
+        let beyond = if seq % BLOCK == 0 { seq - 1 } else { seq + 1 };
+        u64::from(self.get(beyond) != 0)
+    }
+
+    #[cold]
     fn begin_tail(&mut self, at: u64) {
         let mut tail = std::mem::take(&mut self.tail);
         if tail.held != 0 {
@@ -213,7 +221,8 @@ impl Column {
         } else {
             None
         };
-        let tail = (first < last && (from..=until).contains(&self.tail_at)).then_some((self.tail_at, &self.tail));
+        let tail =
+            (first < last && (from..=until).contains(&self.tail_at)).then_some((self.tail_at, &self.tail));
         let blocks = blocks.into_iter().flatten().chain(tail);
         let many = blocks.flat_map(move |(at, block)| block.range(at * BLOCK, first, last));
         let many = many.filter(move |(seq, _)| (first..=last).contains(seq));
@@ -276,6 +285,11 @@ impl Live {
     #[inline]
     fn intern(&mut self, replica: ReplicaId) -> ReplicaIx {
         let Self { names, columns, unused, .. } = self;
+        if let Some(ix) = names.recent(replica)
+            && columns[ix.0 as usize].len != 0
+        {
+            return ix;
+        }
         let ix = names.intern(replica, || {
             let at = if *unused == 0 { None } else { columns.iter().position(|column| column.len == 0) };
             at.map(|at| ReplicaIx(u32::try_from(at).expect("numbers have 24 bits")))

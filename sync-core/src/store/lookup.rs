@@ -106,8 +106,8 @@ impl Lookup {
     }
 
     /// Reads where the cells of these hashes are, so that looking for one by one does not wait for far memory.
-    pub(super) fn touch(&self, hashes: &[u32]) {
-        let read = hashes.iter().fold(0, |read, hash| read ^ self.table[self.home(*hash)]);
+    pub(super) fn touch(&self, hashes: impl Iterator<Item = u32>) {
+        let read = hashes.fold(0, |read, hash| read ^ self.table[self.home(hash)]);
         std::hint::black_box(read);
     }
 

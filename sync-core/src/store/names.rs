@@ -63,12 +63,15 @@ impl Names {
         self.sorted.iter().copied()
     }
 
+    /// The number of `id` if it was looked for last.
+    #[inline]
+    pub(super) fn recent(&self, id: ReplicaId) -> Option<ReplicaIx> {
+        (self.ids.get(self.recent as usize) == Some(&id)).then_some(ReplicaIx(self.recent))
+    }
+
     #[inline]
     pub(super) fn find(&self, id: ReplicaId) -> Option<ReplicaIx> {
-        if self.ids.get(self.recent as usize) == Some(&id) {
-            return Some(ReplicaIx(self.recent));
-        }
-        self.place(id).ok().map(|at| self.sorted[at])
+        self.recent(id).or_else(|| self.place(id).ok().map(|at| self.sorted[at]))
     }
 
     /// As [`Self::find`], and remembers who was looked for.

@@ -117,7 +117,8 @@ impl Many {
             let begin = |ix: &CellIx| u128::from(prefix(paths.path(*ix))) << 32 | u128::from(ix.0);
             let mut begins: Vec<u128> = self.waiting.iter().map(begin).collect();
             begins.sort_unstable();
-            let place = |begin: &u128| CellIx(u32::try_from(begin & u128::from(u32::MAX)).expect("it was one"));
+            let place =
+                |begin: &u128| CellIx(u32::try_from(begin & u128::from(u32::MAX)).expect("it was one"));
             let mut sorted: Vec<CellIx> = begins.iter().map(place).collect();
             let mut from = 0;
             for alike in begins.chunk_by(|one, other| one >> 32 == other >> 32) {
@@ -186,10 +187,12 @@ impl Many {
             // waits for another.
             while spans.iter().any(|span| span.low < span.high) {
                 let mut middles = [0; SIDE_BY_SIDE];
-                for (middle, span) in middles.iter_mut().zip(&*spans).filter(|(_, span)| span.low < span.high) {
+                for (middle, span) in middles.iter_mut().zip(&*spans).filter(|(_, span)| span.low < span.high)
+                {
                     *middle = prefix(paths.path(self.middle(span)));
                 }
-                let open = spans.iter_mut().zip(middles).zip(block).filter(|((span, _), _)| span.low < span.high);
+                let open =
+                    spans.iter_mut().zip(middles).zip(block).filter(|((span, _), _)| span.low < span.high);
                 for ((span, middle), ix) in open {
                     let is_behind = middle < span.prefix
                         || middle == span.prefix && paths.path(self.middle(span)) < paths.path(*ix);
@@ -204,9 +207,8 @@ impl Many {
 
     /// As [`chunk_of`], and it is known that it is not before `begin`; mostly it is not far behind.
     fn chunk_from(&self, begin: usize, path: &[u8], prefix: u64) -> usize {
-        let is_behind = |at: usize| {
-            self.chunks.get(at).is_some_and(|chunk| chunk.from.cmp_bytes(path, prefix).is_le())
-        };
+        let is_behind =
+            |at: usize| self.chunks.get(at).is_some_and(|chunk| chunk.from.cmp_bytes(path, prefix).is_le());
         let (mut low, mut step) = (begin, 1);
         while is_behind(low + step) {
             low += step;

@@ -12,8 +12,8 @@
 
 use std::collections::BTreeSet;
 
-use super::join::{End, Plan};
 use super::Store;
+use super::join::{End, Plan};
 use crate::cell::{CellId, ObjectId};
 use crate::fragment::{Claims, Fragment, Record};
 use crate::id::{Dot, ReplicaId};

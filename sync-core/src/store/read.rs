@@ -4,7 +4,6 @@ use std::ops::Bound;
 
 use super::items::{ItemRef, Items};
 use super::join::End;
-use super::lookup::Hashed;
 use super::slab::{Object, ObjectIx};
 use super::slot::CellSlot;
 use super::{CellIx, ITEM_OVERHEAD_BYTES, ObjectInfo, Store, lookup};
@@ -206,43 +205,6 @@ impl Store {
         Seek { ix: order.and_then(|order| order.find(path, &&self.slots)), hash: None }
     }
 
-    /// Looks for many cells. Each step is done for all of them before the next one: a step is a read of far memory, and
-    /// reads that wait for nothing go on side by side.
-    pub(super) fn seek_all<'a>(&self, cells: impl Iterator<Item = &'a CellId> + Clone) -> Vec<Seek> {
-        let seek = |cell: &CellId| self.seek(cell.object.key.as_str(), cell.object.ty, cell.path.as_bytes());
-        if !self.lookup.is_kept() {
-            return cells.map(seek).collect();
-        }
-        let mut shared: Option<(&ObjectId, Hashed)> = None;
-        let hash = |cell: &'a CellId| {
-            let known = shared.filter(|(object, _)| **object == cell.object).map(|(_, hashed)| hashed);
-            let ObjectId { key, ty } = &cell.object;
-            let hashed = known.unwrap_or_else(|| Hashed::new(self.lookup_key, key.as_str().as_bytes(), ty.0));
-            shared = Some((&cell.object, hashed));
-            hashed.path(cell.path.as_bytes())
-        };
-        let hashes: Vec<u32> = cells.clone().map(hash).collect();
-        self.lookup.touch(&hashes);
-        let first = |hash: &u32| Seek { ix: self.lookup.first(*hash), hash: Some(*hash) };
-        let mut seeks: Vec<Seek> = hashes.iter().map(first).collect();
-        self.slots.touch(seeks.iter().filter_map(|seek| seek.ix));
-        let mut same: Option<(&ObjectId, ObjectIx)> = None;
-        for (found, cell) in seeks.iter_mut().zip(cells) {
-            let Some(ix) = found.ix else { continue };
-            let slot = self.slots.at(ix);
-            let is_of_object = match same {
-                Some((object, at)) if at == slot.object && *object == cell.object => true,
-                Some(_) | None => *self.object_id(slot) == cell.object,
-            };
-            if is_of_object && self.slots.path(slot) == cell.path.as_bytes() {
-                same = Some((&cell.object, slot.object));
-            } else {
-                *found = seek(cell);
-            }
-        }
-        seeks
-    }
-
     /// True if `ix` is the cell of this name.
     #[inline]
     pub(super) fn is_at(&self, ix: CellIx, key: &str, ty: TypeTag, path: &[u8]) -> bool {
@@ -256,6 +218,7 @@ impl Store {
         self.slots.at(ix)
     }
 
+    #[inline]
     pub(super) fn object_id(&self, slot: &CellSlot) -> &ObjectId {
         &self.objects[slot.object.0 as usize].id
     }

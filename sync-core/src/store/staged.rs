@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::join::Plan;
+use super::resolve::To;
 use super::{Joined, Learned, Store};
 use crate::causal::{CausalContext, DotSet};
 use crate::cell::{CellId, Item};
@@ -64,11 +65,11 @@ impl Store {
             |item: &Item| !known.contains(item.dot) && is_used(live, item.dot) && !item.is_expired(horizon);
         let fresh = runs.into_iter().flatten().filter(|(_, item)| is_fresh(item));
         let dead = plan.dead.len() as u64;
-        let fresh = fresh.map(|(cell, item)| (cell, item, None));
+        let fresh = fresh.map(|(cell, item)| (cell, item, To::Unknown));
         if self.live.len() > dead {
             return Ok(self.apply(fragment, plan, fresh, learned.from));
         }
-        Ok(self.apply_by(fragment, plan, learned.from, |store, _, count| {
+        Ok(self.apply_by(fragment, plan, learned.from, |store, count| {
             store.drop_hollow();
             store.fill(fresh.map(|(cell, item, _)| (cell, item)).take(count), count)
         }))

@@ -1,0 +1,147 @@
+//! Where the new items of a fragment go, and which of them take the place of what ends.
+//!
+//! Each step is done for all items before the next one: a step is a read of far memory, and reads that wait for nothing
+//! go on side by side. An item in whose cell something ends needs no look into the table of all cells: the cell is known
+//! by what ends there, and only its name is looked for, among those of the fragment.
+
+use super::join::{By, End};
+use super::lookup::Hashed;
+use super::slab::ObjectIx;
+use super::{CellIx, Store};
+use crate::cell::{CellId, Item, ObjectId};
+
+/// A new item of a fragment, and its cell.
+pub(super) type Fresh<'a> = (&'a CellId, &'a Item);
+
+/// Where a new item goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum To {
+    /// To a cell that is there.
+    Cell(CellIx),
+    /// To the place of the one item of a cell, which ends.
+    Place(CellIx),
+    /// To a cell that is not there; the hash of its name, if there is a table.
+    New(Option<u32>),
+    /// To the cell of the item before.
+    Same,
+    /// Nobody has looked for the cell.
+    Unknown,
+}
+
+/// The cells of a fragment by the hashes of their names: open addressing, at most half full.
+struct Names {
+    /// 0, or one more than where the first item of the cell is.
+    table: Vec<u32>,
+}
+
+impl Names {
+    fn new(hashes: &[u32], to: &[To]) -> Self {
+        let mut names = Self { table: vec![0; hashes.len() * 2 + 1] };
+        for (at, (hash, to)) in (1..).zip(hashes.iter().zip(to)) {
+            if *to != To::Same {
+                let place = names.places(*hash).find(|place| names.table[*place] == 0);
+                names.table[place.expect("it is at most half full")] = at;
+            }
+        }
+        names
+    }
+
+    fn places(&self, hash: u32) -> impl Iterator<Item = usize> + use<> {
+        let len = self.table.len();
+        let home = usize::try_from(u64::from(hash) * len as u64 >> 32).expect("it is below the length");
+        (home..len).chain(0..home)
+    }
+
+    fn find(&self, hash: u32, is_it: impl Fn(usize) -> bool) -> Option<usize> {
+        let held = self.places(hash).map(|place| self.table[place] as usize).take_while(|at| *at != 0);
+        held.map(|at| at - 1).find(|at| is_it(*at))
+    }
+}
+
+impl Store {
+    /// Looks for the cells of `fresh`, in which items of one cell stand side by side, and says of what is `dead` if such
+    /// items are in its cell.
+    pub(super) fn resolve(&self, dead: &mut [End], fresh: &[Fresh<'_>]) -> Vec<To> {
+        let hashes = self.hashes(fresh);
+        let is_kept = self.lookup.is_kept();
+        let mut before: Option<&CellId> = None;
+        let to = fresh.iter().zip(&hashes).map(|((cell, _), hash)| match before.replace(cell) {
+            Some(before) if before == *cell => To::Same,
+            Some(_) | None => To::New(is_kept.then_some(*hash)),
+        });
+        let mut to: Vec<To> = to.collect();
+        self.meet(dead, fresh, &hashes, &mut to);
+        self.look_up(fresh, &hashes, &mut to);
+        to
+    }
+
+    fn hashes<'a>(&self, fresh: &[Fresh<'a>]) -> Vec<u32> {
+        let mut shared: Option<(&ObjectId, Hashed)> = None;
+        let hash = |(cell, _): &Fresh<'a>| {
+            let (_, hashed) = match shared.filter(|(object, _)| **object == cell.object) {
+                Some(same) => same,
+                None => *shared.insert((&cell.object, self.hashed(&cell.object))),
+            };
+            hashed.path(cell.path.as_bytes())
+        };
+        fresh.iter().map(hash).collect()
+    }
+
+    fn hashed(&self, object: &ObjectId) -> Hashed {
+        Hashed::new(self.lookup_key, object.key.as_str().as_bytes(), object.ty.0)
+    }
+
+    /// Finds the items in whose cells something ends.
+    fn meet(&self, dead: &mut [End], fresh: &[Fresh<'_>], hashes: &[u32], to: &mut [To]) {
+        if dead.is_empty() || fresh.is_empty() {
+            return;
+        }
+        self.slots.touch(dead.iter().map(|end| end.ix));
+        let names = Names::new(hashes, to);
+        let mut shared: Option<(ObjectIx, Hashed)> = None;
+        for end in dead {
+            let slot = self.slots.at(end.ix);
+            let (object, path) = (self.object_id(slot), self.slots.path(slot));
+            let (_, hashed) = match shared.filter(|(ix, _)| *ix == slot.object) {
+                Some(same) => same,
+                None => *shared.insert((slot.object, self.hashed(object))),
+            };
+            let is_it = |at: usize| {
+                let (cell, _) = fresh[at];
+                cell.path.as_bytes() == path && cell.object == *object
+            };
+            let Some(at) = names.find(hashed.path(path), is_it) else { continue };
+            if fresh[at].1.expires.0 == 0 && self.is_replaceable(end.ix) {
+                (end.by, to[at]) = (By::Replaced, To::Place(end.ix));
+            } else {
+                (end.by, to[at]) = (By::Item, To::Cell(end.ix));
+            }
+        }
+    }
+
+    /// Looks for the other cells.
+    fn look_up(&self, fresh: &[Fresh<'_>], hashes: &[u32], to: &mut [To]) {
+        let seek = |cell: &CellId| {
+            let seek = self.seek(cell.object.key.as_str(), cell.object.ty, cell.path.as_bytes());
+            seek.ix.map_or(To::New(seek.hash), To::Cell)
+        };
+        let open = to.iter_mut().zip(fresh.iter().zip(hashes)).filter(|(to, _)| matches!(to, To::New(_)));
+        let open = open.map(|(to, ((cell, _), hash))| (to, *cell, *hash));
+        if !self.lookup.is_kept() {
+            open.for_each(|(to, cell, _)| *to = seek(cell));
+            return;
+        }
+        let open: Vec<(&mut To, &CellId, u32)> = open.collect();
+        self.lookup.touch(open.iter().map(|(.., hash)| *hash));
+        // A cell of the same hash is mostly the one of that name.
+        let first: Vec<Option<CellIx>> = open.iter().map(|(.., hash)| self.lookup.first(*hash)).collect();
+        self.slots.touch(first.iter().flatten().copied());
+        for ((to, cell, _), first) in open.into_iter().zip(first) {
+            match first {
+                Some(ix) if self.cell_id_is_not(ix, cell) => *to = seek(cell),
+                Some(ix) => *to = To::Cell(ix),
+                None => {}
+            }
+        }
+    }
+}
