@@ -151,6 +151,9 @@ impl Store {
                 fragment.cells.iter().flat_map(|part| part.items.iter().map(|item| item.dot)).collect()
             }
         };
+        if self.lookup.is_kept() {
+            self.lookup.make_room(fresh.len());
+        }
         let mut to = self.resolve(&mut plan.dead, &fresh);
         // An item that is dead here as it arrives, for this horizon is later, has ended what it ended.
         let is_new = |part: &&CellPart| part.items.iter().any(|item| !self.context.contains(item.dot));
@@ -334,7 +337,8 @@ impl Store {
                     }
                     To::Cell(ix) => ix,
                     To::Same => last.expect("an item before it is in its cell"),
-                    To::New(hash) => store.new_cell(cell, hash),
+                    To::New(Some(spot)) => store.new_cell_at(cell, spot),
+                    To::New(None) => store.new_cell(cell, None),
                     To::Unknown => store.place_of(cell),
                 };
                 let beside = store.put_at(ix, item);

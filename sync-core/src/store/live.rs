@@ -89,12 +89,14 @@ impl Block {
             self.pages.insert(rank, EMPTY);
         }
         let page = &mut self.pages[rank].0;
+        // Before the write: to read a line as it was written in part would wait for the write.
+        let live = if ix == 0 { page.iter().filter(|place| **place != 0).count() } else { PLACES };
         let old = std::mem::replace(&mut page[here], ix);
         let neighbours = match page.get(here.wrapping_sub(1)..here + 2) {
             Some([before, _, after]) => u64::from(*before != 0) + u64::from(*after != 0),
             Some(_) | None => self.far_neighbours(seq),
         };
-        if ix == 0 && self.pages[rank].0.iter().fold(0, |any, place| any | place) == 0 {
+        if live == 1 && old != 0 {
             self.drop_page(at, rank);
         }
         (old, neighbours)

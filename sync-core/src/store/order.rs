@@ -135,7 +135,8 @@ impl Many {
     fn insert(&mut self, path: &Path, ix: CellIx, paths: &impl Paths) {
         // What comes in order needs no search.
         if let Some(Chunk { cells, .. }) = self.chunks.last_mut()
-            && cells.last().is_some_and(|last| paths.path(*last) < path.as_bytes())
+            && let Some(last) = cells.last().map(|last| paths.path(*last))
+            && path.cmp_bytes(last, prefix(last)).is_gt()
         {
             if cells.len() < CHUNK {
                 cells.push(ix);

@@ -13,6 +13,14 @@ use crate::cell::{CellId, Item, ObjectId};
 /// A new item of a fragment, and its cell.
 pub(super) type Fresh<'a> = (&'a CellId, &'a Item);
 
+/// Where the name of a new cell goes in the table of all cells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Spot {
+    pub(super) hash: u32,
+    /// As [`Lookup::first`](super::lookup::Lookup::first) gave it.
+    pub(super) place: usize,
+}
+
 /// Where a new item goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum To {
@@ -20,15 +28,16 @@ pub(super) enum To {
     Cell(CellIx),
     /// To the place of the one item of a cell, which ends.
     Place(CellIx),
-    /// To a cell that is not there; the hash of its name, if there is a table.
-    New(Option<u32>),
+    /// To a cell that is not there; where its name goes, if there is a table.
+    New(Option<Spot>),
     /// To the cell of the item before.
     Same,
     /// Nobody has looked for the cell.
     Unknown,
 }
 
-/// The cells of a fragment by the hashes of their names: open addressing, at most half full.
+/// The cells of a fragment by the hashes of their names: open addressing, and so empty that few
+/// names are in each other's way.
 struct Names {
     /// 0, or one more than where the first item of the cell is.
     table: Vec<u32>,
@@ -36,11 +45,11 @@ struct Names {
 
 impl Names {
     fn new(hashes: &[u32], to: &[To]) -> Self {
-        let mut names = Self { table: vec![0; hashes.len() * 2 + 1] };
+        let mut names = Self { table: vec![0; hashes.len() * 4] };
         for (at, (hash, to)) in (1..).zip(hashes.iter().zip(to)) {
             if *to != To::Same {
                 let place = names.places(*hash).find(|place| names.table[*place] == 0);
-                names.table[place.expect("it is at most half full")] = at;
+                names.table[place.expect("a quarter is full at most")] = at;
             }
         }
         names
@@ -63,11 +72,10 @@ impl Store {
     /// items are in its cell.
     pub(super) fn resolve(&self, dead: &mut [End], fresh: &[Fresh<'_>]) -> Vec<To> {
         let hashes = self.hashes(fresh);
-        let is_kept = self.lookup.is_kept();
         let mut before: Option<&CellId> = None;
-        let to = fresh.iter().zip(&hashes).map(|((cell, _), hash)| match before.replace(cell) {
+        let to = fresh.iter().map(|(cell, _)| match before.replace(cell) {
             Some(before) if before == *cell => To::Same,
-            Some(_) | None => To::New(is_kept.then_some(*hash)),
+            Some(_) | None => To::New(None),
         });
         let mut to: Vec<To> = to.collect();
         self.meet(dead, fresh, &hashes, &mut to);
@@ -121,27 +129,24 @@ impl Store {
 
     /// Looks for the other cells.
     fn look_up(&self, fresh: &[Fresh<'_>], hashes: &[u32], to: &mut [To]) {
-        let seek = |cell: &CellId| {
-            let seek = self.seek(cell.object.key.as_str(), cell.object.ty, cell.path.as_bytes());
-            seek.ix.map_or(To::New(seek.hash), To::Cell)
-        };
         let open = to.iter_mut().zip(fresh.iter().zip(hashes)).filter(|(to, _)| matches!(to, To::New(_)));
         let open = open.map(|(to, ((cell, _), hash))| (to, *cell, *hash));
         if !self.lookup.is_kept() {
-            open.for_each(|(to, cell, _)| *to = seek(cell));
+            open.for_each(|(to, cell, _)| *to = self.find(cell).map_or(To::New(None), To::Cell));
             return;
         }
         let open: Vec<(&mut To, &CellId, u32)> = open.collect();
         self.lookup.touch(open.iter().map(|(.., hash)| *hash));
-        // A cell of the same hash is mostly the one of that name.
-        let first: Vec<Option<CellIx>> = open.iter().map(|(.., hash)| self.lookup.first(*hash)).collect();
+        let first: Vec<Result<CellIx, usize>> =
+            open.iter().map(|(.., hash)| self.lookup.first(*hash)).collect();
         self.slots.touch(first.iter().flatten().copied());
-        for ((to, cell, _), first) in open.into_iter().zip(first) {
-            match first {
-                Some(ix) if self.cell_id_is_not(ix, cell) => *to = seek(cell),
-                Some(ix) => *to = To::Cell(ix),
-                None => {}
-            }
+        for ((to, cell, hash), first) in open.into_iter().zip(first) {
+            *to = match first {
+                Ok(ix) if !self.cell_id_is_not(ix, cell) => To::Cell(ix),
+                // Two names of one hash.
+                Ok(_) => self.find(cell).map_or(To::Unknown, To::Cell),
+                Err(place) => To::New(Some(Spot { hash, place })),
+            };
         }
     }
 }
