@@ -39,7 +39,11 @@ impl CausalContext {
 
     /// Raises the prefix of `replica` to `seq`; a lower or equal `seq` changes nothing.
     pub fn advance(&mut self, replica: ReplicaId, seq: u64) {
-        self.0.apply(crdts::Dot::new(replica, seq));
+        // As `VClock::apply`, which looks twice.
+        match self.0.dots.get_mut(&replica) {
+            Some(known) => *known = seq.max(*known),
+            None => self.0.apply(crdts::Dot::new(replica, seq)),
+        }
     }
 
     /// The union with `other`.

@@ -48,6 +48,20 @@ impl DotSet {
         set
     }
 
+    /// The set of dots that ascend.
+    pub(crate) fn of_sorted(dots: &[Dot]) -> Self {
+        let mut set = Self::default();
+        for column in dots.chunk_by(|one, next| one.replica == next.replica) {
+            // Here it is known how many intervals come, so the list need not grow step by step.
+            let gaps = column.windows(2).filter(|pair| pair[0].seq + 1 < pair[1].seq).count();
+            if gaps >= INLINE_MAX {
+                set.columns_mut().push((column[0].replica, Vec::with_capacity(gaps + 1)));
+            }
+            column.iter().for_each(|dot| set.insert(*dot));
+        }
+        set
+    }
+
     /// Adds one dot.
     pub fn insert(&mut self, dot: Dot) {
         self.insert_range(dot.replica, dot.seq, dot.seq);
@@ -160,8 +174,12 @@ impl DotSet {
     /// The dots of this set that `context` does not hold.
     pub fn minus_context(&self, context: &CausalContext) -> Self {
         let mut rest = Self::default();
-        for (replica, interval) in self.intervals() {
-            rest.insert_range(replica, interval.first.max(context.get(replica) + 1), interval.last);
+        for (replica, intervals) in self.columns() {
+            let known = context.get(replica);
+            let start = intervals.partition_point(|interval| interval.last <= known);
+            for Interval { first, last } in &intervals[start..] {
+                rest.insert_range(replica, (*first).max(known + 1), *last);
+            }
         }
         rest
     }

@@ -142,7 +142,7 @@ impl Group<'_> {
         };
         let items = self.store.items_in(ix);
         match (items.only(), kills) {
-            (Some(item), []) if self.expires.0 == 0 && self.store.replaceable(ix).is_some() => {
+            (Some(item), []) if self.expires.0 == 0 && self.store.is_replaceable(ix) => {
                 self.overwrite(ix, item.dot, payload)
             }
             (Some(item), []) => self.write_to(Target::Held(ix), payload, &[item.dot]),
@@ -199,7 +199,7 @@ impl Group<'_> {
         }
         let dot = self.take_dot()?;
         let Self { store, undo, kept, changed, .. } = self;
-        let held = store.item_in(ix, old);
+        let held = store.items_in(ix).only().expect("what is replaced is alone in its cell");
         kept.extend_from_slice(held.payload.as_bytes());
         undo.push(Undo::Replaced { by: dot, dot: old, hlc: held.hlc, payload: held.payload.len() });
         if !mutant::is(Mutant::KillsNotLogged) {

@@ -8,7 +8,8 @@ use std::borrow::Borrow;
 use std::collections::BTreeSet;
 
 use super::names::REPLICAS_MAX;
-use super::{CellIx, ItemRef, Seek, Store};
+use super::resolve::{Fresh, To};
+use super::{CellIx, ItemRef, Store};
 use crate::causal::{CausalContext, DotSet};
 use crate::cell::{CellId, Item};
 use crate::error::FrameError;
@@ -47,14 +48,42 @@ pub struct Learned {
     pub from: Option<ReplicaId>,
 }
 
+/// A live dot that is to die.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct End {
+    pub(super) dot: Dot,
+    /// Its cell.
+    pub(super) ix: CellIx,
+    pub(super) by: By,
+}
+
+/// What the new items of a fragment have to do with an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum By {
+    /// None is in its cell.
+    Other,
+    /// One is in its cell.
+    Item,
+    /// It is the one item of its cell, and the first new one there takes its place.
+    Replaced,
+}
+
+impl End {
+    pub(super) fn new(dot: Dot, ix: CellIx) -> Self {
+        Self { dot, ix, by: By::Other }
+    }
+
+    /// True if new items are in its cell.
+    pub(super) fn is_overwritten(&self) -> bool {
+        self.by != By::Other
+    }
+}
+
 /// What a join will do but for the items themselves.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     /// Ascending, each once.
-    pub(super) dead: Vec<Dot>,
-    /// Of these, by their places among them, what is the one item of its cell and gives its place to the first new item
-    /// there; in the order of the new items.
-    pub(super) replaced: Vec<(CellIx, u32)>,
+    pub(super) dead: Vec<End>,
     /// Accounted bytes of the items that will live.
     pub(super) grows: u64,
     pub(super) items_new: u64,
@@ -70,6 +99,16 @@ impl Plan {
     pub(super) fn settle(&mut self) {
         self.dead.sort_unstable();
         self.dead.dedup();
+    }
+
+    /// No new item takes a place.
+    fn replace_nothing(&mut self, to: &mut [To]) {
+        self.dead.iter_mut().for_each(|end| end.by = end.by.min(By::Item));
+        for to in to {
+            if let To::Place(ix) = *to {
+                *to = To::Cell(ix);
+            }
+        }
     }
 }
 
@@ -102,33 +141,36 @@ impl Store {
             let bytes = self.bytes;
             return Err(FrameError::Ceiling { bytes, after: bytes, max: bytes });
         }
-        plan.dead.extend(dead);
-        plan.settle();
+        if !dead.is_empty() {
+            plan.dead.extend(self.ends(dead.into_iter()));
+            plan.settle();
+        }
         let items: BTreeSet<Dot> = match &fragment.claims {
             Claims::None | Claims::Cells { .. } => BTreeSet::new(),
             Claims::Whole { .. } | Claims::Sketch { .. } => {
                 fragment.cells.iter().flat_map(|part| part.items.iter().map(|item| item.dot)).collect()
             }
         };
-        let mut found = self.seek_all(fresh.iter().map(|(cell, _)| *cell));
-        let mut written: Vec<CellIx> = found.iter().filter_map(|seek| seek.ix).collect();
-        written.sort_unstable();
+        if self.lookup.is_kept() {
+            self.lookup.make_room(fresh.len());
+        }
+        let mut to = self.resolve(&mut plan.dead, &fresh);
         // An item that is dead here as it arrives, for this horizon is later, has ended what it ended.
         let is_new = |part: &&CellPart| part.items.iter().any(|item| !self.context.contains(item.dot));
         let told = fragment.cells.iter().filter(is_new).map(|part| &part.cell);
-        self.spare_unproven(&mut plan, fragment, &written, told, |dot| items.contains(&dot));
+        self.spare_unproven(&mut plan, fragment, told, |dot| items.contains(&dot));
         match self.check_ceiling(&plan) {
             Err(_) if mutant::is(Mutant::CeilingDropsItems) => {
                 fresh.clear();
-                found.clear();
+                plan.replace_nothing(&mut to);
                 plan.items_new = 0;
             }
             checked => checked?,
         }
-        if !mutant::is(Mutant::ContextBeforeCells) {
-            self.plan_replacements(&mut plan, &fresh, &found);
+        if mutant::is(Mutant::ContextBeforeCells) {
+            plan.replace_nothing(&mut to);
         }
-        let fresh = fresh.into_iter().zip(found).map(|((cell, item), seek)| (cell, item, Some(seek)));
+        let fresh = fresh.into_iter().zip(to).map(|((cell, item), to)| (cell, item, to));
         Ok(self.apply(fragment, plan, fresh, learned.from))
     }
 
@@ -151,16 +193,21 @@ impl Store {
         Ok(())
     }
 
-    fn plan<'a>(&self, fragment: &'a Fragment) -> (Plan, Vec<(&'a CellId, &'a Item)>) {
+    pub(super) fn plan<'a>(&self, fragment: &'a Fragment) -> (Plan, Vec<Fresh<'a>>) {
         let horizon = self.horizon.max(fragment.horizon);
-        let mut dead: Vec<Dot> = Vec::new();
         let items = || fragment.cells.iter().flat_map(|part| part.items.iter().map(move |item| (part, item)));
         // Of the dots named by items only known ones can be live here, and mostly there are none.
         let mut known: Vec<Dot> = Vec::new();
-        let mut fresh: Vec<(&CellId, &Item)> = Vec::with_capacity(fragment.cells.len());
+        let mut fresh: Vec<Fresh<'_>> = Vec::with_capacity(fragment.cells.len());
         let (mut items_known, mut grows) = (0, 0);
+        // Mostly one item after the other is of one replica.
+        let mut column: Option<(ReplicaId, u64)> = None;
         for (part, item) in items() {
-            let is_known = self.context.contains(item.dot);
+            let (_, top) = match column.filter(|(replica, _)| *replica == item.dot.replica) {
+                Some(same) => same,
+                None => *column.insert((item.dot.replica, self.context.get(item.dot.replica))),
+            };
+            let is_known = item.dot.seq <= top;
             if is_known {
                 known.push(item.dot);
             }
@@ -175,45 +222,40 @@ impl Store {
             }
         }
         known.sort_unstable();
+        let mut dead: Vec<End> = Vec::new();
         if !mutant::is(Mutant::NamedDeadStayLive) {
             self.live_among(&fragment.dots, &mut dead);
             if !known.is_empty() {
-                dead.retain(|dot| known.binary_search(dot).is_err());
+                dead.retain(|end| known.binary_search(&end.dot).is_err());
             }
         }
-        dead.extend(self.expired(horizon));
+        let mut others: Vec<Dot> = self.expired(horizon).collect();
         if mutant::is(Mutant::RemovesKillConcurrent) {
             let mut named: Vec<Dot> = items().map(|(_, item)| item.dot).collect();
             named.sort_unstable();
-            dead.extend(self.planted_kills(fragment, &named));
+            others.extend(self.planted_kills(fragment, &named));
         }
         if let Claims::Cells { context, .. } = &fragment.claims
             && !mutant::is(Mutant::CellClaimsIgnored)
         {
             for part in &fragment.cells {
-                dead.extend(self.dead_in_cell(part, context));
+                others.extend(self.dead_in_cell(part, context));
             }
         }
-        self.judge_claims(&fragment.claims, &mut dead);
+        self.judge_claims(&fragment.claims, &mut others);
         let (items_new, new) = (fresh.len() as u64, fragment.dots.minus_context(&self.context));
-        let mut plan =
-            Plan { dead, replaced: Vec::new(), grows, items_new, items_known, new, horizon, spared: 0 };
-        plan.settle();
+        let mut plan = Plan { dead, grows, items_new, items_known, new, horizon, spared: 0 };
+        // What is named is in order.
+        if !others.is_empty() {
+            plan.dead.extend(self.ends(others.into_iter()));
+            plan.settle();
+        }
         (plan, fresh)
     }
 
-    /// Finds the dead that new items take the place of.
-    fn plan_replacements(&self, plan: &mut Plan, fresh: &[(&CellId, &Item)], found: &[Seek]) {
-        if plan.dead.is_empty() {
-            return;
-        }
-        let mut before = None;
-        for ((_, item), seek) in fresh.iter().zip(found) {
-            let Some(ix) = seek.ix.filter(|ix| before.replace(*ix) != Some(*ix)) else { continue };
-            let old = if item.expires.0 == 0 { self.replaceable(ix) } else { None };
-            let at = old.and_then(|old| plan.dead.binary_search(&old.dot).ok());
-            plan.replaced.extend(at.and_then(|at| Some((ix, u32::try_from(at).ok()?))));
-        }
+    /// Of `dots` those that are live, to die.
+    pub(super) fn ends(&self, dots: impl Iterator<Item = Dot>) -> impl Iterator<Item = End> {
+        dots.filter_map(|dot| Some(End::new(dot, self.live.get(dot)?)))
     }
 
     /// Adds to `dead` what claims beyond single cells say: ranges and the fallback.
@@ -267,7 +309,7 @@ impl Store {
         if self.bytes.saturating_add(plan.grows) <= max {
             return Ok(());
         }
-        let shrinks: u64 = plan.dead.iter().filter_map(|dot| self.bytes_of(*dot)).sum();
+        let shrinks: u64 = plan.dead.iter().filter_map(|end| self.bytes_of(end.dot)).sum();
         let after = self.bytes + plan.grows - shrinks;
         if after > max && after > self.bytes && !mutant::is(Mutant::CeilingUnchecked) {
             return Err(FrameError::Ceiling { bytes: self.bytes, after, max });
@@ -275,71 +317,76 @@ impl Store {
         Ok(())
     }
 
-    /// Does what was planned; `fresh` are the items that will live, with what looking for their cells gave where that
-    /// was done.
+    /// Does what was planned; `fresh` are the items that will live, and where they go.
     pub(super) fn apply(
         &mut self,
         fragment: &Fragment,
         plan: Plan,
-        fresh: impl Iterator<Item = (impl Borrow<CellId>, impl Borrow<Item>, Option<Seek>)>,
+        fresh: impl Iterator<Item = (impl Borrow<CellId>, impl Borrow<Item>, To)>,
         from: Option<ReplicaId>,
     ) -> Joined {
-        self.apply_by(fragment, plan, from, |store, (dead, replaced), count| {
+        self.apply_by(fragment, plan, from, |store, count| {
             let (mut last, mut conflicts) = (None, 0);
-            let mut replaced = replaced.into_iter().peekable();
-            for (cell, item, seek) in fresh.take(count) {
-                let at = seek.as_ref().and_then(|seek| seek.ix);
-                if let Some((ix, old)) = replaced.next_if(|(ix, _)| at == Some(*ix)) {
-                    store.replace(ix, dead[old as usize], &ItemRef::from(item.borrow()));
-                    last = Some(ix);
-                    continue;
-                }
-                let (ix, beside) = store.put_found(cell.borrow(), &ItemRef::from(item.borrow()), seek, last);
-                let CellId { object, path } = cell.borrow();
-                conflicts += u64::from(beside && object.ty.has_conflicts(path.as_bytes()));
+            for (cell, item, to) in fresh.take(count) {
+                let (cell, item) = (cell.borrow(), &ItemRef::from(item.borrow()));
+                let ix = match to {
+                    To::Place(ix) => {
+                        store.take_place(ix, item);
+                        last = Some(ix);
+                        continue;
+                    }
+                    To::Cell(ix) => ix,
+                    To::Same => last.expect("an item before it is in its cell"),
+                    To::New(Some(spot)) => store.new_cell_at(cell, spot),
+                    To::New(None) => store.new_cell(cell, None),
+                    To::Unknown => store.place_of(cell),
+                };
+                let beside = store.put_at(ix, item);
+                conflicts += u64::from(beside && cell.object.ty.has_conflicts(cell.path.as_bytes()));
                 last = Some(ix);
             }
             conflicts
         })
     }
 
-    /// As [`Self::apply`]; `put` gets what is dead and which of it is replaced ([`Plan`]), makes so many of the items
-    /// live, and counts those that stand beside others in conflict.
+    /// As [`Self::apply`]; `put` makes so many of the items live, and counts those that stand beside others in conflict.
     pub(super) fn apply_by(
         &mut self,
         fragment: &Fragment,
         plan: Plan,
         from: Option<ReplicaId>,
-        put: impl FnOnce(&mut Self, (&[Dot], Vec<(CellIx, u32)>), usize) -> u64,
+        put: impl FnOnce(&mut Self, usize) -> u64,
     ) -> Joined {
-        let Plan { dead, replaced, grows: _, items_new, items_known, new, horizon, spared } = plan;
+        let Plan { dead, grows: _, items_new, items_known, new, horizon, spared } = plan;
         let mut joined = Joined { items_known, items_new, spared, ..Joined::default() };
         joined.state_changed = !new.is_empty() || !dead.is_empty() || horizon > self.horizon;
-        let mut changed = new;
+        let mut logged: Vec<Dot> = Vec::with_capacity(dead.len());
         let expired_before = self.horizon;
-        let mut by_items: Vec<u32> = replaced.iter().map(|(_, at)| *at).collect();
-        by_items.sort_unstable();
-        let mut by_items = by_items.into_iter().peekable();
-        for (at, dot) in (0..).zip(&dead) {
-            if by_items.next_if_eq(&at).is_some() {
-                if !mutant::is(Mutant::JoinedKillsNotLogged) {
-                    changed.insert(*dot);
-                }
+        // Dots of one replica after the other.
+        for End { dot, ix, by } in dead {
+            if by == By::Replaced {
+                self.leave_place(ix, dot);
+                logged.push(dot);
                 continue;
             }
-            let (ix, expires) = self.end(*dot).expect("the plan names live dots only");
+            let (ix, expires) = self.end(dot).expect("the plan names live dots only");
             // What the horizon kills needs no log entry: every fragment carries the horizon.
             let by_horizon = expires.0 != 0 && expires <= horizon && expires > expired_before;
             if by_horizon {
                 self.note_expired(ix);
-            } else if !mutant::is(Mutant::JoinedKillsNotLogged) {
-                changed.insert(*dot);
+            } else {
+                logged.push(dot);
             }
         }
+        if mutant::is(Mutant::JoinedKillsNotLogged) {
+            logged.clear();
+        }
+        let mut changed = DotSet::of_sorted(&logged);
+        changed.union(&new);
         let whole = !mutant::is(Mutant::ContextBeforeCells) || matches!(fragment.claims, Claims::None);
         let apply = if whole { items_new } else { items_new / 2 };
         let apply = usize::try_from(apply).expect("it counts items in memory");
-        joined.conflicts = put(self, (&dead, replaced), apply);
+        joined.conflicts = put(self, apply);
         self.drop_hollow();
         self.horizon = horizon;
         self.inherit(fragment);
@@ -361,25 +408,6 @@ impl Store {
         self.log.append(changed.clone(), from, &self.limits);
         joined.changed = changed;
         joined
-    }
-
-    /// Makes `item` live in `cell`, for which `seek` looked before anything changed; `last` is the cell written last.
-    /// Gives its place, and true if it stands beside others there.
-    fn put_found(
-        &mut self,
-        cell: &CellId,
-        item: &ItemRef<'_>,
-        seek: Option<Seek>,
-        last: Option<CellIx>,
-    ) -> (CellIx, bool) {
-        let last = || last.filter(|ix| !self.cell_id_is_not(*ix, cell));
-        let ix = match seek {
-            Some(Seek { ix: Some(ix), .. }) => ix,
-            // The item before it may have made the cell.
-            Some(Seek { ix: None, hash }) => last().unwrap_or_else(|| self.new_cell(cell, hash)),
-            None => self.place_of(cell),
-        };
-        (ix, self.put_at(ix, item))
     }
 
     /// Takes over the records of what is new here, and what the sender may lack of it.

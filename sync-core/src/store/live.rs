@@ -1,13 +1,13 @@
 //! Every live dot and its cell: per replica a column of pages by sequence number.
 //!
 //! Sequences are dense where nothing was overwritten, so a page of [`PAGE`] places costs 4 bytes a dot there and
-//! nothing beyond it; a page goes with its last live dot. Up to 64 pages stand together in a block, found by counting
-//! bits, so that a column of a million dots is a map of a thousand blocks. A lone live dot costs a page and a place in
-//! that map, about 150 bytes. A column stays when its last dot goes, until another replica takes its number.
-
-use std::collections::BTreeMap;
+//! nothing beyond it; a page goes with its last live dot, and is a line of the cache. Up to 64 pages stand together in a
+//! block, found by counting bits, so that a column of a million dots is a list of a thousand blocks, in which the place
+//! of one is mostly reckoned and not searched for. A lone live dot costs a page and a place in that list, about 150
+//! bytes. A column stays when its last dot goes, until another replica takes its number.
 
 use super::CellIx;
+use super::join::End;
 use super::names::{Names, Packed, ReplicaIx};
 use crate::causal::Interval;
 use crate::id::{Dot, ReplicaId};
@@ -20,9 +20,11 @@ const PAGE: u64 = PLACES as u64;
 const BLOCK: u64 = 64 * PAGE;
 
 /// 0 where the dot is dead, else one more than the cell's place.
-type Page = [u32; PLACES];
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct Page([u32; PLACES]);
 
-const EMPTY: Page = [0; PLACES];
+const EMPTY: Page = Page([0; PLACES]);
 
 /// See the module's documentation.
 #[derive(Clone, Debug, Default)]
@@ -39,8 +41,10 @@ pub(super) struct Live {
 
 #[derive(Clone, Debug, Default)]
 struct Column {
-    /// Below the tail, none of them empty.
-    blocks: BTreeMap<u64, Block>,
+    /// Below the tail, ascending.
+    blocks: Vec<(u64, Block)>,
+    /// How many of them are empty: at most half, or each block that goes would move those behind it.
+    hollow: usize,
     /// The block that was the last one when it was taken up: new events go there.
     tail: Block,
     tail_at: u64,
@@ -61,39 +65,56 @@ impl Block {
     }
 
     /// How many pages stand before page `at`.
+    #[inline]
     fn rank(&self, at: u32) -> usize {
-        (self.held & ((1 << at) - 1)).count_ones() as usize
+        let before = (1 << at) - 1;
+        // Mostly none is missing, and counting bits is many steps where the processor has none for it.
+        if self.held & before == before { at as usize } else { (self.held & before).count_ones() as usize }
     }
 
     fn get(&self, seq: u64) -> u32 {
-        self.page(page_of(seq)).map_or(0, |page| page[place(seq)])
+        self.page(page_of(seq)).map_or(0, |page| page.0[place(seq)])
     }
 
-    /// Puts `ix` at `seq`; gives back what was there, and how many of its neighbours are live unless one of them is in
-    /// another page.
-    fn swap(&mut self, seq: u64, ix: u32) -> (u32, Option<u64>) {
-        let (at, rank, here) = (page_of(seq), self.rank(page_of(seq)), place(seq));
+    /// Puts `ix` at `seq`; gives back what was there, and how many of its neighbours in this block are live.
+    #[inline]
+    fn swap(&mut self, seq: u64, ix: u32) -> (u32, u64) {
+        let (at, here) = (page_of(seq), place(seq));
+        let rank = self.rank(at);
         if self.held >> at & 1 == 0 {
             if ix == 0 {
-                return (0, None);
+                return (0, 0);
             }
             self.held |= 1 << at;
             self.pages.insert(rank, EMPTY);
         }
-        let page = &mut self.pages[rank];
+        let page = &mut self.pages[rank].0;
+        // Before the write: to read a line as it was written in part would wait for the write.
+        let live = if ix == 0 { page.iter().filter(|place| **place != 0).count() } else { PLACES };
         let old = std::mem::replace(&mut page[here], ix);
         let neighbours = match page.get(here.wrapping_sub(1)..here + 2) {
-            Some([before, _, after]) => Some(u64::from(*before != 0) + u64::from(*after != 0)),
-            Some(_) | None => None,
+            Some([before, _, after]) => u64::from(*before != 0) + u64::from(*after != 0),
+            Some(_) | None => self.far_neighbours(seq),
         };
-        if ix == 0 && *page == EMPTY {
-            self.held &= !(1 << at);
-            self.pages.remove(rank);
-            if self.pages.len() < self.pages.capacity() / 2 {
-                self.pages.shrink_to_fit();
-            }
+        if live == 1 && old != 0 {
+            self.drop_page(at, rank);
         }
         (old, neighbours)
+    }
+
+    fn drop_page(&mut self, at: u32, rank: usize) {
+        self.held &= !(1 << at);
+        self.pages.remove(rank);
+        if self.pages.len() < self.pages.capacity() / 2 {
+            self.pages.shrink_to_fit();
+        }
+    }
+
+    /// How many neighbours in this block are live of `seq`, which is at an end of its page.
+    fn far_neighbours(&self, seq: u64) -> u64 {
+        let before = !seq.is_multiple_of(BLOCK) && self.get(seq - 1) != 0;
+        let after = seq % BLOCK != BLOCK - 1 && self.get(seq + 1) != 0;
+        u64::from(before) + u64::from(after)
     }
 
     /// The pages that overlap `first..=last`, ascending, with their sequences; the block begins at `base`.
@@ -101,13 +122,25 @@ impl Block {
         let held = self.held;
         let ats = (0..64).filter(move |at| held >> at & 1 == 1).map(move |at| base + at * PAGE);
         let pages = ats.zip(&self.pages).filter(move |(at, _)| at + PAGE > first && *at <= last);
-        pages.flat_map(|(at, page)| (at..).zip(page.iter().copied()))
+        pages.flat_map(|(at, page)| (at..).zip(page.0.iter().copied()))
     }
 }
 
 impl Column {
+    /// Where the block `at` is in the list, or would be.
+    #[inline]
+    fn find(&self, at: u64) -> Result<usize, usize> {
+        // Mostly none is missing between the first one and it.
+        let first = self.blocks.first().map_or(at, |(first, _)| *first);
+        match usize::try_from(at.wrapping_sub(first)) {
+            Ok(reckoned) if self.blocks.get(reckoned).is_some_and(|(other, _)| *other == at) => Ok(reckoned),
+            Ok(_) | Err(_) => self.blocks.binary_search_by_key(&at, |(at, _)| *at),
+        }
+    }
+
+    #[inline]
     fn block(&self, at: u64) -> Option<&Block> {
-        if at == self.tail_at { Some(&self.tail) } else { self.blocks.get(&at) }
+        if at == self.tail_at { Some(&self.tail) } else { self.find(at).ok().map(|at| &self.blocks[at].1) }
     }
 
     fn get(&self, seq: u64) -> u32 {
@@ -115,30 +148,67 @@ impl Column {
     }
 
     /// Puts `ix` at `seq`; gives back what was there, and how many of its neighbours are live.
+    #[inline]
     fn swap(&mut self, seq: u64, ix: u32) -> (u32, u64) {
         let at = seq / BLOCK;
         if at > self.tail_at && ix != 0 {
-            let mut tail = std::mem::take(&mut self.tail);
-            if tail.held != 0 {
-                tail.pages.shrink_to_fit();
-                self.blocks.insert(self.tail_at, tail);
-            }
-            self.tail_at = at;
+            self.begin_tail(at);
         }
-        let (old, neighbours) = if at == self.tail_at {
-            self.tail.swap(seq, ix)
-        } else if ix != 0 {
-            self.blocks.entry(at).or_default().swap(seq, ix)
-        } else {
-            let Some(block) = self.blocks.get_mut(&at) else { return (0, 0) };
-            let swapped = block.swap(seq, ix);
-            if block.held == 0 {
-                self.blocks.remove(&at);
+        let (old, near) =
+            if at == self.tail_at { self.tail.swap(seq, ix) } else { self.swap_below(at, seq, ix) };
+        let is_inside = (seq % BLOCK).wrapping_sub(1) < BLOCK - 2;
+        (old, if is_inside { near } else { near + self.neighbours_beyond(seq) })
+    }
+
+    /// How many neighbours of `seq`, which is at an end of its block, are live in another one.
+    #[cold]
+    fn neighbours_beyond(&self, seq: u64) -> u64 {
+        let beyond = if seq.is_multiple_of(BLOCK) { seq - 1 } else { seq + 1 };
+        u64::from(self.get(beyond) != 0)
+    }
+
+    #[cold]
+    fn begin_tail(&mut self, at: u64) {
+        let mut tail = std::mem::take(&mut self.tail);
+        if tail.held != 0 {
+            tail.pages.shrink_to_fit();
+            self.blocks.push((self.tail_at, tail));
+        }
+        self.tail_at = at;
+    }
+
+    /// As [`Self::swap`], of the block `at` below the tail.
+    #[inline]
+    fn swap_below(&mut self, at: u64, seq: u64, ix: u32) -> (u32, u64) {
+        let place = match self.find(at) {
+            Ok(place) => place,
+            Err(_) if ix == 0 => return (0, 0),
+            Err(place) => {
+                self.blocks.insert(place, (at, Block::default()));
+                self.hollow += 1;
+                place
             }
-            swapped
         };
-        let far = || u64::from(self.get(seq - 1) != 0) + u64::from(self.get(seq + 1) != 0);
-        (old, neighbours.unwrap_or_else(far))
+        let block = &mut self.blocks[place].1;
+        let was_hollow = block.held == 0;
+        let swapped = block.swap(seq, ix);
+        match (was_hollow, block.held == 0) {
+            (true, false) => self.hollow -= 1,
+            (false, true) => self.hollowed(),
+            (true, true) | (false, false) => {}
+        }
+        swapped
+    }
+
+    /// One more block is empty.
+    #[cold]
+    fn hollowed(&mut self) {
+        self.hollow += 1;
+        if self.hollow * 2 > self.blocks.len() {
+            self.blocks.retain(|(_, block)| block.held != 0);
+            self.blocks.shrink_to(self.blocks.len() * 2);
+            self.hollow = 0;
+        }
     }
 
     /// The live sequences from `first` to `last`, ascending.
@@ -146,9 +216,15 @@ impl Column {
         // Mostly what is asked for is one dot.
         let one = (first == last).then(|| (first, self.get(first)));
         let (from, until) = (first / BLOCK, last / BLOCK);
-        let blocks = (first < last).then(|| self.blocks.range(from..=until));
+        let blocks = if first < last {
+            let from = self.find(from).unwrap_or_else(|place| place);
+            let below = self.blocks[from..].iter().take_while(move |(at, _)| *at <= until);
+            Some(below.map(|(at, block)| (*at, block)))
+        } else {
+            None
+        };
         let tail =
-            (first < last && (from..=until).contains(&self.tail_at)).then_some((&self.tail_at, &self.tail));
+            (first < last && (from..=until).contains(&self.tail_at)).then_some((self.tail_at, &self.tail));
         let blocks = blocks.into_iter().flatten().chain(tail);
         let many = blocks.flat_map(move |(at, block)| block.range(at * BLOCK, first, last));
         let many = many.filter(move |(seq, _)| (first..=last).contains(seq));
@@ -211,6 +287,11 @@ impl Live {
     #[inline]
     fn intern(&mut self, replica: ReplicaId) -> ReplicaIx {
         let Self { names, columns, unused, .. } = self;
+        if let Some(ix) = names.recent(replica)
+            && columns[ix.0 as usize].len != 0
+        {
+            return ix;
+        }
         let ix = names.intern(replica, || {
             let at = if *unused == 0 { None } else { columns.iter().position(|column| column.len == 0) };
             at.map(|at| ReplicaIx(u32::try_from(at).expect("numbers have 24 bits")))
@@ -245,7 +326,7 @@ impl Live {
     /// Makes `dot` dead; gives back where it lived.
     #[inline]
     pub(super) fn remove(&mut self, dot: Dot) -> Option<CellIx> {
-        let at = self.names.find(dot.replica)?.0 as usize;
+        let at = self.names.find_again(dot.replica)?.0 as usize;
         let column = &mut self.columns[at];
         let (old, neighbours) = column.swap(dot.seq, 0);
         let ix = old.checked_sub(1).map(CellIx)?;
@@ -268,7 +349,7 @@ impl Live {
     }
 
     /// Appends the live dots of `replica` in `intervals`, which ascend, to `live`; none is above `known`.
-    pub(super) fn among(&self, replica: ReplicaId, intervals: &[Interval], known: u64, live: &mut Vec<Dot>) {
+    pub(super) fn among(&self, replica: ReplicaId, intervals: &[Interval], known: u64, live: &mut Vec<End>) {
         let Some(column) = self.column(replica) else { return };
         let known = intervals.iter().take_while(|interval| interval.first <= known).map(|interval| {
             let Interval { first, last } = *interval;
@@ -279,7 +360,9 @@ impl Live {
         let mut singles: Vec<(u64, &Block)> = Vec::with_capacity(intervals.len());
         live.reserve(intervals.len());
         let mut block: Option<(u64, Option<&Block>)> = None;
-        let here = |(seq, block): (u64, &Block)| (block.get(seq) != 0).then(|| Dot::new(replica, seq));
+        let here = |(seq, block): (u64, &Block)| {
+            block.get(seq).checked_sub(1).map(|ix| End::new(Dot::new(replica, seq), CellIx(ix)))
+        };
         for Interval { first, last } in known {
             if first == last {
                 let at = first / BLOCK;
@@ -289,7 +372,7 @@ impl Live {
             } else {
                 live.extend(singles.drain(..).filter_map(here));
                 let range = column.range(first, last);
-                live.extend(range.map(|(seq, _)| Dot::new(replica, seq)));
+                live.extend(range.map(|(seq, ix)| End::new(Dot::new(replica, seq), ix)));
             }
         }
         live.extend(singles.drain(..).filter_map(here));
@@ -319,6 +402,7 @@ mod tests {
     use super::*;
     use crate::causal::DotSet;
     use rand::{RngExt, SeedableRng};
+    use std::collections::BTreeMap;
 
     #[test]
     fn columns_of_pages_behave_like_a_map() {
@@ -340,6 +424,11 @@ mod tests {
                 assert_eq!(live.get(dot), plain.get(&dot).copied());
                 let dots: DotSet = plain.keys().copied().collect();
                 assert_eq!(live.intervals(), dots.intervals().count() as u64);
+                for column in &live.columns {
+                    let hollow = column.blocks.iter().filter(|(_, block)| block.held == 0).count();
+                    assert!(hollow == column.hollow && hollow * 2 <= column.blocks.len());
+                    assert!(column.blocks.is_sorted_by(|(one, _), (next, _)| one < next));
+                }
             }
             assert_eq!(live.len(), plain.len() as u64);
             assert!(live.dots().eq(plain.keys().copied()));
@@ -355,8 +444,8 @@ mod tests {
             let column = named.columns().next().expect("there are dots");
             live.among(replica, column.1, last.max(first), &mut among);
             let is_among = |dot: &Dot| named.contains(*dot) && dot.seq <= last.max(first);
-            let expected = plain.keys().filter(|dot| dot.replica == replica && is_among(dot));
-            assert!(among.iter().eq(expected));
+            let expected = plain.iter().filter(|(dot, _)| dot.replica == replica && is_among(dot));
+            assert!(among.into_iter().eq(expected.map(|(dot, ix)| End::new(*dot, *ix))));
             plain.keys().for_each(|dot| assert!(live.remove(*dot).is_some()));
             assert!(live.is_empty() && live.unused == live.columns.len() && live.intervals() == 0);
         }

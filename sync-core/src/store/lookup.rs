@@ -28,16 +28,39 @@ pub(super) type LookupKey = [u64; 2];
 /// The hash of a name under `key`.
 #[inline]
 pub(super) fn hash(key: LookupKey, object: &[u8], ty: u8, path: &[u8]) -> u32 {
-    let mut state = fold(key[0] ^ u64::from(ty), key[1] ^ object.len() as u64);
-    for name in [object, path] {
-        let (pairs, rest) = name.as_chunks::<16>();
-        for pair in pairs {
-            state = fold(word(&pair[..8]) ^ state, word(&pair[8..]) ^ key[1]);
-        }
-        let (low, high) = rest.split_at(rest.len().min(8));
-        state = fold(word(low) ^ state, word(high) ^ key[1] ^ (name.len() as u64) << 56);
+    Hashed::new(key, object, ty).path(path)
+}
+
+/// The part of a hash that cells of one object share.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hashed {
+    key: LookupKey,
+    state: u64,
+}
+
+impl Hashed {
+    #[inline]
+    pub(super) fn new(key: LookupKey, object: &[u8], ty: u8) -> Self {
+        let state = fold(key[0] ^ u64::from(ty), key[1] ^ object.len() as u64);
+        Self { key, state: fold_name(key, state, object) }
     }
-    (fold(state ^ key[0], key[1]) >> 32) as u32
+
+    /// The hash of the cell at `path`.
+    #[inline]
+    pub(super) fn path(self, path: &[u8]) -> u32 {
+        let Self { key, state } = self;
+        (fold(fold_name(key, state, path) ^ key[0], key[1]) >> 32) as u32
+    }
+}
+
+#[inline]
+fn fold_name(key: LookupKey, mut state: u64, name: &[u8]) -> u64 {
+    let (pairs, rest) = name.as_chunks::<16>();
+    for pair in pairs {
+        state = fold(word(&pair[..8]) ^ state, word(&pair[8..]) ^ key[1]);
+    }
+    let (low, high) = rest.split_at(rest.len().min(8));
+    fold(word(low) ^ state, word(high) ^ key[1] ^ (name.len() as u64) << 56)
 }
 
 #[inline]
@@ -83,24 +106,45 @@ impl Lookup {
     }
 
     /// Reads where the cells of these hashes are, so that looking for one by one does not wait for far memory.
-    pub(super) fn touch(&self, hashes: &[u32]) {
-        let read = hashes.iter().fold(0, |read, hash| read ^ self.table[self.home(*hash)]);
+    pub(super) fn touch(&self, hashes: impl Iterator<Item = u32>) {
+        let read = hashes.fold(0, |read, hash| read ^ self.table[self.home(hash)]);
         std::hint::black_box(read);
     }
 
-    /// The first cell of this hash: mostly the one of that name.
+    /// The first cell of this hash, mostly the one of that name; or the place where one would go.
     #[inline]
-    pub(super) fn first(&self, hash: u32) -> Option<CellIx> {
-        self.find(hash, |_| true)
+    pub(super) fn first(&self, hash: u32) -> Result<CellIx, usize> {
+        let mut at = self.home(hash);
+        loop {
+            let entry = self.table[at];
+            if entry == 0 {
+                return Err(at);
+            }
+            if (entry >> 32) as u32 == hash {
+                return Ok(CellIx(entry as u32 - 1));
+            }
+            at = if at + 1 == self.table.len() { 0 } else { at + 1 };
+        }
     }
 
     /// Adds a cell.
     pub(super) fn insert(&mut self, hash: u32, ix: CellIx) {
-        if (self.len + 1) * 5 > self.table.len() * 4 {
-            self.reserve(self.len / 2 + CELLS_MIN);
-        }
+        self.make_room(1);
+        self.insert_from(self.home(hash), hash, ix);
+    }
+
+    /// As [`Self::insert`], where room was made and [`Self::first`] gave `place`; since then no cell went.
+    #[inline]
+    pub(super) fn insert_from(&mut self, place: usize, hash: u32, ix: CellIx) {
         self.len += 1;
-        self.place(u64::from(hash) << 32 | u64::from(ix.0 + 1));
+        self.place(place, u64::from(hash) << 32 | u64::from(ix.0 + 1));
+    }
+
+    /// Makes room for so many more cells, and mostly for more than that: a table that grows is built again.
+    pub(super) fn make_room(&mut self, more: usize) {
+        if (self.len + more) * 5 > self.table.len() * 4 {
+            self.reserve(more.max(self.len / 2 + CELLS_MIN));
+        }
     }
 
     /// Makes room for so many more cells.
@@ -108,12 +152,16 @@ impl Lookup {
         let room = (self.len + more + 1) * 5 / 4 + 1;
         if room > self.table.len() {
             let entries = std::mem::replace(&mut self.table, vec![0; room]);
-            entries.into_iter().filter(|entry| *entry != 0).for_each(|entry| self.place(entry));
+            entries.into_iter().filter(|entry| *entry != 0).for_each(|entry| self.place_home(entry));
         }
     }
 
-    fn place(&mut self, entry: u64) {
-        let mut at = self.home((entry >> 32) as u32);
+    fn place_home(&mut self, entry: u64) {
+        self.place(self.home((entry >> 32) as u32), entry);
+    }
+
+    #[inline]
+    fn place(&mut self, mut at: usize, entry: u64) {
         while self.table[at] != 0 {
             at = if at + 1 == self.table.len() { 0 } else { at + 1 };
         }
@@ -125,7 +173,7 @@ impl Lookup {
         if self.table.len() > 1_024 && self.len * 8 < self.table.len() {
             let room = (self.len * 2).max(CELLS_MIN * 2);
             let entries = std::mem::replace(&mut self.table, vec![0; room]);
-            entries.into_iter().filter(|entry| *entry != 0).for_each(|entry| self.place(entry));
+            entries.into_iter().filter(|entry| *entry != 0).for_each(|entry| self.place_home(entry));
         }
     }
 

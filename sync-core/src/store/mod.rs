@@ -6,7 +6,7 @@
 //!
 //! - [`Group`] mints local events (`group.rs`);
 //! - [`Group::expiring`] gives writes a time to die, [`Store::expire`] raises the horizon (`expiry.rs`);
-//! - [`Store::join`] takes in a fragment (`join.rs`);
+//! - [`Store::join`] takes in a fragment (`join.rs`), whose cells are looked for all together (`resolve.rs`);
 //! - [`Store::push_fragment`], [`Store::answer`] build fragments (`offer.rs`);
 //! - `bulk.rs` fills an empty store with what such an answer brought;
 //! - [`Store::open_answer`], `next_items` give an answer too long for a frame (`large.rs`);
@@ -44,6 +44,7 @@ mod planted;
 mod proof;
 mod read;
 mod records;
+mod resolve;
 mod root;
 mod scrub;
 mod shrink;

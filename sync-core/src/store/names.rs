@@ -43,7 +43,7 @@ pub(super) struct Names {
     ids: Vec<ReplicaId>,
     /// The numbers, ascending by their ids.
     sorted: Vec<ReplicaIx>,
-    /// Who was looked for last when something was written.
+    /// Who was looked for last when something was written: mostly that is the next one too.
     recent: u32,
 }
 
@@ -63,12 +63,23 @@ impl Names {
         self.sorted.iter().copied()
     }
 
+    /// The number of `id` if it was looked for last.
+    #[inline]
+    pub(super) fn recent(&self, id: ReplicaId) -> Option<ReplicaIx> {
+        (self.ids.get(self.recent as usize) == Some(&id)).then_some(ReplicaIx(self.recent))
+    }
+
     #[inline]
     pub(super) fn find(&self, id: ReplicaId) -> Option<ReplicaIx> {
-        if self.ids.get(self.recent as usize) == Some(&id) {
-            return Some(ReplicaIx(self.recent));
-        }
-        self.place(id).ok().map(|at| self.sorted[at])
+        self.recent(id).or_else(|| self.place(id).ok().map(|at| self.sorted[at]))
+    }
+
+    /// As [`Self::find`], and remembers who was looked for.
+    #[inline]
+    pub(super) fn find_again(&mut self, id: ReplicaId) -> Option<ReplicaIx> {
+        let found = self.find(id);
+        self.recent = found.map_or(self.recent, |ix| ix.0);
+        found
     }
 
     fn place(&self, id: ReplicaId) -> Result<usize, usize> {

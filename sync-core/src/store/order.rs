@@ -45,6 +45,16 @@ pub(super) struct Many {
     sorted: OnceLock<Vec<CellIx>>,
 }
 
+/// Where the place of a cell can still be, in a chunk.
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    chunk: usize,
+    low: usize,
+    high: usize,
+    /// Of the path of the cell.
+    prefix: u64,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Chunk {
     /// At most the path of the first cell, and above all paths of the chunk before.
@@ -103,20 +113,30 @@ impl Many {
             return &[];
         }
         self.sorted.get_or_init(|| {
-            // Each path is read once, and most are told apart by how they begin.
-            let mut sorted: Vec<(u64, CellIx)> =
-                self.waiting.iter().map(|ix| (prefix(paths.path(*ix)), *ix)).collect();
-            sorted.sort_unstable_by(|(one, ix), (other, iy)| {
-                one.cmp(other).then_with(|| paths.path(*ix).cmp(paths.path(*iy)))
-            });
-            sorted.into_iter().map(|(_, ix)| ix).collect()
+            // Each path is read once, and most are told apart by how they begin: a number, and behind it the place.
+            let begin = |ix: &CellIx| u128::from(prefix(paths.path(*ix))) << 32 | u128::from(ix.0);
+            let mut begins: Vec<u128> = self.waiting.iter().map(begin).collect();
+            begins.sort_unstable();
+            let place =
+                |begin: &u128| CellIx(u32::try_from(begin & u128::from(u32::MAX)).expect("it was one"));
+            let mut sorted: Vec<CellIx> = begins.iter().map(place).collect();
+            let mut from = 0;
+            for alike in begins.chunk_by(|one, other| one >> 32 == other >> 32) {
+                let until = from + alike.len();
+                if alike.len() > 1 {
+                    sorted[from..until].sort_unstable_by(|ix, iy| paths.path(*ix).cmp(paths.path(*iy)));
+                }
+                from = until;
+            }
+            sorted
         })
     }
 
     fn insert(&mut self, path: &Path, ix: CellIx, paths: &impl Paths) {
         // What comes in order needs no search.
         if let Some(Chunk { cells, .. }) = self.chunks.last_mut()
-            && cells.last().is_some_and(|last| paths.path(*last) < path.as_bytes())
+            && let Some(last) = cells.last().map(|last| paths.path(*last))
+            && path.cmp_bytes(last, prefix(last)).is_gt()
         {
             if cells.len() < CHUNK {
                 cells.push(ix);
@@ -154,29 +174,60 @@ impl Many {
     /// The chunk and the place in it where each of `waiting` goes, which ascend; places are those before any has come.
     fn places(&self, waiting: &[CellIx], paths: &impl Paths) -> Vec<(usize, usize)> {
         let mut places = Vec::with_capacity(waiting.len());
+        let mut begin = 0;
         for block in waiting.chunks(SIDE_BY_SIDE) {
-            let mut spans = [(0, 0, 0); SIDE_BY_SIDE];
+            let mut spans = [Span::default(); SIDE_BY_SIDE];
             for (span, ix) in spans.iter_mut().zip(block) {
-                let chunk = chunk_of(&self.chunks, paths.path(*ix));
-                *span = (chunk, 0, self.chunks[chunk].cells.len());
+                let path = paths.path(*ix);
+                let prefix = prefix(path);
+                begin = self.chunk_from(begin, path, prefix);
+                *span = Span { chunk: begin, low: 0, high: self.chunks[begin].cells.len(), prefix };
             }
-            let middle = |(chunk, low, high): (usize, usize, usize)| {
-                paths.path(self.chunks[chunk].cells[usize::midpoint(low, high)])
-            };
+            let spans = &mut spans[..block.len()];
             // Each step reads a path of a cell that is in no cache. They are read before any is looked at, so that none
             // waits for another.
-            while spans.iter().any(|(_, low, high)| low < high) {
-                let open = spans.iter().filter(|(_, low, high)| low < high);
-                let read = open.fold(0, |read, span| read ^ middle(*span).first().copied().unwrap_or(0));
-                std::hint::black_box(read);
-                for (span, ix) in spans.iter_mut().zip(block).filter(|((_, low, high), _)| low < high) {
-                    let at = usize::midpoint(span.1, span.2);
-                    if middle(*span) < paths.path(*ix) { span.1 = at + 1 } else { span.2 = at }
+            while spans.iter().any(|span| span.low < span.high) {
+                let mut middles = [0; SIDE_BY_SIDE];
+                for (middle, span) in middles.iter_mut().zip(&*spans).filter(|(_, span)| span.low < span.high)
+                {
+                    *middle = prefix(paths.path(self.middle(span)));
+                }
+                let open =
+                    spans.iter_mut().zip(middles).zip(block).filter(|((span, _), _)| span.low < span.high);
+                for ((span, middle), ix) in open {
+                    let is_behind = middle < span.prefix
+                        || middle == span.prefix && paths.path(self.middle(span)) < paths.path(*ix);
+                    let at = usize::midpoint(span.low, span.high);
+                    if is_behind { span.low = at + 1 } else { span.high = at }
                 }
             }
-            places.extend(spans.iter().take(block.len()).map(|(chunk, low, _)| (*chunk, *low)));
+            places.extend(spans.iter().map(|span| (span.chunk, span.low)));
         }
         places
+    }
+
+    /// As [`chunk_of`], and it is known that it is not before `begin`; mostly it is not far behind.
+    fn chunk_from(&self, begin: usize, path: &[u8], prefix: u64) -> usize {
+        let is_behind =
+            |at: usize| self.chunks.get(at).is_some_and(|chunk| chunk.from.cmp_bytes(path, prefix).is_le());
+        let (mut low, mut step) = (begin, 1);
+        while is_behind(low + step) {
+            low += step;
+            step *= 2;
+        }
+        // It is `low` or behind it, and before `low + step`.
+        while step > 1 {
+            step /= 2;
+            if is_behind(low + step) {
+                low += step;
+            }
+        }
+        low
+    }
+
+    /// The cell in the middle of what is left of a span.
+    fn middle(&self, span: &Span) -> CellIx {
+        self.chunks[span.chunk].cells[usize::midpoint(span.low, span.high)]
     }
 
     /// Puts `new` at `places` of one chunk, which is cut into equal ones if it gets too long.

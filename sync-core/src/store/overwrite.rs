@@ -8,23 +8,32 @@ use crate::id::Dot;
 use crate::mutant::{self, Mutant};
 
 impl Store {
-    /// The one item of the cell at `ix`, if an item that expires at no time may take its place in one step.
+    /// True if the cell at `ix` has one item, and one that expires at no time may take its place in one step.
     #[inline]
-    pub(super) fn replaceable(&self, ix: CellIx) -> Option<ItemRef<'_>> {
-        if self.capture.is_some() || !self.answers.is_empty() {
-            return None;
-        }
-        self.items_in(ix).only().filter(|item| item.expires.0 == 0)
+    pub(super) fn is_replaceable(&self, ix: CellIx) -> bool {
+        self.capture.is_none() && self.answers.is_empty() && self.slots.has_one_for_good(ix)
     }
 
-    /// Ends `old`, which is [`Self::replaceable`], and makes `item`, which does not expire, live in the same cell. The
+    /// Ends `old`, which is [`Self::is_replaceable`], and makes `item`, which does not expire, live in the same cell. The
     /// dot of `item` must not be live.
     pub(super) fn replace(&mut self, ix: CellIx, old: Dot, item: &ItemRef<'_>) {
+        self.leave_place(ix, old);
+        self.take_place(ix, item);
+    }
+
+    /// The dot `old` ends, which is [`Self::is_replaceable`] in the cell at `ix`; [`Self::take_place`] must follow.
+    #[inline]
+    pub(super) fn leave_place(&mut self, ix: CellIx, old: Dot) {
         self.note_item(old);
-        self.note_item(item.dot);
         let was = self.live.remove(old);
         debug_assert_eq!(was, Some(ix), "what is replaced is live");
         self.sketch.toggle(old, &self.live);
+    }
+
+    /// Makes `item`, which does not expire, live in the place of the item of the cell at `ix`, whose dot has ended.
+    #[inline]
+    pub(super) fn take_place(&mut self, ix: CellIx, item: &ItemRef<'_>) {
+        self.note_item(item.dot);
         let (packed, was_live) = self.live.insert(item.dot, ix);
         debug_assert!(!was_live, "a dot lives in exactly one cell");
         self.sketch.toggle(item.dot, &self.live);

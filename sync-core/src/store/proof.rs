@@ -12,8 +12,8 @@
 
 use std::collections::BTreeSet;
 
-use super::join::Plan;
-use super::{CellIx, Store};
+use super::Store;
+use super::join::{End, Plan};
 use crate::cell::{CellId, ObjectId};
 use crate::fragment::{Claims, Fragment, Record};
 use crate::id::{Dot, ReplicaId};
@@ -21,13 +21,11 @@ use crate::mutant::{self, Mutant};
 
 impl Store {
     /// Takes back from `plan`, which is settled, the ends that nothing in `fragment` could have caused. `fresh` are
-    /// the cells of new items that are live at the sender, `written` the places of such cells as far as they are known,
-    /// ascending; `is_item` is true for the dots named that are live at the sender.
+    /// the cells of new items that are live at the sender; `is_item` is true for the dots named that are live at the sender.
     pub(super) fn spare_unproven<'a>(
         &self,
         plan: &mut Plan,
         fragment: &Fragment,
-        written: &[CellIx],
         fresh: impl Iterator<Item = &'a CellId>,
         is_item: impl Fn(Dot) -> bool,
     ) {
@@ -38,8 +36,7 @@ impl Store {
             return;
         }
         // Mostly everything that ends was overwritten, and then there is nothing to look into.
-        let is_written = |ix: CellIx| written.binary_search(&ix).is_ok();
-        if plan.dead.iter().all(|dot| self.live.get(*dot).is_none_or(is_written)) {
+        if plan.dead.iter().all(End::is_overwritten) {
             return;
         }
         let cells: BTreeSet<&CellId> = fresh.collect();
@@ -49,11 +46,10 @@ impl Store {
             cells.iter().map(|cell| &cell.object).collect()
         };
         let records = || fragment.records.iter().filter(|(dot, _)| !self.context.contains(*dot));
-        let is_proved = |dot: &Dot| {
-            let Some(ix) = self.live.get(*dot) else { return true };
-            let cell = self.cell_id(ix);
+        let is_proved = |end: &End| {
+            let cell = self.cell_id(end.ix);
             let covers = |(_, record): &(Dot, Record)| record.covers(&cell);
-            self.item_in(ix, *dot).is_expired(plan.horizon)
+            self.item_in(end.ix, end.dot).is_expired(plan.horizon)
                 || cells.contains(&cell)
                 || objects.contains(&cell.object)
                 || records().any(covers)

@@ -3,6 +3,7 @@
 use std::ops::Bound;
 
 use super::items::{ItemRef, Items};
+use super::join::End;
 use super::slab::{Object, ObjectIx};
 use super::slot::CellSlot;
 use super::{CellIx, ITEM_OVERHEAD_BYTES, ObjectInfo, Store, lookup};
@@ -152,7 +153,7 @@ impl Store {
     }
 
     /// Appends the live dots among `dots` to `live`, ascending: as [`Self::live_in`], and faster where they are single ones.
-    pub(super) fn live_among(&self, dots: &DotSet, live: &mut Vec<Dot>) {
+    pub(super) fn live_among(&self, dots: &DotSet, live: &mut Vec<End>) {
         for (replica, intervals) in dots.columns() {
             self.live.among(replica, intervals, self.context.get(replica), live);
         }
@@ -204,30 +205,6 @@ impl Store {
         Seek { ix: order.and_then(|order| order.find(path, &&self.slots)), hash: None }
     }
 
-    /// Looks for many cells. Each step is done for all of them before the next one: a step is a read of far memory, and
-    /// reads that wait for nothing go on side by side.
-    pub(super) fn seek_all<'a>(&self, cells: impl Iterator<Item = &'a CellId> + Clone) -> Vec<Seek> {
-        let names = |cell: &'a CellId| (cell.object.key.as_str(), cell.object.ty, cell.path.as_bytes());
-        let seek = |(key, ty, path)| self.seek(key, ty, path);
-        if !self.lookup.is_kept() {
-            return cells.map(|cell| seek(names(cell))).collect();
-        }
-        let hash = |(key, ty, path): (&str, TypeTag, &[u8])| {
-            lookup::hash(self.lookup_key, key.as_bytes(), ty.0, path)
-        };
-        let hashes: Vec<u32> = cells.clone().map(|cell| hash(names(cell))).collect();
-        self.lookup.touch(&hashes);
-        let first = |hash: &u32| Seek { ix: self.lookup.first(*hash), hash: Some(*hash) };
-        let mut seeks: Vec<Seek> = hashes.iter().map(first).collect();
-        self.slots.touch(seeks.iter().filter_map(|seek| seek.ix));
-        for (found, cell) in seeks.iter_mut().zip(cells) {
-            if found.ix.is_some_and(|ix| self.cell_id_is_not(ix, cell)) {
-                *found = seek(names(cell));
-            }
-        }
-        seeks
-    }
-
     /// True if `ix` is the cell of this name.
     #[inline]
     pub(super) fn is_at(&self, ix: CellIx, key: &str, ty: TypeTag, path: &[u8]) -> bool {
@@ -241,6 +218,7 @@ impl Store {
         self.slots.at(ix)
     }
 
+    #[inline]
     pub(super) fn object_id(&self, slot: &CellSlot) -> &ObjectId {
         &self.objects[slot.object.0 as usize].id
     }

@@ -6,6 +6,7 @@
 
 use super::fullest::Size;
 use super::order::{Order, Paths};
+use super::resolve::Spot;
 use super::slots::Slots;
 use super::{CellIx, Gone, ItemRef, Store, lookup};
 use crate::cell::{CellId, Item, ObjectId};
@@ -104,8 +105,7 @@ impl Store {
 
     /// Makes `cell`, which is not there and has `hash` if there is a table; an item must follow.
     pub(super) fn new_cell(&mut self, cell: &CellId, hash: Option<u32>) -> CellIx {
-        let object = self.object_of(&cell.object);
-        let ix = self.slots.add(object, &cell.path);
+        let ix = self.add_cell(cell);
         match hash {
             Some(hash) => self.lookup.insert(hash, ix),
             // Only what was looked for before there was a table comes without a hash.
@@ -113,6 +113,21 @@ impl Store {
             None if self.slots.len() >= lookup::CELLS_MIN => self.begin_lookup(),
             None => {}
         }
+        ix
+    }
+
+    /// As [`Self::new_cell`], where a place in the table was found.
+    pub(super) fn new_cell_at(&mut self, cell: &CellId, Spot { hash, place }: Spot) -> CellIx {
+        let ix = self.add_cell(cell);
+        self.lookup.insert_from(place, hash, ix);
+        ix
+    }
+
+    /// Makes `cell`, and leaves it to the caller to put it into the table.
+    #[inline]
+    fn add_cell(&mut self, cell: &CellId) -> CellIx {
+        let object = self.object_of(&cell.object);
+        let ix = self.slots.add(object, &cell.path);
         let Self { objects, slots, .. } = self;
         let object = &mut objects[object.0 as usize];
         object.order.insert(&cell.path, ix, &&*slots);

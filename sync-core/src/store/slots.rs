@@ -190,6 +190,18 @@ impl Slots {
         Some(ItemRef { dot: live.unpack(slot.dot), hlc: slot.hlc, expires, payload })
     }
 
+    /// True if a cell has one item, which does not expire.
+    #[inline]
+    pub(super) fn has_one_for_good(&self, ix: CellIx) -> bool {
+        let slot = self.at(ix);
+        let is_for_good = || match self.rest(slot) {
+            Rest::One { expires, .. } => expires.0 == 0,
+            Rest::Medium(_) => true,
+            Rest::Many { .. } => false,
+        };
+        slot.flags & (LIVE | MANY) == LIVE && (!slot.is_wide() || is_for_good())
+    }
+
     /// Bytes of the payload of the one item of a cell.
     #[inline]
     pub(super) fn only_len(&self, ix: CellIx) -> usize {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::join::Plan;
+use super::resolve::To;
 use super::{Joined, Learned, Store};
 use crate::causal::{CausalContext, DotSet};
 use crate::cell::{CellId, Item};
@@ -36,11 +37,12 @@ impl Store {
             horizon: self.horizon.max(fragment.horizon),
             ..Plan::default()
         };
-        plan.dead.extend(self.expired(plan.horizon));
+        let mut dead: Vec<Dot> = self.expired(plan.horizon).collect();
         if !self.live.is_empty() {
-            self.judge_cells(fragment, live, &runs, &mut plan);
+            self.judge_cells(fragment, live, &runs, &mut dead);
         }
-        self.judge_claims(&fragment.claims, &mut plan.dead);
+        self.judge_claims(&fragment.claims, &mut dead);
+        plan.dead.extend(self.ends(dead.into_iter()));
         plan.settle();
         let horizon = plan.horizon;
         // An item that is dead here as it arrives, for this horizon is later, has ended what it ended.
@@ -48,7 +50,7 @@ impl Store {
             .iter()
             .flatten()
             .filter(|(_, item)| !self.context.contains(item.dot) && is_used(live, item.dot));
-        self.spare_unproven(&mut plan, fragment, &[], told.map(|(cell, _)| cell), |dot| live.contains(dot));
+        self.spare_unproven(&mut plan, fragment, told.map(|(cell, _)| cell), |dot| live.contains(dot));
         for (cell, item) in runs.iter().flatten() {
             if self.context.contains(item.dot) {
                 plan.items_known += 1;
@@ -63,11 +65,11 @@ impl Store {
             |item: &Item| !known.contains(item.dot) && is_used(live, item.dot) && !item.is_expired(horizon);
         let fresh = runs.into_iter().flatten().filter(|(_, item)| is_fresh(item));
         let dead = plan.dead.len() as u64;
-        let fresh = fresh.map(|(cell, item)| (cell, item, None));
+        let fresh = fresh.map(|(cell, item)| (cell, item, To::Unknown));
         if self.live.len() > dead {
             return Ok(self.apply(fragment, plan, fresh, learned.from));
         }
-        Ok(self.apply_by(fragment, plan, learned.from, |store, _, count| {
+        Ok(self.apply_by(fragment, plan, learned.from, |store, count| {
             store.drop_hollow();
             store.fill(fresh.map(|(cell, item, _)| (cell, item)).take(count), count)
         }))
@@ -75,22 +77,22 @@ impl Store {
 
     /// Of the dots named: what is not live is dead. Of each cell that a part, an item or a known live dot of the
     /// answer touches: what the sender knows and does not list is dead.
-    fn judge_cells(&self, fragment: &Fragment, live: &DotSet, runs: &Runs, plan: &mut Plan) {
+    fn judge_cells(&self, fragment: &Fragment, live: &DotSet, runs: &Runs, dead: &mut Vec<Dot>) {
         let named = self.live_in(&fragment.dots).map(|(dot, _)| dot);
-        plan.dead.extend(named.filter(|dot| !live.contains(*dot)));
+        dead.extend(named.filter(|dot| !live.contains(*dot)));
         let Claims::Cells { context, .. } = &fragment.claims else { return };
         let others: BTreeMap<&CellId, &[Dot]> =
             fragment.cells.iter().map(|part| (&part.cell, part.others.as_slice())).collect();
         for (cell, others) in &others {
-            plan.dead.extend(self.unlisted(cell, context, &fragment.dots, others));
+            dead.extend(self.unlisted(cell, context, &fragment.dots, others));
         }
         let known = self.live_in(live).map(|(_, ix)| self.cell_id(ix));
         for cell in known.filter(|cell| !others.contains_key(cell)) {
-            plan.dead.extend(self.unlisted(&cell, context, &fragment.dots, &[]));
+            dead.extend(self.unlisted(&cell, context, &fragment.dots, &[]));
         }
         let told = runs.iter().flatten().filter(|(_, item)| is_used(live, item.dot)).map(|(cell, _)| cell);
         for cell in told.filter(|cell| !others.contains_key(cell)) {
-            plan.dead.extend(self.unlisted(cell, context, &fragment.dots, &[]));
+            dead.extend(self.unlisted(cell, context, &fragment.dots, &[]));
         }
     }
 
