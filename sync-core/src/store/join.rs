@@ -193,7 +193,7 @@ impl Store {
         Ok(())
     }
 
-    fn plan<'a>(&self, fragment: &'a Fragment) -> (Plan, Vec<Fresh<'a>>) {
+    pub(super) fn plan<'a>(&self, fragment: &'a Fragment) -> (Plan, Vec<Fresh<'a>>) {
         let horizon = self.horizon.max(fragment.horizon);
         let items = || fragment.cells.iter().flat_map(|part| part.items.iter().map(move |item| (part, item)));
         // Of the dots named by items only known ones can be live here, and mostly there are none.

@@ -112,7 +112,7 @@ impl Block {
 
     /// How many neighbours in this block are live of `seq`, which is at an end of its page.
     fn far_neighbours(&self, seq: u64) -> u64 {
-        let before = seq % BLOCK != 0 && self.get(seq - 1) != 0;
+        let before = !seq.is_multiple_of(BLOCK) && self.get(seq - 1) != 0;
         let after = seq % BLOCK != BLOCK - 1 && self.get(seq + 1) != 0;
         u64::from(before) + u64::from(after)
     }
@@ -163,7 +163,7 @@ impl Column {
     /// How many neighbours of `seq`, which is at an end of its block, are live in another one.
     #[cold]
     fn neighbours_beyond(&self, seq: u64) -> u64 {
-        let beyond = if seq % BLOCK == 0 { seq - 1 } else { seq + 1 };
+        let beyond = if seq.is_multiple_of(BLOCK) { seq - 1 } else { seq + 1 };
         u64::from(self.get(beyond) != 0)
     }
 
@@ -424,6 +424,11 @@ mod tests {
                 assert_eq!(live.get(dot), plain.get(&dot).copied());
                 let dots: DotSet = plain.keys().copied().collect();
                 assert_eq!(live.intervals(), dots.intervals().count() as u64);
+                for column in &live.columns {
+                    let hollow = column.blocks.iter().filter(|(_, block)| block.held == 0).count();
+                    assert!(hollow == column.hollow && hollow * 2 <= column.blocks.len());
+                    assert!(column.blocks.is_sorted_by(|(one, _), (next, _)| one < next));
+                }
             }
             assert_eq!(live.len(), plain.len() as u64);
             assert!(live.dots().eq(plain.keys().copied()));

@@ -57,7 +57,7 @@ impl Names {
 
     fn places(&self, hash: u32) -> impl Iterator<Item = usize> + use<> {
         let len = self.table.len();
-        let home = usize::try_from(u64::from(hash) * len as u64 >> 32).expect("it is below the length");
+        let home = usize::try_from((u64::from(hash) * len as u64) >> 32).expect("it is below the length");
         (home..len).chain(0..home)
     }
 
@@ -148,5 +148,88 @@ impl Store {
                 Err(place) => To::New(Some(Spot { hash, place })),
             };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causal::DotSet;
+    use crate::cell::Hlc;
+    use crate::id::{Dot, NamespaceId, OwnerId, ReplicaId};
+    use crate::limits::Limits;
+    use crate::store::Group;
+    use crate::time::WallMillis;
+    use crate::types::{lww_map, or_set};
+    use rand::rngs::Xoshiro256PlusPlus;
+    use rand::{RngExt, SeedableRng};
+
+    fn write(store: &mut Store, replica: ReplicaId, fill: impl FnOnce(&mut Group<'_>)) {
+        let next = store.context().get(replica) + 1;
+        let mut group = store.group(replica, OwnerId(replica.0), next, Hlc(next));
+        fill(&mut group);
+        group.commit();
+    }
+
+    #[test]
+    fn items_go_where_looking_for_each_cell_alone_leads() {
+        let (ours, theirs) = (ReplicaId([1; 16]), ReplicaId([2; 16]));
+        let mut seen = [0; 4];
+        for seed in 0..60 {
+            let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+            let mut here = Store::new(NamespaceId::named("default"), Limits::default());
+            let names: u16 = [5, 40, 300][rng.random_range(0..3)];
+            let some = |store: &mut Store, rng: &mut Xoshiro256PlusPlus, replica: ReplicaId| {
+                let (key, name) = (["a", "b"][rng.random_range(0..2)], rng.random_range(0..names));
+                let expires = WallMillis(1_000 * rng.random_range(1..9u64));
+                let (long, is_map) = ([7; 70], rng.random_bool(0.5));
+                write(store, replica, |group| {
+                    let fill = |group: &mut Group<'_>| match is_map {
+                        true => {
+                            lww_map::put(group, key, &name.to_be_bytes(), &long[usize::from(name % 70)..])
+                        }
+                        false => or_set::add(group, key, &name.to_be_bytes()),
+                    };
+                    if name % 7 == 0 { group.expiring(expires, fill) } else { fill(group) }.unwrap();
+                });
+            };
+            (0..names).for_each(|_| some(&mut here, &mut rng, ours));
+            let mut there = here.clone();
+            (0..rng.random_range(1..80)).for_each(|_| some(&mut there, &mut rng, theirs));
+            // Some of it is concurrent with what was overwritten there.
+            (0..rng.random_range(0..9)).for_each(|_| some(&mut here, &mut rng, ours));
+            let mut dots = DotSet::default();
+            dots.insert_range(theirs, 1, there.context().get(theirs));
+            let ended = here.live_dots().filter(|dot| there.context().contains(*dot) && !there.is_live(*dot));
+            ended.collect::<Vec<Dot>>().into_iter().for_each(|dot| dots.insert(dot));
+            let fragment = there.push_fragment(dots);
+            let (mut plan, fresh) = here.plan(&fragment);
+            let to = here.resolve(&mut plan.dead, &fresh);
+            for (at, ((cell, _), to)) in fresh.iter().zip(&to).enumerate() {
+                let ix = here.find(cell);
+                match to {
+                    To::Cell(found) => assert_eq!(ix, Some(*found)),
+                    To::Place(found) => {
+                        assert_eq!(ix, Some(*found));
+                        let ends = plan.dead.iter().filter(|end| end.ix == *found);
+                        assert!(ends.map(|end| end.by).eq([By::Replaced]));
+                    }
+                    To::New(_) | To::Unknown => assert_eq!(ix, None),
+                    To::Same => assert_eq!(fresh[at - 1].0, *cell),
+                }
+                let kind = match to {
+                    To::Cell(_) => 0,
+                    To::Place(_) => 1,
+                    To::New(_) | To::Unknown => 2,
+                    To::Same => 3,
+                };
+                seen[kind] += 1;
+            }
+            for end in &plan.dead {
+                let is_written = fresh.iter().any(|(cell, _)| here.find(cell) == Some(end.ix));
+                assert_eq!(end.is_overwritten(), is_written, "seed {seed}");
+            }
+        }
+        assert!(seen[..3].iter().all(|count| *count > 100), "{seen:?}");
     }
 }
