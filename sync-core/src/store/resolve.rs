@@ -178,14 +178,16 @@ mod tests {
         for seed in 0..60 {
             let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
             let mut here = Store::new(NamespaceId::named("default"), Limits::default());
-            let names = [5, 40, 300][rng.random_range(0..3)];
+            let names: u16 = [5, 40, 300][rng.random_range(0..3)];
             let some = |store: &mut Store, rng: &mut Xoshiro256PlusPlus, replica: ReplicaId| {
-                let (key, name) = (["a", "b"][rng.random_range(0..2)], rng.random_range(0..names) as u64);
+                let (key, name) = (["a", "b"][rng.random_range(0..2)], rng.random_range(0..names));
                 let expires = WallMillis(1_000 * rng.random_range(1..9u64));
                 let (long, is_map) = ([7; 70], rng.random_bool(0.5));
                 write(store, replica, |group| {
                     let fill = |group: &mut Group<'_>| match is_map {
-                        true => lww_map::put(group, key, &name.to_be_bytes(), &long[name as usize % 70..]),
+                        true => {
+                            lww_map::put(group, key, &name.to_be_bytes(), &long[usize::from(name % 70)..])
+                        }
                         false => or_set::add(group, key, &name.to_be_bytes()),
                     };
                     if name % 7 == 0 { group.expiring(expires, fill) } else { fill(group) }.unwrap();
