@@ -29,6 +29,9 @@ fn what_was_answered_is_there_after_the_process_was_killed() {
         assert_eq!(a.done(&["set", "add", "lives", &life.to_string()]), "changed");
         assert_eq!(a.done(&["counter", "get", "visits"]), (5 * life).to_string());
         replicas.push(replica(&a));
+        let said = a.done(&["inspect"]);
+        let disk = said.lines().find(|line| line.starts_with("disk ")).expect("it has a line for its disk");
+        assert!(disk.contains(" commits, the last in ") && !disk.contains("FAILING"), "{disk}");
         a.process.signal("KILL");
     }
     replicas.sort();

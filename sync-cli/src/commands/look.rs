@@ -1,6 +1,8 @@
 //! `keys`, `inspect` and `peers`: what a running node holds and whom it talks to.
 
-use sync_net::{Bootstrap, Inspection, KeyInfo, NodeStatus, ObjectInspection, PeerInfo, Shown};
+use sync_net::{
+    Bootstrap, Inspection, KeyInfo, NodeStatus, ObjectInspection, PeerInfo, Shown, StorageStatus,
+};
 
 use crate::client::Client;
 use crate::failure::Failure;
@@ -37,6 +39,19 @@ pub(super) async fn inspect(client: &Client, key: Option<&str>, json: bool) -> R
     Ok(())
 }
 
+/// What the disk does, in a line.
+fn disk(storage: &StorageStatus) -> String {
+    let StorageStatus { bytes, commits, last_commit_us, failing, failing_ms, reserve, .. } = storage;
+    let ms = |us: u64| us as f64 / 1e3;
+    let (bytes, commits) = (grouped(*bytes), grouped(*commits));
+    let works = match failing {
+        None => format!("the last in {:.1} ms", ms(*last_commit_us)),
+        Some(reason) => format!("FAILING for {} s: {}", failing_ms.unwrap_or(0) / 1_000, shown(reason)),
+    };
+    let full = if *reserve { "" } else { "; FULL: what grows is refused" };
+    format!("{bytes} bytes, {commits} commits, {works}{full}")
+}
+
 async fn inspect_node(client: &Client, json: bool) -> Result<(), Failure> {
     let (status, inspection) = (client.get("/v1/status", &[]).await?, client.get("/v1/inspect", &[]).await?);
     if json {
@@ -57,6 +72,7 @@ async fn inspect_node(client: &Client, json: bool) -> Result<(), Failure> {
         ("bytes", grouped(status.bytes)),
         ("records", grouped(status.records)),
         ("log head", grouped(status.log_head)),
+        ("disk", status.storage.as_ref().map_or("none, in memory".to_owned(), disk)),
         ("peers linked", grouped(status.peers_connected)),
         ("comes in", status.bootstrap.map_or("-".to_owned(), |bootstrap| coming(&bootstrap))),
         ("sent", format!("{} deltas, {} bytes", grouped(totals.deltas_sent), grouped(totals.bytes_sent))),
