@@ -507,6 +507,7 @@ fn timing() -> Vec<(&'static str, u64)> {
             expiry_step,
             clock_window,
             clock_wait,
+            replay_wait,
         ]
     )
 }

@@ -24,6 +24,11 @@ impl History {
         self.rotten.extend(rotten);
     }
 
+    /// The row of the item `dot` has rotted on the disk of `node`: what only it had of that is lost.
+    pub fn rotted(&mut self, node: usize, dot: Dot) {
+        self.rotted.insert((node, dot));
+    }
+
     /// True if a disk of `node` has rotted.
     pub fn has_rotten(&self, node: usize) -> bool {
         self.rotten.iter().any(|rotten| rotten.node == node)
@@ -49,8 +54,20 @@ impl History {
     /// An item that was salvaged and that whoever knows `seen` neither knows nor has been written anew.
     pub fn unsaved(&self, seen: &Seen, horizon: u64) -> Option<&Rotten> {
         let expired = |rotten: &Rotten| rotten.item.expires.0 != 0 && rotten.item.expires.0 <= horizon;
-        self.rotten.iter().find(|rotten| {
-            !seen.contains(rotten.dot) && !expired(rotten) && !self.was_written_again(rotten.dot, seen)
-        })
+        self.rotten.iter().find(|rotten| !expired(rotten) && !self.is_saved(rotten.node, rotten.dot, seen))
+    }
+
+    /// True if the event `dot` of `node` is known, or was written again by one that is saved in its turn, or its own row
+    /// was the one that rotted.
+    fn is_saved(&self, node: usize, dot: Dot, seen: &Seen) -> bool {
+        let again = |op: &&super::Op| matches!(op.act, Act::Again { of, .. } if of == dot);
+        seen.contains(dot)
+            || self.rotted.contains(&(node, dot))
+            || self
+                .ops
+                .iter()
+                .filter(again)
+                .filter_map(|op| op.dots)
+                .any(|(_, last)| self.is_saved(node, last, seen))
     }
 }

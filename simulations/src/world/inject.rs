@@ -97,7 +97,9 @@ impl World {
                 let pick = *pick;
                 self.take_down(*node, *down_ms, |world, at| {
                     world.crash(at, false, Comeback::Durable { keep_owner: false });
-                    world.machines[at].disk.rot(pick);
+                    if let Some(dot) = world.machines[at].disk.rot(pick) {
+                        world.history.rotted(at, dot);
+                    }
                 })
             }
             FaultKind::Wipe { node, down_ms } => self.take_down(*node, *down_ms, |world, at| {
