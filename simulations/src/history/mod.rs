@@ -131,8 +131,6 @@ pub struct History {
     damages: Vec<Damaged>,
     /// What could be read on rotten disks of their nodes' own items.
     rotten: Vec<Rotten>,
-    /// Items that rotted, and at which node.
-    rotted: BTreeSet<(usize, Dot)>,
     /// Operations that were blind to a lost item.
     blind: Vec<OpId>,
     /// When what was written expires.

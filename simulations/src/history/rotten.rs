@@ -19,14 +19,11 @@ pub struct Rotten {
 }
 
 impl History {
-    /// A disk has rotted, and this could be read.
-    pub fn rot(&mut self, rotten: impl IntoIterator<Item = Rotten>) {
+    /// A disk of `node` has rotted, and this could be read. It takes the place of what could be read there before: what
+    /// was saved since is among it, and what was ended since, or rotted itself, went with the file.
+    pub fn rot(&mut self, node: usize, rotten: impl IntoIterator<Item = Rotten>) {
+        self.rotten.retain(|before| before.node != node);
         self.rotten.extend(rotten);
-    }
-
-    /// The row of the item `dot` has rotted on the disk of `node`: what only it had of that is lost.
-    pub fn rotted(&mut self, node: usize, dot: Dot) {
-        self.rotted.insert((node, dot));
     }
 
     /// True if a disk of `node` has rotted.
@@ -54,20 +51,7 @@ impl History {
     /// An item that was salvaged and that whoever knows `seen` neither knows nor has been written anew.
     pub fn unsaved(&self, seen: &Seen, horizon: u64) -> Option<&Rotten> {
         let expired = |rotten: &Rotten| rotten.item.expires.0 != 0 && rotten.item.expires.0 <= horizon;
-        self.rotten.iter().find(|rotten| !expired(rotten) && !self.is_saved(rotten.node, rotten.dot, seen))
-    }
-
-    /// True if the event `dot` of `node` is known, or was written again by one that is saved in its turn, or its own row
-    /// was the one that rotted.
-    fn is_saved(&self, node: usize, dot: Dot, seen: &Seen) -> bool {
-        let again = |op: &&super::Op| matches!(op.act, Act::Again { of, .. } if of == dot);
-        seen.contains(dot)
-            || self.rotted.contains(&(node, dot))
-            || self
-                .ops
-                .iter()
-                .filter(again)
-                .filter_map(|op| op.dots)
-                .any(|(_, last)| self.is_saved(node, last, seen))
+        let is_saved = |dot: Dot| seen.contains(dot) || self.was_written_again(dot, seen);
+        self.rotten.iter().find(|rotten| !expired(rotten) && !is_saved(rotten.dot))
     }
 }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use sync_core::id::{Dot, NodeId, OwnerId, ReplicaId};
+use sync_core::id::{NodeId, OwnerId, ReplicaId};
 use sync_core::node::{Config, Image, ImageRows, Node, PersistStep, Salvaged, StepRows};
 use sync_core::rows::{RowError, Table};
 
@@ -170,15 +170,15 @@ impl Disk {
         self.writes += 1;
     }
 
-    /// A bit of what is durable flips, in the row that `pick` chooses; gives back the dot of the item that this ends.
-    pub(crate) fn rot(&mut self, pick: u64) -> Option<Dot> {
-        let rows = Arc::make_mut(&mut self.durable.as_mut()?.rows);
+    /// A bit of what is durable flips, in the row that `pick` chooses.
+    pub(crate) fn rot(&mut self, pick: u64) {
+        let Some(held) = &mut self.durable else { return };
+        let rows = Arc::make_mut(&mut held.rows);
         let count = rows.len().max(1) as u64;
         let at = usize::try_from(pick % count).expect("it counts rows in memory");
-        let ((table, key), stored) = rows.iter_mut().nth(at)?;
-        let item = Salvaged::read(*table, key, stored).ok().flatten();
-        *stored.first_mut()? ^= 1;
-        item.map(|item| item.item.dot)
+        if let Some(byte) = rows.values_mut().nth(at).and_then(|stored| stored.first_mut()) {
+            *byte ^= 1;
+        }
     }
 
     /// Another disk takes its place.

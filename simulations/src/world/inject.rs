@@ -97,9 +97,7 @@ impl World {
                 let pick = *pick;
                 self.take_down(*node, *down_ms, |world, at| {
                     world.crash(at, false, Comeback::Durable { keep_owner: false });
-                    if let Some(dot) = world.machines[at].disk.rot(pick) {
-                        world.history.rotted(at, dot);
-                    }
+                    world.machines[at].disk.rot(pick);
                 })
             }
             FaultKind::Wipe { node, down_ms } => self.take_down(*node, *down_ms, |world, at| {

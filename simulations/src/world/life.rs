@@ -46,7 +46,7 @@ impl World {
         self.suite.clock(at, now.wall.0);
         let found = held.map(|held| held.image(&config).map_err(|_| held.salvage()));
         let origin = if matches!(found, Some(Ok(_))) { origin } else { Origin::Fresh };
-        let mut salvaged = Vec::new();
+        let mut salvaged = None;
         let mut node = match found {
             Some(Ok(image)) => {
                 let mut node = Node::restart(config, image, now);
@@ -54,14 +54,16 @@ impl World {
                 node
             }
             Some(Err(items)) => {
-                salvaged = items;
+                salvaged = Some(items);
                 self.machines[at].disk.set(None);
                 Node::new(config, now)
             }
             None => Node::new(config, now),
         };
         node.set_members(self.members());
-        self.salvage(at, &mut node, salvaged);
+        if let Some(salvaged) = salvaged {
+            self.salvage(at, &mut node, salvaged);
+        }
         self.trace.note(self.at, Mark::Started, at, &replica.0, || {
             format!("starts: incarnation {replica:?}, owner {owner:?}, {origin:?}")
         });

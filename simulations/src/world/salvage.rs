@@ -8,17 +8,19 @@ use super::trace::Mark;
 use crate::history::Rotten;
 
 impl World {
-    /// Hands `node`, about to begin at `at`, what its disk still gave of its own items.
+    /// Hands `node`, about to begin at `at` on a disk that has rotted, what that still gave of its own items.
     pub(super) fn salvage(&mut self, at: usize, node: &mut Node, salvaged: Vec<Salvaged>) {
-        if salvaged.is_empty() {
-            return;
-        }
         self.trace.note(self.at, Mark::Started, at, &[], || {
             format!("finds its disk rotten; {} of its own items can be read", salvaged.len())
         });
         self.counts.salvaged += salvaged.len() as u64;
-        let known = salvaged.iter().map(|one| (one.item.dot, one.cell.clone(), one.item.clone()));
-        self.history.rot(known.map(|(dot, cell, item)| Rotten { node: at, dot, cell, item }));
+        let of = |one: &Salvaged| Rotten {
+            node: at,
+            dot: one.item.dot,
+            cell: one.cell.clone(),
+            item: one.item.clone(),
+        };
+        self.history.rot(at, salvaged.iter().map(of).collect::<Vec<_>>());
         node.salvage(salvaged);
         // Before the old file is set aside: a crash loses nothing that could be read.
         let step = node.take_step();
