@@ -6,7 +6,7 @@ use sync_core::node::{Config, Event, ImageRows, Members, Node, Persistence, Salv
 use sync_core::rows::Table;
 use sync_core::time::Span;
 use sync_core::types::or_map::Map;
-use sync_core::types::{g_counter, or_set, pn_counter};
+use sync_core::types::{g_counter, lww_register, or_set, pn_counter};
 use sync_tests::{Cluster, config, node_id};
 
 /// A disk that keeps what it is told.
@@ -191,4 +191,34 @@ fn a_counter_goes_on_from_what_its_members_hold_and_nothing_counts_twice() {
     cluster.advance(Span::from_secs(40));
     assert!((0..2).all(|index| counts(&cluster, index) == (Some(6), Some(6))));
     assert!(cluster.is_converged());
+}
+
+#[test]
+fn an_item_that_was_read_twice_is_written_again_once() {
+    let (mut cluster, disk) = cut_off();
+    let mut node = Node::new(config(0, 1), cluster.now());
+    node.salvage([disk.salvage(), disk.salvage()].concat());
+    assert_eq!(node.salvaged(), 2);
+    cluster.replace(0, node);
+    cluster.connect(0, 1);
+    cluster.connect(0, 2);
+    cluster.advance(Span::from_secs(40));
+    assert_eq!(replayed(&cluster.events()), [1]);
+}
+
+#[test]
+fn what_is_written_after_a_damage_is_later_than_what_was_before_though_the_clock_was_set_back() {
+    let mut cluster = Cluster::apart([on_disk(0), config(1, 0)]);
+    cluster.write(0, |group| lww_register::set(group, "r", b"before"));
+    let mut disk = Disk::default();
+    disk.apply(&cluster.node(0).take_step());
+    cluster.set_clock(0, -50_000);
+    let mut node = Node::new(config(0, 1), cluster.now_at(0));
+    node.salvage(disk.salvage());
+    cluster.replace(0, node);
+    cluster.write(0, |group| lww_register::set(group, "r", b"after"));
+    cluster.connect(0, 1);
+    cluster.advance(Span::from_secs(40));
+    assert_eq!(replayed(&cluster.events()), [1]);
+    assert!((0..2).all(|index| lww_register::get(cluster.store(index), "r") == Some(&b"after"[..])));
 }

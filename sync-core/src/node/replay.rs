@@ -133,9 +133,18 @@ impl Node {
     /// What a damaged disk still gave of this node's own writes: each is written again unless a member knows its event;
     /// see the module's documentation. To be called on a node that has just begun, empty. [`Event::Replayed`] tells
     /// of the end.
-    pub fn salvage(&mut self, salvaged: Vec<Salvaged>) {
+    pub fn salvage(&mut self, mut salvaged: Vec<Salvaged>) {
         if salvaged.is_empty() {
             return;
+        }
+        // What waited since an earlier damage may have been learned from a member as well: then there are two rows.
+        salvaged.sort_by_key(|salvaged| (salvaged.namespace, salvaged.item.dot));
+        salvaged.dedup_by_key(|salvaged| (salvaged.namespace, salvaged.item.dot));
+        for Salvaged { namespace, item, .. } in &salvaged {
+            if let Some(space) = self.spaces.get_mut(namespace) {
+                // Its own clock was there once: what it writes from here on comes after.
+                space.hlc = space.hlc.max(item.hlc);
+            }
         }
         // A second damage is told by these lives what is this node's own.
         self.lives.extend(salvaged.iter().map(|salvaged| salvaged.item.dot.replica));
@@ -156,8 +165,11 @@ impl Node {
 
     /// Writes the next group again, if the members that could have it have been heard.
     pub(super) fn wake_replay(&mut self, now: Now) {
-        if self.salvage.waiting.is_empty() || !self.members_are_level(now) {
+        if self.salvage.waiting.is_empty() {
             return;
+        }
+        if !self.members_are_level(now) {
+            return self.ask_soon(now);
         }
         let mut waiting = std::mem::take(&mut self.salvage.waiting);
         let replayed = self.replay(now, &waiting);
@@ -173,6 +185,19 @@ impl Node {
             self.salvage.since = None;
             let items = std::mem::take(&mut self.salvage.written);
             self.event(Event::Replayed { items });
+        }
+    }
+
+    /// Roots are compared as soon as a time-out allows with all who are not level: while something waits, a round is
+    /// long, and each who writes its own again parts them once more.
+    fn ask_soon(&mut self, now: Now) {
+        let at = now.mono + self.config.timing.sync_timeout;
+        for peer in self.peers.values_mut().filter(|peer| peer.connected) {
+            for session in peer.links.values_mut().map(|link| &mut link.session) {
+                if session.roots_equal != Some(true) && session.root_at.is_some_and(|due| due > at) {
+                    session.root_at = Some(at);
+                }
+            }
         }
     }
 
