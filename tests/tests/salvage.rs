@@ -83,9 +83,9 @@ fn holds(cluster: &Cluster, index: u8, element: &[u8]) -> bool {
 }
 
 fn replayed(events: &[(u8, Event)]) -> Vec<u64> {
-    let items = events.iter().filter_map(|(_, event)| match event {
-        Event::Replayed { items } => Some(*items),
-        _ => None,
+    let items = events.iter().filter_map(|(_, event)| {
+        let Event::Replayed { items } = event else { return None };
+        Some(*items)
     });
     items.collect()
 }
