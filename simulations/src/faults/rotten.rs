@@ -2,6 +2,7 @@
 
 use rand::RngExt;
 
+use super::draw::rest_ms;
 use super::{Fault, FaultKind};
 use crate::random::Random;
 use crate::scenario::{Scenario, Topology};
@@ -56,7 +57,14 @@ pub(super) fn draw(random: &mut Random, scenario: &mut Scenario) {
     // In a fifth of them nobody waits for members that are away, and some are where links are missing.
     let waits = scenario.topology == Topology::Mesh && random.random_bool(0.8);
     let wait_ms = if waits { WAIT_MS } else { random.random_range(1..=3_000) };
-    scenario.periods.replay_wait_ms = Some(wait_ms);
+    let periods = &mut scenario.periods;
+    periods.replay_wait_ms = Some(wait_ms);
+    // Two that wait for each other take some rounds, and these have to be over when all must agree.
+    periods.sync_interval_ms = Some(random.random_range(300..=1_500));
+    periods.sync_timeout_ms = Some(random.random_range(200..=1_000));
+    if scenario.rest_ms > 0 {
+        scenario.rest_ms = rest_ms(&scenario.periods);
+    }
     for _ in 0..random.random_range(1..=3) {
         let at_ms = random.random_range(scenario.run_ms / 4..scenario.run_ms);
         let node = random.random_range(0..scenario.nodes);
