@@ -24,30 +24,8 @@ pub(super) fn draw(random: &mut Random, scenario: &mut Scenario) {
         return;
     }
     // What makes a node forget, or slows frames down so far that there is never none under way.
-    scenario.faults.retain(|fault| match fault.kind {
-        FaultKind::Restore { .. }
-        | FaultKind::ClonedDisk { .. }
-        | FaultKind::Revert { .. }
-        | FaultKind::Wipe { .. }
-        | FaultKind::RottenDisk { .. }
-        | FaultKind::Replace { .. }
-        | FaultKind::SlowLink { .. } => false,
-        FaultKind::Crash { .. }
-        | FaultKind::Restart { .. }
-        | FaultKind::Pause { .. }
-        | FaultKind::StopReading { .. }
-        | FaultKind::ClockStep { .. }
-        | FaultKind::ClockFreeze { .. }
-        | FaultKind::Cut { .. }
-        | FaultKind::PartialCut { .. }
-        | FaultKind::OneWay { .. }
-        | FaultKind::Flapping { .. }
-        | FaultKind::ConnectionReset { .. }
-        | FaultKind::ResetAll
-        | FaultKind::Garbage { .. }
-        | FaultKind::Flood { .. }
-        | FaultKind::Damage { .. } => true,
-    });
+    let slows = |kind: &FaultKind| matches!(kind, FaultKind::SlowLink { .. });
+    scenario.faults.retain(|fault| !fault.kind.makes_forget() && !slows(&fault.kind));
     scenario.disk.durable = true;
     scenario.network.bandwidth = 0;
     let (least, most) = scenario.network.delay_us;

@@ -299,6 +299,19 @@ impl FaultKind {
         "wipe",
     ];
 
+    /// True if a node that it strikes comes back without something that it knew, or not as itself.
+    pub(crate) fn makes_forget(&self) -> bool {
+        matches!(
+            self,
+            Self::Restore { .. }
+                | Self::ClonedDisk { .. }
+                | Self::Revert { .. }
+                | Self::Wipe { .. }
+                | Self::RottenDisk { .. }
+                | Self::Replace { .. }
+        )
+    }
+
     /// Every node that it names.
     pub fn nodes(&self) -> Vec<usize> {
         match self {

@@ -20,30 +20,7 @@ pub(super) fn draw(random: &mut Random, scenario: &mut Scenario) {
     if !random.random_bool(SHARE) || is_damaged {
         return;
     }
-    scenario.faults.retain(|fault| match fault.kind {
-        FaultKind::Restore { .. }
-        | FaultKind::ClonedDisk { .. }
-        | FaultKind::Revert { .. }
-        | FaultKind::Wipe { .. }
-        | FaultKind::Replace { .. } => false,
-        FaultKind::Crash { .. }
-        | FaultKind::Restart { .. }
-        | FaultKind::RottenDisk { .. }
-        | FaultKind::Pause { .. }
-        | FaultKind::StopReading { .. }
-        | FaultKind::ClockStep { .. }
-        | FaultKind::ClockFreeze { .. }
-        | FaultKind::Cut { .. }
-        | FaultKind::PartialCut { .. }
-        | FaultKind::OneWay { .. }
-        | FaultKind::Flapping { .. }
-        | FaultKind::SlowLink { .. }
-        | FaultKind::ConnectionReset { .. }
-        | FaultKind::ResetAll
-        | FaultKind::Garbage { .. }
-        | FaultKind::Flood { .. }
-        | FaultKind::Damage { .. } => true,
-    });
+    scenario.faults.retain(|fault| !fault.kind.makes_forget());
     scenario.disk.durable = true;
     let load = &mut scenario.workload;
     load.types.2 = 0;
