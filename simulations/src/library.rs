@@ -47,6 +47,7 @@ const SEEDS: &[&str] = &[
     include_str!("../seeds/small-ceiling.toml"),
     include_str!("../seeds/clock-under-two-names.toml"),
     include_str!("../seeds/heard-before-it-mattered.toml"),
+    include_str!("../seeds/written-ahead-of-time.toml"),
     include_str!("../seeds/lost-and-pushed.toml"),
 ];
 

@@ -106,6 +106,10 @@ pub struct Limits {
     /// Most bytes of changes that one step may bring to a watch, and that may wait for the driver in all. What is
     /// beyond is not told: watches read again what they watch. Default 8 MiB: a guess.
     pub changes_bytes_max: usize,
+    /// Most steps whose changes may wait for the driver. When reached, changes are not even looked for until the
+    /// driver has caught up, so that a writer does not pay for what nobody takes; edge as above. Default 2,048: what
+    /// a stopped watch costs the writers is that many steps and what the watch itself keeps.
+    pub changes_waiting_max: usize,
     /// Most items noted between two persist steps, each that came or went. Beyond it the next step writes every row
     /// of the store. Costs 24 bytes each, and only where there is a disk. Choose above what a slow disk lets pass
     /// between two steps. Default 262,144: a guess.
@@ -142,6 +146,7 @@ impl Default for Limits {
             survey_items_max: 1 << 20,
             events_max: 65_536,
             changes_bytes_max: 8 << 20,
+            changes_waiting_max: 2_048,
             step_changes_max: 262_144,
         }
     }

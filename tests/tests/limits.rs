@@ -482,6 +482,7 @@ fn limits() -> Vec<(&'static str, u64)> {
             survey_items_max,
             events_max,
             changes_bytes_max,
+            changes_waiting_max,
             step_changes_max,
         ]
     )

@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 use sync_core::causal::CausalContext;
 use sync_core::cell::PathRange;
 use sync_core::limits::Limits;
-use sync_core::node::{Cause, Changed, Event, Node};
+use sync_core::node::{Cause, Changed, Event, Node, Output};
 use sync_core::store::{Conflict, Store, Untold};
 use sync_core::time::WallMillis;
 use sync_core::types::reading::{Place, Reading};
@@ -215,6 +215,40 @@ fn changes_that_take_more_bytes_than_allowed_are_left_out_and_counted() {
     });
     assert_eq!(told.collect::<Vec<_>>(), [(2, 1)], "the first step has a number and is not told");
     assert!(events.contains(&Event::EventsLost { count: 1 }));
+}
+
+#[test]
+fn beyond_the_changes_that_may_wait_none_are_looked_for_until_they_are_taken() {
+    let limits = Limits { changes_waiting_max: 3, ..Limits::default() };
+    let mut cluster = Cluster::new(1, &limits);
+    // As a driver that is late: nothing is taken between the writes.
+    let add = |cluster: &mut Cluster, name: &[u8]| {
+        let now = cluster.now_at(0);
+        let written = cluster.node(0).write(now, namespace(), |group| or_set::add(group, "set", name));
+        written.expect("there is room");
+    };
+    let taken = |cluster: &mut Cluster| {
+        let outputs = std::iter::from_fn(|| cluster.node(0).poll_output());
+        let (mut numbers, mut lost) = (Vec::new(), 0);
+        for output in outputs {
+            if let Output::Event(Event::Changed(changed)) = &output {
+                numbers.push(changed.number);
+            }
+            if let Output::Event(Event::EventsLost { count }) = output {
+                lost += count;
+            }
+        }
+        (numbers, lost)
+    };
+    cluster.node(0).set_changes(true);
+    for name in [b"1", b"2", b"3", b"4", b"5"] {
+        add(&mut cluster, name);
+    }
+    assert_eq!(cluster.node(0).changes_told(), 5, "a step that is not told has a number");
+    // Who begins to read here is told of a gap later, not of less than there was.
+    assert_eq!(taken(&mut cluster), (vec![1, 2, 3], 2));
+    add(&mut cluster, b"6");
+    assert_eq!(taken(&mut cluster), (vec![6], 0), "once taken, changes are told again");
 }
 
 /// Two nodes write apart, then meet; what node 0 is told of conflicts.

@@ -106,6 +106,8 @@ impl World {
         if seed[0].is_multiple_of(4) {
             // Room for a change or two: watches lag, and catch up.
             config.limits.changes_bytes_max = 700;
+        } else if seed[0] % 4 == 1 {
+            config.limits.changes_waiting_max = 1;
         }
         if self.scenario.protocol.old.contains(&at) {
             config.versions.max = config.versions.min;

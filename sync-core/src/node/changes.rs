@@ -4,9 +4,14 @@
 //! without gaps. What does not fit into [`Limits::changes_bytes_max`](crate::limits::Limits::changes_bytes_max)
 //! is not told and its number is left out: a reader that sees a gap, or [`Event::EventsLost`], reads again what
 //! it watches. So neither a large join nor a driver that is late makes the node keep more than that.
+//!
+//! When [`Limits::changes_waiting_max`](crate::limits::Limits::changes_waiting_max) steps wait, the stores stop
+//! noting: looking for changes costs as much as making them, and whoever reads must read again anyway. They
+//! begin anew when [`Event::EventsLost`] is taken, which comes after all that waits.
 
 use super::{Cause, Event, Node};
 use crate::id::{NamespaceId, ReplicaId};
+use crate::limits::Limits;
 use crate::mutant::{self, Mutant};
 use crate::store::{Captured, PlaceChange};
 use crate::time::WallMillis;
@@ -42,8 +47,11 @@ impl Changed {
 pub(super) struct Telling {
     /// Number of the last step told, or left out.
     told: u64,
-    /// Bytes of the events that wait to be taken.
+    /// Events that wait to be taken, and their bytes.
+    waiting: usize,
     bytes: usize,
+    /// Too many waited: nothing is noted until [`Event::EventsLost`] is taken.
+    paused: bool,
     /// Tell of conflicts too.
     conflicts: bool,
     /// Times that damage was healed here.
@@ -82,7 +90,8 @@ impl Node {
     /// Brings the stores in line with what is to be told.
     pub(super) fn capture(&mut self) {
         let own = self.telling.conflicts.then_some(self.replica);
-        let on = self.config.changes.then_some((self.config.limits.changes_bytes_max, own));
+        let noting = self.config.changes && !self.telling.paused;
+        let on = noting.then_some((self.config.limits.changes_bytes_max, own));
         self.spaces.values_mut().for_each(|space| space.store.capture(on));
     }
 
@@ -107,6 +116,8 @@ impl Node {
                 }
                 None => self.leave_out(),
             }
+        } else if self.config.changes {
+            self.leave_out();
         }
         let Some(space) = self.spaces.get_mut(&namespace) else { return };
         for key in space.store.take_types_met() {
@@ -128,10 +139,17 @@ impl Node {
             self.tell(first);
         }
         let bytes = changed.bytes();
-        if self.telling.bytes + bytes > self.config.limits.changes_bytes_max {
+        let Limits { changes_bytes_max, changes_waiting_max, .. } = self.config.limits;
+        if self.telling.bytes + bytes > changes_bytes_max {
+            return self.leave_out();
+        }
+        if self.telling.waiting >= changes_waiting_max {
+            self.telling.paused = true;
+            self.capture();
             return self.leave_out();
         }
         self.telling.told += 1;
+        self.telling.waiting += 1;
         self.telling.bytes += bytes;
         changed.number = self.telling.told;
         self.event(Event::Changed(changed));
@@ -142,10 +160,20 @@ impl Node {
         self.events_lost += 1;
     }
 
+    /// What was left out, if anything was: then it is told from here on again.
+    pub(super) fn take_lost(&mut self) -> Option<Event> {
+        let count = std::mem::take(&mut self.events_lost);
+        if std::mem::take(&mut self.telling.paused) {
+            self.capture();
+        }
+        (count > 0).then_some(Event::EventsLost { count })
+    }
+
     /// An event has left the queue.
     pub(super) fn event_gone(&mut self, event: &Event) {
         self.events -= 1;
         if let Event::Changed(changed) = event {
+            self.telling.waiting -= 1;
             self.telling.bytes -= changed.bytes();
         }
     }

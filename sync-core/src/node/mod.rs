@@ -278,9 +278,8 @@ impl Node {
             }
             return Some(output);
         }
-        if self.events_lost > 0 {
-            let count = std::mem::take(&mut self.events_lost);
-            return Some(Output::Event(Event::EventsLost { count }));
+        if let Some(lost) = self.take_lost() {
+            return Some(Output::Event(lost));
         }
         self.held.release(self.persisted)
     }
