@@ -30,6 +30,10 @@ const EVENTS_PER_TURN: usize = 64;
 /// Outputs acted on in one turn, at most.
 const OUTPUTS_PER_TURN: usize = 256;
 
+/// Outputs taken under one lock, at most: a writer and the driver do not meet at the lock for each of them, and
+/// none waits for long.
+const OUTPUTS_PER_LOCK: usize = 32;
+
 /// The shortest wait for a deadline; what is due at once comes with a notification. Whatever deadline the
 /// core names, the loop does not spin.
 const TICK: Duration = Duration::from_millis(1);
@@ -54,6 +58,7 @@ pub(crate) fn spawn(
         refusals: LogGate::default(),
         alarms: LogGate::default(),
         hand_over: None,
+        taken: Vec::with_capacity(OUTPUTS_PER_LOCK),
         storing: storage.map(|(writer, reports)| Storing::new(writer, reports)),
         shared: shared.clone(),
         transport: transport.clone(),
@@ -105,6 +110,8 @@ struct Driver {
     /// Apart from refusals, so that these cannot hide one.
     alarms: LogGate,
     hand_over: Option<HandOver>,
+    /// Outputs taken and not yet acted on; empty between turns.
+    taken: Vec<Output>,
     /// Steps on their way to the disk, where there is one.
     storing: Option<Storing>,
 }
@@ -184,11 +191,17 @@ impl Driver {
 
     /// Acts on what the core wants done; false if there is more than one turn may do.
     fn drain(&mut self) -> bool {
-        for _ in 0..OUTPUTS_PER_TURN {
-            let output = self.shared.core().poll_output();
-            match output {
-                Some(output) => self.act(output),
-                None => return true,
+        for _ in 0..OUTPUTS_PER_TURN / OUTPUTS_PER_LOCK {
+            let mut taken = std::mem::take(&mut self.taken);
+            {
+                let mut core = self.shared.core();
+                taken.extend(std::iter::from_fn(|| core.poll_output()).take(OUTPUTS_PER_LOCK));
+            }
+            let drained = taken.len() < OUTPUTS_PER_LOCK;
+            taken.drain(..).for_each(|output| self.act(output));
+            self.taken = taken;
+            if drained {
+                return true;
             }
         }
         false
