@@ -71,7 +71,7 @@ fn the_doctor_looks_at_a_folder_and_changes_nothing() {
 }
 
 #[test]
-fn a_damaged_node_without_peers_starts_once_the_loss_is_accepted() {
+fn a_damaged_node_without_peers_is_only_read_until_the_loss_is_accepted() {
     let place = place();
     let (dir, file) = (place.at("a"), place.path().join("a/data/state.redb"));
     let mut a = place.run("a", &[]);
@@ -84,10 +84,13 @@ fn a_damaged_node_without_peers_starts_once_the_loss_is_accepted() {
     let at = bytes.windows(8).rposition(|found| found == b"nineteen").unwrap();
     bytes[at] ^= 1;
     fs::write(&file, bytes).unwrap();
-    let socket = place.at("a.sock");
-    let args = ["run", "--dir", &dir, "--listen", "127.0.0.1:0", "--socket", &socket];
-    let refused = place.sync(&args);
-    assert!(refused.code == 1 && refused.err.contains("doctor --accept-loss"), "{refused:?}");
+    let mut a = place.run("a", &[]);
+    assert_eq!(a.done(&["map", "ls", "prices"]).lines().count(), 2, "what is sound can be read");
+    let refused = a.sync(&["map", "put", "prices", "tea", "20"]);
+    assert!(refused.code == 1 && refused.err.contains("only be read"), "{refused:?}");
+    assert!(a.done(&["inspect"]).contains("DAMAGED"));
+    a.process.signal("TERM");
+    a.process.wait();
     let kept = place.done(&["doctor", "--dir", &dir, "--accept-loss"]);
     assert!(kept.contains("2 items") && kept.contains("damaged-1"), "{kept}");
     let a = place.run("a", &[]);

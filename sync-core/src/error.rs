@@ -39,6 +39,12 @@ pub enum WriteError {
         /// What the write would add.
         more: u64,
     },
+    /// Operator: the state came from a damaged disk, and what is missing is not known; see
+    /// [`Node::set_damaged`](crate::node::Node::set_damaged).
+    #[error(
+        "this node's store was damaged on the disk and can only be read; an operator must accept the loss first"
+    )]
+    Damaged,
     /// Limit reached: the CRDT already has as many cells as one may.
     #[error(
         "{key:?} is full: {cells} elements or fields of at most {max}; remove some, spread them over more keys, or \

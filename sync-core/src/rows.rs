@@ -7,6 +7,7 @@
 //! reads as a removed one. `docs/storage.md` has every field.
 
 use crate::error::FrameError;
+use crate::id::NodeId;
 
 /// The version of the rows' layout. A disk of a later one is refused.
 pub const ROWS_VERSION: u64 = 1;
@@ -210,6 +211,14 @@ pub enum RowError {
         found: u64,
         /// Rows written.
         expected: u64,
+    },
+    /// Operator: another node wrote the rows. Nothing is wrong with them.
+    #[error("the disk is another node's ({found}, this is {own}); give this node a folder of its own")]
+    OtherNode {
+        /// Whose they are.
+        found: NodeId,
+        /// Who reads them.
+        own: NodeId,
     },
     /// A later version of this program wrote the rows.
     #[error(

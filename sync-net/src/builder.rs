@@ -24,7 +24,7 @@ use crate::error::StartError;
 use crate::handles::CustomType;
 use crate::identity::Identity;
 use crate::node::{Node, Phase, Shared};
-use crate::storage::{self, Durability, Place, Storage};
+use crate::storage::{self, Begun, Durability, OnDisk, Place, Storage};
 use crate::transport::{PeerAddr, Transport, TransportConfig};
 use crate::visible::Prompt;
 use crate::watch::Watchers;
@@ -152,19 +152,21 @@ impl NodeBuilder {
         };
 
         let has_peers = !self.peers.is_empty();
-        let (core, disk) = match self.place {
-            None => (sync_core::node::Node::new(config, clock.now()), None),
+        let Begun { core, disk, damage } = match self.place {
+            None => {
+                let core = sync_core::node::Node::new(config, clock.now());
+                Begun { core, disk: None, damage: None }
+            }
             Some(place) => {
                 let now = clock.now();
                 let begun =
                     tokio::task::spawn_blocking(move || storage::begin(place, config, now, has_peers));
-                let begun = begun.await.map_err(|broke| StartError::Thread { source: broke.into() })??;
-                (begun.core, Some((begun.disk, begun.place, begun.reserve)))
+                begun.await.map_err(|broke| StartError::Thread { source: broke.into() })??
             }
         };
         let (storage, writer) = match disk {
             None => (None, None),
-            Some((disk, place, reserve)) => {
+            Some(OnDisk { disk, place, reserve }) => {
                 let writer = storage::Writer::start(disk, reserve);
                 let writer = writer.map_err(|source| StartError::Thread { source })?;
                 (Some(Storage::new(place, self.durability, reserve)), Some(writer))
@@ -196,6 +198,7 @@ impl NodeBuilder {
             bootstrap: Progress::default(),
             prompted: Prompt::default(),
             storage,
+            damage,
         });
         driver::spawn(shared.clone(), inbox, watchdog, writer);
         Ok(Node::new(shared))

@@ -120,8 +120,8 @@ pub fn examine(folder: &Path, node: NodeId) -> Result<Examined, StorageError> {
             examined.damage = Some(error.to_string());
             examined.readable = Some(readable);
             let next = "with a peer configured: set the file aside, begin empty, fetch all from peers, and write \
-                        again what this node wrote and no peer has; without one: refuse, until \
-                        `doctor --accept-loss` keeps what can be read";
+                        again what this node wrote and no peer has; without one: let what is readable be read and \
+                        refuse all else, until `doctor --accept-loss` keeps what can be read";
             next.clone_into(&mut examined.next);
         }
         Err(error) => return Err(error.into()),
@@ -172,14 +172,7 @@ pub fn accept_loss(folder: &Path, node: NodeId) -> Result<Renewed, StartError> {
     let copy = Copy::of(&folder.rows()).map_err(StorageError::from)?;
     let (Kept { items, .. }, _) = salvage(&copy);
     drop(copy);
-    let mut core = Node::new(fresh(node)?, now());
-    let mut rest = items.as_slice();
-    while !rest.is_empty() {
-        let replayed = core.replay(now(), rest);
-        let (done, _) = replayed.expect("a new life has sequences for every item of another");
-        rest = rest.get(done..).unwrap_or_default();
-    }
-    write(core, &folder, true)
+    write(rewritten(fresh(node)?, now(), &items), &folder, true)
 }
 
 /// Writes the state of `core` to `folder`; to a new file in place of the one there if it `replaces` that.
@@ -239,6 +232,13 @@ pub(crate) fn salvage(copy: &Copy) -> (Kept, Readable) {
     kept.items.sort_by_key(|salvaged| (salvaged.namespace, salvaged.item.dot));
     let items = kept.items.len() as u64;
     (kept, Readable { items, unsound, unsound_named, rows_written, rows_read: sound })
+}
+
+/// A new life that has written `items` again.
+pub(crate) fn rewritten(config: Config, now: Now, items: &[Salvaged]) -> Node {
+    let mut core = Node::new(config, now);
+    core.replay_all(now, items).expect("a new life has sequences for every item of another");
+    core
 }
 
 type Loader<'a> = dyn FnMut(&mut EachRow<'_>) -> Result<LastStop, DiskError> + 'a;

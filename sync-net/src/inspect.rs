@@ -71,6 +71,7 @@ pub(crate) fn status(shared: &Shared) -> NodeStatus {
         pressure: pressure.collect(),
         bootstrap: shared.bootstrap.now(),
         storage: shared.storage.as_ref().map(|storage| storage.status(core.step())),
+        damage: shared.damage.clone(),
         turns: shared.turns.load(Ordering::Relaxed),
         totals: core.stats().into(),
     }

@@ -89,7 +89,9 @@ pub use crate::inspect::{
     CellDigest, CellPage, ItemDigest, Knowledge, Moment, ObjectDigest, ObjectName, ObjectPage, RangeDigest,
 };
 pub use crate::node::Node;
-pub use crate::storage::{Backup, Durability, DurabilityError, DurableError, StorageError, StorageStatus};
+pub use crate::storage::{
+    Backup, Damage, Durability, DurabilityError, DurableError, StorageError, StorageStatus,
+};
 pub use crate::survey::{Amount, Movement, PeerSurvey, SurveyReport};
 pub use crate::transport::{PeerAddr, PeerAddrError, TransportError};
 pub use crate::tx::Tx;

@@ -34,7 +34,7 @@ use crate::converge::{self, ConvergeError, ConvergeReport};
 use crate::error::Error;
 use crate::handles::opens;
 use crate::inspect::{self, Inspection, KeyInfo, Knowledge, NodeStatus, PeerInfo, compare};
-use crate::storage::{self, Backup, Durability, DurableError, Storage};
+use crate::storage::{self, Backup, Damage, Durability, DurableError, Storage};
 use crate::survey::{self, SurveyReport};
 use crate::transport::{LinkStatus, Transport};
 use crate::tx::Tx;
@@ -93,6 +93,8 @@ pub(crate) struct Shared {
     pub(crate) prompted: Prompt,
     /// Who waits for the disk, where there is one.
     pub(crate) storage: Option<Storage>,
+    /// Why this node may only be read, if so.
+    pub(crate) damage: Option<Damage>,
 }
 
 /// The life of a node; it only ever goes forward.
@@ -337,16 +339,29 @@ impl Node {
         storage::durable(self.shared(), written.step, Some(level)).await
     }
 
+    /// Why this node may only be read: its store was damaged on the disk, and no peer is configured to fetch it from.
+    /// Writes fail with [`WriteError::Damaged`](sync_core::error::WriteError::Damaged), and no peer is let in.
+    pub fn damage(&self) -> Option<&Damage> {
+        self.shared().damage.as_ref()
+    }
+
     /// Writes all that this node holds now to a new file at `path`, for [`crate::data::restore`]. The node goes on
     /// meanwhile; writes that come during it are not in it.
     ///
     /// # Errors
-    /// [`DiskError`]: there is a file of that name, which is kept, or the disk fails. No part of a file is left.
+    /// [`DiskError`]: there is a file of that name, which is kept, the disk fails, or the node is
+    /// [damaged](Self::damage). No part of a file is left.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
     pub async fn backup(&self, path: impl Into<PathBuf>) -> Result<Backup, DiskError> {
         let (path, id) = (path.into(), self.id());
+        if let Some(Damage { file, .. }) = self.damage() {
+            let reason = "the store is damaged, and a backup would hide it; copy the file, export what is readable, or \
+                          accept the loss first"
+                .to_owned();
+            return Err(DiskError::Io { doing: "backing up", path: file.into(), reason });
+        }
         let image = self.shared().core().image();
         let written = tokio::task::spawn_blocking(move || {
             let step = image.into_rows(id);

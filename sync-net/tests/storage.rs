@@ -10,7 +10,7 @@ use sync_core::rows::Table;
 use sync_disk::{EachRow, LastStop};
 use sync_net::{
     ClusterCa, Disk, DiskError, Durability, DurableError, Error, Identity, Node, NodeBuilder, PeerAddr,
-    StartError, StorageError, WriteError,
+    WriteError,
 };
 
 fn identity() -> Identity {
@@ -252,20 +252,20 @@ async fn a_file_that_breaks_under_a_running_node_is_written_anew_from_memory() {
     node.shutdown().await;
 }
 
-/// An identity for a node with a disk, and a peer in memory with its address.
-async fn beside_a_peer() -> (Identity, Node, PeerAddr) {
+/// An identity for a node with a disk, another, and a peer in memory with its address.
+async fn beside_a_peer() -> (Identity, Identity, Node, PeerAddr) {
     let ca = ClusterCa::create("test").expect("a CA can be made");
     let issue = |name| ca.issue(name).expect("a certificate can be issued");
     let (mine, other) = (issue("node"), issue("peer"));
     let peer = builder(&other).start().await.expect("it starts");
     let addr = PeerAddr { addr: peer.listen_addr().to_string(), id: Some(peer.id()) };
-    (mine, peer, addr)
+    (mine, issue("third"), peer, addr)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_damaged_folder_is_set_aside_and_refilled_by_peers_and_refused_where_there_are_none() {
+async fn a_damaged_folder_is_refilled_by_peers_and_only_to_be_read_where_there_are_none() {
     let dir = tempfile::tempdir().expect("a folder can be made");
-    let (mine, peer, addr) = beside_a_peer().await;
+    let (mine, third, peer, addr) = beside_a_peer().await;
     let node = builder(&mine).peer(addr.clone()).data(dir.path()).start().await.expect("it starts");
     for n in 0..50 {
         node.or_set::<u64>("set").add(&n).expect("there is room");
@@ -277,8 +277,22 @@ async fn a_damaged_folder_is_set_aside_and_refilled_by_peers_and_refused_where_t
     let items = bytes.windows(3).rposition(|three| three == b"set").expect("its rows name the set");
     bytes[items] ^= 1;
     std::fs::write(&file, bytes).expect("it is written");
-    let alone = builder(&mine).data(dir.path()).start().await.expect_err("nobody could have it");
-    assert!(matches!(alone, StartError::Storage(StorageError::Alone { .. })), "{alone}");
+    let damaged = std::fs::read(&file).expect("it is there");
+    let alone = builder(&mine).data(dir.path()).start().await.expect("what is sound can be read");
+    let damage = alone.damage().expect("it says so");
+    assert_eq!((damage.readable.items, damage.readable.unsound), (49, 1), "{damage:?}");
+    assert_eq!(alone.or_set::<u64>("set").len(), 49);
+    let refused = alone.or_set::<u64>("set").add(&99).expect_err("it can only be read");
+    assert!(matches!(refused, Error::Write(WriteError::Damaged)), "{refused}");
+    let refused = alone.backup(dir.path().join("backup")).await.expect_err("it would look sound");
+    assert!(refused.to_string().contains("damaged"), "{refused}");
+    let to_alone = PeerAddr { addr: alone.listen_addr().to_string(), id: Some(alone.id()) };
+    let third = builder(&third).peer(to_alone).start().await.expect("it starts");
+    let why = |node: &Node| node.peers().into_iter().find_map(|peer| peer.failure).unwrap_or_default();
+    until("a peer is told why it is not let in", || why(&third).contains("damaged")).await;
+    assert!(third.or_set::<u64>("set").is_empty(), "nothing of it leaves");
+    alone.shutdown().await;
+    assert!(std::fs::read(&file).expect("it is there") == damaged, "it lies as it lay");
     let node = builder(&mine).peer(addr).data(dir.path()).start().await.expect("it starts");
     until("all is fetched", || node.or_set::<u64>("set").len() == 50).await;
     assert!(dir.path().join("state.redb.damaged-1").exists());
@@ -310,7 +324,7 @@ async fn writes_that_come_together_share_a_step_and_a_level_of_none_waits_for_no
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn own_items_that_no_peer_has_come_back_from_a_damaged_file_and_removed_ones_do_not() {
     let dir = tempfile::tempdir().expect("a folder can be made");
-    let (mine, peer, addr) = beside_a_peer().await;
+    let (mine, _, peer, addr) = beside_a_peer().await;
     let node = builder(&mine).peer(addr.clone()).data(dir.path()).start().await.expect("it starts");
     for n in 0..10 {
         node.or_set::<u64>("shared").add(&n).expect("there is room");

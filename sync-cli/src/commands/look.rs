@@ -1,7 +1,7 @@
 //! `keys`, `inspect` and `peers`: what a running node holds and whom it talks to.
 
 use sync_net::{
-    Bootstrap, Inspection, KeyInfo, NodeStatus, ObjectInspection, PeerInfo, Shown, StorageStatus,
+    Bootstrap, Damage, Inspection, KeyInfo, NodeStatus, ObjectInspection, PeerInfo, Shown, StorageStatus,
 };
 
 use crate::client::Client;
@@ -40,8 +40,20 @@ pub(super) async fn inspect(client: &Client, key: Option<&str>, json: bool) -> R
 }
 
 /// What the disk does, in a line.
-fn disk(storage: &StorageStatus) -> String {
-    let StorageStatus { bytes, commits, last_commit_us, failing, failing_ms, reserve, .. } = storage;
+fn disk(storage: Option<&StorageStatus>, damage: Option<&Damage>) -> String {
+    if let Some(Damage { file, error, readable }) = damage {
+        return format!(
+            "DAMAGED, only to be read: {} items of it are sound, {} rows are not what was written; {}: {}",
+            readable.items,
+            readable.unsound,
+            shown(file),
+            shown(error)
+        );
+    }
+    let Some(StorageStatus { bytes, commits, last_commit_us, failing, failing_ms, reserve, .. }) = storage
+    else {
+        return "none, in memory".to_owned();
+    };
     let ms = |us: u64| us as f64 / 1e3;
     let (bytes, commits) = (grouped(*bytes), grouped(*commits));
     let works = match failing {
@@ -72,7 +84,7 @@ async fn inspect_node(client: &Client, json: bool) -> Result<(), Failure> {
         ("bytes", grouped(status.bytes)),
         ("records", grouped(status.records)),
         ("log head", grouped(status.log_head)),
-        ("disk", status.storage.as_ref().map_or("none, in memory".to_owned(), disk)),
+        ("disk", disk(status.storage.as_ref(), status.damage.as_ref())),
         ("peers linked", grouped(status.peers_connected)),
         ("comes in", status.bootstrap.map_or("-".to_owned(), |bootstrap| coming(&bootstrap))),
         ("sent", format!("{} deltas, {} bytes", grouped(totals.deltas_sent), grouped(totals.bytes_sent))),

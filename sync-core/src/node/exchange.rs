@@ -23,6 +23,9 @@ impl Node {
         if peer == self.config.node {
             return self.disconnect(peer, DisconnectReason::OwnIdentity);
         }
+        if self.damaged {
+            return self.disconnect(peer, DisconnectReason::Damaged);
+        }
         if !self.peers.contains_key(&peer) && !self.make_room_for_peer() {
             let max = self.config.limits.peers_max;
             return self.disconnect(peer, DisconnectReason::PeersFull { max });

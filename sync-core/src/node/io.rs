@@ -131,6 +131,11 @@ pub enum DisconnectReason {
     /// The peer runs with our own node id.
     #[error("the peer presents this node's own certificate: the key was copied")]
     OwnIdentity,
+    /// Operator: nothing of a damaged store may leave; see [`super::Node::set_damaged`].
+    #[error(
+        "this node's store was damaged on the disk; it speaks to nobody until an operator accepts the loss"
+    )]
+    Damaged,
 }
 
 /// Where a change came from.

@@ -138,6 +138,8 @@ pub struct Node {
     stats_gone: Stats,
     /// What a damaged disk gave, until it is written again.
     salvage: replay::Salvage,
+    /// Only to be read: the disk was damaged, and nobody has accepted the loss.
+    damaged: bool,
     /// Changes on their way to who watches.
     telling: changes::Telling,
     /// Of which bounds the events have told.
@@ -212,6 +214,7 @@ impl Node {
             stats_gone: Stats::default(),
             salvage: replay::Salvage::default(),
             levels: pressure::Levels::default(),
+            damaged: false,
             telling: changes::Telling::default(),
         };
         node.capture();
@@ -324,6 +327,9 @@ impl Node {
         namespace: NamespaceId,
         fill: impl FnOnce(&mut Group<'_>) -> Result<T, E>,
     ) -> Result<(T, Written), E> {
+        if self.damaged {
+            return Err(WriteError::Damaged.into());
+        }
         let space = self.spaces.get_mut(&namespace).ok_or(WriteError::NoNamespace { namespace })?;
         let next = space.store.context().get(self.replica) + 1;
         let hlc = space.hlc.tick(now.wall);

@@ -222,14 +222,13 @@ impl ImageRows {
     /// The image of all rows.
     ///
     /// # Errors
-    /// [`RowError::Missing`]; [`RowError::Contradicts`] if the disk is another node's.
+    /// [`RowError::Missing`]; [`RowError::OtherNode`].
     pub fn finish(self) -> Result<Image, RowError> {
         let Some((of, replica, owner, step)) = self.node else {
             return Err(RowError::Missing { table: Table::Node });
         };
         if of != self.of {
-            let reason = "the disk is another node's; give this node a folder of its own";
-            return Err(RowError::Contradicts { table: Table::Node, key: hex(&of.0), reason });
+            return Err(RowError::OtherNode { found: of, own: self.of });
         }
         let spaces = self.stores.into_iter().map(|(rows, space)| {
             let (namespace, store) = (rows.namespace(), rows.finish());

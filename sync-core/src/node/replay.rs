@@ -226,6 +226,41 @@ impl Node {
 }
 
 impl Node {
+    /// Writes every one of `salvaged` again: what is left of a damaged store that nobody can fill up. As
+    /// [`Self::replay`], group after group.
+    ///
+    /// # Errors
+    /// [`WriteError::SequencesUsed`]; the groups before it are written then.
+    pub fn replay_all(&mut self, now: Now, salvaged: &[Salvaged]) -> Result<(), WriteError> {
+        let mut rest = salvaged;
+        while !rest.is_empty() {
+            let (done, _) = self.replay(now, rest)?;
+            rest = rest.get(done..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// From here on this node is only read: the disk was damaged, no peer could fill it up, and what is here is what
+    /// could be read (DESIGN section 4, a damaged store). Writes are refused ([`WriteError::Damaged`]), and so are
+    /// peers: nothing of it ever leaves. There is no way back in this life; whoever accepts the loss begins another.
+    ///
+    /// ```
+    /// use sync_core::error::WriteError;
+    /// use sync_core::id::{NamespaceId, NodeId, OwnerId, ReplicaId};
+    /// use sync_core::node::{Config, DEFAULT_NAMESPACE, Node};
+    /// use sync_core::time::{Now, Timestamp, WallMillis};
+    /// use sync_core::types::or_set;
+    /// let config = Config::new(NodeId([1; 32]), ReplicaId([1; 16]), OwnerId([1; 16]), [0; 32]);
+    /// let now = Now { mono: Timestamp::ZERO, wall: WallMillis(0) };
+    /// let mut node = Node::new(config, now);
+    /// node.set_damaged();
+    /// let written = node.write(now, NamespaceId::named(DEFAULT_NAMESPACE), |group| or_set::add(group, "set", b"a"));
+    /// assert_eq!(written.unwrap_err(), WriteError::Damaged);
+    /// ```
+    pub fn set_damaged(&mut self) {
+        self.damaged = true;
+    }
+
     /// Writes the first of `salvaged` again, as one group: as many as a group may hold, and at least one. Those
     /// whose event is known here are passed over, as are those that have expired and those of a namespace that is not
     /// open. Says how many it is done with, and which of these it wrote.

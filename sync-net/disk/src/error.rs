@@ -67,7 +67,7 @@ impl DiskError {
                 | RowError::Contradicts { .. }
                 | RowError::Missing { .. }
                 | RowError::Tally { .. } => true,
-                RowError::Version { .. } => false,
+                RowError::OtherNode { .. } | RowError::Version { .. } => false,
             },
             Self::InUse { .. } | Self::Full { .. } | Self::Io { .. } | Self::Version { .. } => false,
         }

@@ -9,7 +9,7 @@ use sync_core::node::Stats;
 
 use super::hex;
 use crate::bootstrap::Bootstrap;
-use crate::storage::StorageStatus;
+use crate::storage::{Damage, StorageStatus};
 use crate::value::Stored;
 
 /// A node's figures.
@@ -52,6 +52,9 @@ pub struct NodeStatus {
     /// What the disk is doing; `None` in a node that keeps its state in memory alone.
     #[serde(default)]
     pub storage: Option<StorageStatus>,
+    /// Why the node may only be read, if so.
+    #[serde(default)]
+    pub damage: Option<Damage>,
     /// Turns of the driver's loop since the start: a few a second at rest, many more under load.
     pub turns: u64,
     /// Counts since the start, over all peers.

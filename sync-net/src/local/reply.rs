@@ -72,6 +72,7 @@ fn write_error(error: &WriteError) -> (StatusCode, &'static str) {
         WriteError::Full { .. } => (StatusCode::INSUFFICIENT_STORAGE, "full"),
         WriteError::StoreBytes { .. } => (StatusCode::INSUFFICIENT_STORAGE, "store_bytes"),
         WriteError::NoGrowth { .. } => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
+        WriteError::Damaged => (StatusCode::SERVICE_UNAVAILABLE, "damaged"),
         WriteError::CrdtCells { .. } => (StatusCode::INSUFFICIENT_STORAGE, "crdt_cells"),
         WriteError::CrdtBytes { .. } => (StatusCode::INSUFFICIENT_STORAGE, "crdt_bytes"),
         WriteError::KeyTooLong { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "key_too_long"),

@@ -20,7 +20,8 @@ use tokio::sync::watch;
 
 use crate::node::Shared;
 
-pub(crate) use open::begin;
+pub use open::Damage;
+pub(crate) use open::{Begun, OnDisk, begin};
 pub(crate) use writer::{Report, Writer};
 
 /// The longest that a step waits for others to go to the disk with it.
@@ -211,11 +212,9 @@ pub enum StorageError {
     /// Operator or environment: see the disk's own words.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// Operator: what was on the disk is damaged, and no peer is configured that could have it. It lies where it lay.
-    #[error(
-        "{error}; no peer is configured to fetch it from: add one with --peer, or let \
-         `sync-cli doctor --accept-loss` keep what can be read"
-    )]
+    /// Operator: what was on a disk of the application's making is damaged, and no peer is configured that could have
+    /// it. It lies where it lay. Of a data folder, what is sound can be read instead: see [`Damage`].
+    #[error("{error}; no peer is configured to fetch it from")]
     Alone {
         /// What is wrong with it.
         error: DiskError,
