@@ -167,9 +167,10 @@ impl NodeBuilder {
         let (storage, writer) = match disk {
             None => (None, None),
             Some(OnDisk { disk, place, reserve }) => {
-                let writer = storage::Writer::start(disk, reserve);
+                let storage = Storage::new(place, self.durability, reserve);
+                let writer = storage::Writer::start(disk, reserve, storage.reached.clone());
                 let writer = writer.map_err(|source| StartError::Thread { source })?;
-                (Some(Storage::new(place, self.durability, reserve)), Some(writer))
+                (Some(storage), Some(writer))
             }
         };
         let (events, inbox) = mpsc::channel(TRANSPORT_EVENTS_MAX);

@@ -29,6 +29,7 @@ mod peer;
 mod persist;
 mod pressure;
 mod replay;
+mod retire;
 mod round;
 mod settle;
 mod sketch;
@@ -63,6 +64,7 @@ pub use io::{Cause, DisconnectReason, Event, Input, Output, PersistStep, Repaire
 pub use persist::{ImageRows, StepRows};
 pub use pressure::{Bound, Level, Pressure, Reading};
 pub use replay::Salvaged;
+pub use retire::{RETIRED_OWNERS_MAX, RetireError, Retired};
 pub use stable::Members;
 pub use status::{Convergence, PeerStatus, Stats};
 pub use survey::{Prospect, SurveyGoal, Surveyed};
@@ -132,6 +134,8 @@ pub struct Node {
     members: Members,
     /// A peer that was met has been forgotten for lack of room: members are missing.
     forgotten: bool,
+    /// Counter owners that count no more; at most [`RETIRED_OWNERS_MAX`].
+    retired: BTreeSet<OwnerId>,
     /// Counts changes of what makes a mark stable.
     stated: u64,
     /// Counts of peers that are no longer kept.
@@ -215,6 +219,7 @@ impl Node {
             salvage: replay::Salvage::default(),
             levels: pressure::Levels::default(),
             damaged: false,
+            retired: BTreeSet::new(),
             telling: changes::Telling::default(),
         };
         node.capture();

@@ -18,19 +18,17 @@ use crate::nested;
 /// Where a foreign contribution lies, and who wrote it.
 type Twin = (ObjectId, Path, ReplicaId);
 
-/// True if the cell at `path` holds what `owner` counted: at a key of its own, or in a nested map.
+/// True if the cell at `path` holds what `owner` counted.
 fn is_row(ty: TypeTag, path: &[u8], owner: OwnerId) -> bool {
-    if !path.ends_with(&owner.0) {
-        return false;
-    }
-    let (ty, rest) = match ty {
-        TypeTag::OR_MAP => match nested::parse(path) {
-            Some(parts) => (parts.ty, parts.rest),
-            None => return false,
-        },
-        ty => (ty, path),
-    };
-    (ty.has_rows() || ty == TypeTag::BOUNDED_COUNTER) && rest == owner.0
+    path.ends_with(&owner.0) && row_owner(ty, path) == Some(owner)
+}
+
+/// Whose count the cell at `path` holds, if any: of a counter at a key of its own, or in a nested map.
+pub(super) fn row_owner(ty: TypeTag, path: &[u8]) -> Option<OwnerId> {
+    let parts = if ty == TypeTag::OR_MAP { Some(nested::parse(path)?) } else { None };
+    let (ty, rest) = parts.map_or((ty, path), |parts| (parts.ty, parts.rest));
+    let counts = ty.has_rows() || ty == TypeTag::BOUNDED_COUNTER;
+    counts.then(|| rest.try_into().ok().map(OwnerId)).flatten()
 }
 
 impl Node {

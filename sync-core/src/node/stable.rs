@@ -84,7 +84,7 @@ impl Stated {
 pub(super) struct Cleaned {
     head: u64,
     stated: u64,
-    /// Marks were left, that were not stable.
+    /// Marks, or floors of retired owners, were left that were not stable.
     marked: bool,
 }
 
@@ -150,7 +150,7 @@ impl Node {
     }
 
     /// The `K` of every other member in `namespace`; `None` while one of them has none that is known here.
-    fn stated_by_all(&self, namespace: NamespaceId) -> Option<Vec<Arc<Base>>> {
+    pub(super) fn stated_by_all(&self, namespace: NamespaceId) -> Option<Vec<Arc<Base>>> {
         let context = self.spaces[&namespace].store.context();
         let whole = |link: &Link| {
             if mutant::is(Mutant::ToldTakenForHeld) {
@@ -194,9 +194,9 @@ impl Node {
         for namespace in namespaces {
             for stale in counter::stale_floors(&self.spaces[&namespace].store, self.owner) {
                 // A limit met here costs nothing: the floors stay, and are tried again.
-                drop(self.write(now, namespace, |group| counter::collect_floors(group, &stale)));
+                drop(self.write(now, namespace, |group| counter::collect_floors(group, &stale, |_| true)));
             }
-            let marked = self.end_stable_marks(now, namespace);
+            let marked = self.end_retired_floors(now, namespace) | self.end_stable_marks(now, namespace);
             let head = self.spaces[&namespace].store.log_head();
             self.cleaned.insert(namespace, Cleaned { head, stated: self.stated, marked });
         }

@@ -282,6 +282,9 @@ pub struct StaleFloors {
     ty: TypeTag,
     /// Where the counter's own paths begin.
     prefix: Vec<u8>,
+    owner: OwnerId,
+    /// How many.
+    count: u64,
 }
 
 /// The counters that hold floors of `owner` for [`collect_floors`] to end. Costs a walk over all counters and
@@ -291,7 +294,13 @@ pub fn stale_floors(store: &Store, owner: OwnerId) -> Vec<StaleFloors> {
     for object in store.objects("").map(|info| info.object) {
         let key = object.key.as_str();
         if object.ty.has_rows() {
-            found.push(StaleFloors { key: key.to_owned(), ty: object.ty, prefix: Vec::new() });
+            found.push(StaleFloors {
+                key: key.to_owned(),
+                ty: object.ty,
+                prefix: Vec::new(),
+                owner,
+                count: 0,
+            });
         } else if object.ty == TypeTag::OR_MAP {
             found.extend(store.cells(key, object.ty).filter_map(|(path, _)| {
                 let parts = nested::parse(path).filter(|parts| parts.ty.has_rows())?;
@@ -301,32 +310,54 @@ pub fn stale_floors(store: &Store, owner: OwnerId) -> Vec<StaleFloors> {
                     key: key.to_owned(),
                     ty: object.ty,
                     prefix,
+                    owner,
+                    count: 0,
                 })
             }));
         }
     }
-    found.retain(|at| Row::read(store, &at.cells(), owner).stale().next().is_some());
+    found.retain_mut(|at| {
+        at.count = Row::read(store, &at.cells(), owner).stale().count() as u64;
+        at.count > 0
+    });
     found
 }
 
 impl StaleFloors {
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
     fn cells(&self) -> Spot<'_> {
         Spot::under(&self.key, self.ty, self.prefix.clone())
     }
 }
 
-/// Ends the own floors of a counter that no live own contribution can meet any more; returns how many.
+/// Ends those floors of a counter that no live contribution of their owner can meet any more, as far as they are
+/// `endable`; returns how many.
 ///
-/// Only the owner may: nobody else knows that no later contribution of that row is on its way.
+/// The owner may end all: nobody else knows that no later contribution of that row is on its way. Of an owner that
+/// counts no more, anyone may end those that are stable.
 ///
 /// # Errors
 /// A limit was reached; nothing changed then.
-pub fn collect_floors(group: &mut Group<'_>, at: &StaleFloors) -> Result<u64, WriteError> {
-    collect(group, &at.cells())
+pub fn collect_floors(
+    group: &mut Group<'_>,
+    at: &StaleFloors,
+    endable: impl Fn(Dot) -> bool,
+) -> Result<u64, WriteError> {
+    collect(group, &at.cells(), at.owner, endable)
 }
 
-pub(super) fn collect(group: &mut Group<'_>, cells: &Spot<'_>) -> Result<u64, WriteError> {
-    let stale: Vec<Dot> = Row::read(group.store(), cells, group.owner()).stale().collect();
+pub(super) fn collect(
+    group: &mut Group<'_>,
+    cells: &Spot<'_>,
+    owner: OwnerId,
+    endable: impl Fn(Dot) -> bool,
+) -> Result<u64, WriteError> {
+    let row = Row::read(group.store(), cells, owner);
+    let stale: Vec<Dot> = row.stale().filter(|dot| endable(*dot)).collect();
     if !stale.is_empty() {
         group.remove(&stale)?;
     }

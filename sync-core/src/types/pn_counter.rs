@@ -49,7 +49,8 @@ pub fn reset<'k>(group: &mut Group<'_>, at: impl Into<At<'k>>) -> Result<bool, W
 /// # Errors
 /// A limit was reached; nothing changed then.
 pub fn collect_floors<'k>(group: &mut Group<'_>, at: impl Into<At<'k>>) -> Result<u64, WriteError> {
-    counter::collect(group, &at.into().cells_of(TYPE))
+    let owner = group.owner();
+    counter::collect(group, &at.into().cells_of(TYPE), owner, |_| true)
 }
 
 /// The counter's value; `None` if no owner has a live contribution.

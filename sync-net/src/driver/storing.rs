@@ -77,14 +77,13 @@ impl Driver {
     pub(super) fn on_report(&mut self, report: Report) {
         let node = self.shared.name.clone();
         match report {
-            Report::Written { n, bytes, took } => {
-                let recovered = self.reach(|reached| {
-                    (reached.persisted, reached.bytes) = (n, bytes);
-                    (reached.commits, reached.last_commit) = (reached.commits + 1, took);
-                    reached.failing_since = None;
-                    reached.failing.take().is_some()
-                });
-                if recovered {
+            Report::Written { n } => {
+                let storage = self.shared.storage.as_ref();
+                if storage.is_some_and(|storage| storage.reached.borrow().failing.is_some()) {
+                    self.reach(|reached| {
+                        reached.failing_since = None;
+                        reached.failing.take().is_some()
+                    });
                     tracing::warn!(node, "the disk works again: all that waited for it is there");
                 }
                 self.free_writer();

@@ -129,6 +129,7 @@ impl std::fmt::Debug for Place {
 pub(crate) struct Reached {
     pub(crate) persisted: PersistStep,
     pub(crate) commits: u64,
+    /// How long it took, those that failed before it left out.
     pub(crate) last_commit: Duration,
     pub(crate) failing: Option<String>,
     pub(crate) failing_since: Option<Instant>,

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use sync_core::node::{PersistStep, StepRows};
 use sync_disk::{Disk, DiskError};
-use tokio::sync::mpsc as tokio_mpsc;
+use tokio::sync::{mpsc as tokio_mpsc, watch};
+
+use super::Reached;
 
 /// Pause before a failed step is tried again: this, doubled each time up to [`PAUSE_MAX`]. Guesses.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -27,13 +29,7 @@ const REPORTS_MAX: usize = 16;
 #[derive(Debug)]
 pub(crate) enum Report {
     /// All up to this step is on the disk.
-    Written {
-        n: PersistStep,
-        /// Bytes taken there.
-        bytes: u64,
-        /// How long the commit took, those that failed before it left out.
-        took: Duration,
-    },
+    Written { n: PersistStep },
     /// The step is not on the disk yet, and is tried again.
     Failing(DiskError),
     /// What was on the disk was damaged and lies elsewhere now: everything has to be written again.
@@ -57,15 +53,17 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread; `reserve` says whether room is kept back.
+    /// Starts the thread; `reserve` says whether room is kept back. Who waits at `reached` is told of a step that is on
+    /// the disk by the thread itself, before the driver learns of it: one thread less has to wake up first.
     pub(crate) fn start(
         disk: Box<dyn Disk>,
         reserve: bool,
+        reached: watch::Sender<Reached>,
     ) -> std::io::Result<(Self, tokio_mpsc::Receiver<Report>)> {
         let (jobs, inbox) = mpsc::sync_channel(2);
         let (reports, told) = tokio_mpsc::channel(REPORTS_MAX);
         let thread = std::thread::Builder::new().name("sync-disk".to_owned());
-        let mut at_work = AtWork { disk, inbox, reports, reserve };
+        let mut at_work = AtWork { disk, inbox, reports, reserve, reached };
         let thread = thread.spawn(move || at_work.run())?;
         Ok((Self { jobs, _thread: thread }, told))
     }
@@ -87,6 +85,7 @@ struct AtWork {
     inbox: mpsc::Receiver<Job>,
     reports: tokio_mpsc::Sender<Report>,
     reserve: bool,
+    reached: watch::Sender<Reached>,
 }
 
 /// How a step ended.
@@ -138,11 +137,7 @@ impl AtWork {
         loop {
             let error = match done {
                 Ok(()) => {
-                    self.report(Report::Written {
-                        n: step.step,
-                        bytes: self.disk.bytes(),
-                        took: begun.elapsed(),
-                    });
+                    self.written(step.step, begun.elapsed());
                     return Ended::Done;
                 }
                 Err(error) => error,
@@ -175,6 +170,15 @@ impl AtWork {
             pause = (pause * 2).min(PAUSE_MAX);
             (done, begun) = self.again(step);
         }
+    }
+
+    fn written(&self, n: PersistStep, took: Duration) {
+        let bytes = self.disk.bytes();
+        self.reached.send_modify(|reached| {
+            (reached.persisted, reached.bytes) = (n, bytes);
+            (reached.commits, reached.last_commit) = (reached.commits + 1, took);
+        });
+        self.report(Report::Written { n });
     }
 
     /// Tries a step again, on a file opened anew; also says when its commit began.
