@@ -91,6 +91,8 @@ mutants! {
     SetBackUnnoticed = "incarnations: own id seen ahead of oneself: fence, before anything is joined",
     /// A life that was set back never takes new ids.
     NeverFenced = "incarnations: own id seen ahead of oneself: fence",
+    /// Who learns that its counter owner counts in another place keeps it.
+    DoubledOwnerKept = "incarnations: two contributions of one owner prove a copied folder: both take new owners",
     /// What is known of a peer, and its cursor, survive its rebirth.
     RebirthIgnored = "rules of transport: cursors are kept per incarnation, never per node",
     /// Pushes carry no records.

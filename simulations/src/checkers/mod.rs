@@ -20,6 +20,7 @@ mod growth;
 mod held;
 mod horizon;
 mod minted;
+mod owner;
 mod phantom;
 mod proof;
 mod rest;
@@ -206,6 +207,7 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::new(structure::Structure),
         Box::new(horizon::Horizon::default()),
         Box::new(salvaged::Salvaged),
+        Box::new(owner::Owner),
     ]
 }
 

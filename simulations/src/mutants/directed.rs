@@ -11,7 +11,7 @@ use sync_core::mutant::{self, Mutant};
 use sync_core::node::{Config, DEFAULT_NAMESPACE, Input, Node, Output, Persistence};
 use sync_core::store::Damage;
 use sync_core::time::{Now, Span, Timestamp, WallMillis};
-use sync_core::types::or_set;
+use sync_core::types::{or_set, pn_counter};
 
 use crate::checkers::{Origin, Suite, Violation};
 use crate::faults::Harm;
@@ -30,6 +30,8 @@ struct Stage {
     flights: VecDeque<Flight>,
     history: History,
     suite: Suite,
+    /// The history says all that is written, so that the suite can judge each step.
+    judged: bool,
     now: Now,
 }
 
@@ -49,7 +51,14 @@ impl Stage {
             Node::new(Config { persistence, limits, ..Self::config(at, at) }, now)
         };
         let nodes = (0..count).map(node).collect();
-        Self { nodes, flights: VecDeque::new(), history: History::default(), suite: Suite::new(1), now }
+        Self {
+            nodes,
+            flights: VecDeque::new(),
+            history: History::default(),
+            suite: Suite::new(1),
+            judged: true,
+            now,
+        }
     }
 
     fn config(at: u8, life: u8) -> Config {
@@ -66,6 +75,9 @@ impl Stage {
             if let Output::Send { to, bytes } = output {
                 self.flights.push_back(Flight { from: at, to: usize::from(to.0[0]), bytes });
             }
+        }
+        if !self.judged {
+            return Ok(());
         }
         self.suite.after_step(&self.history, at, &mut self.nodes[at])
     }
@@ -125,7 +137,9 @@ impl Stage {
             blind: Vec::new(),
         };
         let id = self.history.record(op);
-        self.suite.wrote(&self.history, &[id], at, &mut self.nodes[at])?;
+        if self.judged {
+            self.suite.wrote(&self.history, &[id], at, &mut self.nodes[at])?;
+        }
         self.handle(at, Input::Wake)
     }
 
@@ -186,7 +200,10 @@ fn lost_and_pushed(told: bool) -> Result<(), Violation> {
     stage.deliver_all(|frame, to| to == a && matches!(frame, Frame::Ack(..)))?;
     stage.lose_newest(a, told);
     stage.now = Now::at(Timestamp::ZERO + Span::from_millis(5_500), WALL);
+    // Of a loss that nobody was told of, the node that has it is not judged before the other.
+    stage.judged = told;
     stage.add(a, "y")?;
+    stage.judged = true;
     stage.deliver_all(|_, _| false).map(drop)
 }
 
@@ -301,6 +318,44 @@ fn set_back_between_pushes() -> Result<(), Violation> {
     stage.deliver_all(|_, _| false).map(drop)
 }
 
+/// The folder of node 0 was copied, and both places count under its owner until they hear of each other; what they
+/// count afterwards is not lost.
+fn one_owner_two_places() -> Result<(), Violation> {
+    let namespace = NamespaceId::named(DEFAULT_NAMESPACE);
+    let mut stage = Stage { judged: false, ..Stage::new(2, &[]) };
+    let now = stage.now;
+    let count = |stage: &mut Stage, at: usize, by: i64| {
+        let written = stage.nodes[at].write(now, namespace, |group| pn_counter::add(group, "count", by));
+        written.expect("an empty store has room");
+        stage.handle(at, Input::Wake)
+    };
+    count(&mut stage, 0, 10)?;
+    let image = stage.nodes[0].image();
+    let copied = Config { owner: image.owner(), ..Stage::config(1, 7) };
+    stage.nodes[1] = Node::restart(copied, image, now);
+    count(&mut stage, 0, 3)?;
+    count(&mut stage, 1, 5)?;
+    stage.connect(0, 1)?;
+    stage.deliver_all(|_, _| false)?;
+    for at in [0, 1] {
+        if let Some((object, other)) = stage.nodes[at].counted_elsewhere(namespace) {
+            let what = format!("{other} counts in {object:?} under the owner of this node");
+            return Err(Violation { property: "one place an owner", node: at, what });
+        }
+        count(&mut stage, at, 1)?;
+    }
+    stage.deliver_all(|_, _| false)?;
+    for at in [0, 1] {
+        // Of what both counted under one owner the larger is read, and all of what came after.
+        let value = stage.nodes[at].store(namespace).and_then(|store| pn_counter::value(store, "count"));
+        if value != Some(10 + 5 + 1 + 1) {
+            let what = format!("the counter reads {value:?}");
+            return Err(Violation { property: "counts after a copy", node: at, what });
+        }
+    }
+    Ok(())
+}
+
 /// Runs the directed scenario of `mutant`, if it has one; its name and the violation.
 pub fn kill(mutant: Mutant) -> Option<(&'static str, Violation)> {
     let (name, script): (_, fn() -> Result<(), Violation>) = if mutant == Mutant::OtherLivesAccepted {
@@ -315,6 +370,8 @@ pub fn kill(mutant: Mutant) -> Option<(&'static str, Violation)> {
         ("star-of-four", star_of_four)
     } else if [Mutant::NeverFenced, Mutant::SetBackUnnoticed].contains(&mutant) {
         ("set-back-between-pushes", set_back_between_pushes)
+    } else if mutant == Mutant::DoubledOwnerKept {
+        ("one-owner-two-places", one_owner_two_places)
     } else {
         return None;
     };
@@ -350,6 +407,12 @@ mod tests {
         set_back_between_pushes()
             .expect("every frame says how many of the receiver's events its sender knows");
         assert!(kill(Mutant::SetBackUnnoticed).is_some() && kill(Mutant::NeverFenced).is_some());
+    }
+
+    #[test]
+    fn a_copied_owner_is_left_by_both_places() {
+        one_owner_two_places().expect("each learns that the other counts");
+        assert!(kill(Mutant::DoubledOwnerKept).is_some());
     }
 
     #[test]

@@ -12,7 +12,8 @@ use super::{Event, Node};
 use crate::causal::CausalContext;
 use crate::cell::{CellId, ObjectId, Path, TypeTag};
 use crate::fragment::Fragment;
-use crate::id::{NamespaceId, NodeId, OwnerId, ReplicaId};
+use crate::id::{Dot, NamespaceId, NodeId, OwnerId, ReplicaId};
+use crate::mutant::{self, Mutant};
 use crate::nested;
 
 /// Where a foreign contribution lies, and who wrote it.
@@ -45,6 +46,17 @@ impl Node {
     /// As [`Self::twin_in`], among all that is live and was not in the context `known`. Costs a walk over all counters
     /// and nested maps.
     pub(super) fn twin_held(&self, namespace: NamespaceId, known: &CausalContext) -> Option<Twin> {
+        self.counted_by(namespace, |dot| !known.contains(dot))
+    }
+
+    /// A live contribution of this node's owner that no life of this node has written, and whose write it was. There
+    /// is none between inputs: who learns of one has another owner. Costs a walk over all counters and nested maps.
+    pub fn counted_elsewhere(&self, namespace: NamespaceId) -> Option<(ObjectId, ReplicaId)> {
+        let (object, _, other) = self.counted_by(namespace, |dot| !self.lives.contains(&dot.replica))?;
+        Some((object, other))
+    }
+
+    fn counted_by(&self, namespace: NamespaceId, by: impl Fn(Dot) -> bool) -> Option<Twin> {
         let store = self.store(namespace)?;
         let counts = |ty: TypeTag| ty.has_rows() || ty == TypeTag::BOUNDED_COUNTER || ty == TypeTag::OR_MAP;
         let mut objects = store.objects("").map(|info| info.object).filter(|object| counts(object.ty));
@@ -52,7 +64,7 @@ impl Node {
             let cells = store.cells(object.key.as_str(), object.ty);
             let mut own = cells.filter(|(path, _)| is_row(object.ty, path, self.owner));
             let (path, dot) = own.find_map(|(path, items)| {
-                let dot = items.iter().map(|item| item.dot).find(|dot| !known.contains(*dot))?;
+                let dot = items.iter().map(|item| item.dot).find(|dot| by(*dot))?;
                 Some((Path::from(path), dot))
             })?;
             Some((object, path, dot.replica))
@@ -65,6 +77,9 @@ impl Node {
 
     /// Takes a new counter owner: what was counted stays with the old one, which nobody here counts under any more.
     pub(super) fn leave_owner(&mut self, peer: NodeId, namespace: NamespaceId, twin: Twin) {
+        if mutant::is(Mutant::DoubledOwnerKept) {
+            return;
+        }
         let ((object, path, other), old) = (twin, self.owner);
         let mut owner = [0; 16];
         self.rng.fill_bytes(&mut owner);
