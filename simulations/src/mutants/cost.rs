@@ -46,11 +46,14 @@ pub fn copies(counts: &Counts) -> f64 {
 
 /// Runs the cost checker of `mutant`, if it has one; its name and what was too dear.
 pub fn kill(mutant: Mutant) -> Option<(&'static str, String)> {
-    let (world, most): (fn(Option<Mutant>) -> Counts, f64) = match mutant {
-        Mutant::KnownIsPushed | Mutant::RelayedAtOnce => (calm, COPIES_MAX),
-        Mutant::ToldOnlyWhatIsLacked => (calm_overlay, OVERLAY_COPIES_MAX),
-        _ => return None,
-    };
+    let (world, most): (fn(Option<Mutant>) -> Counts, f64) =
+        if [Mutant::KnownIsPushed, Mutant::RelayedAtOnce].contains(&mutant) {
+            (calm, COPIES_MAX)
+        } else if mutant == Mutant::ToldOnlyWhatIsLacked {
+            (calm_overlay, OVERLAY_COPIES_MAX)
+        } else {
+            return None;
+        };
     let (with, without) = (copies(&world(Some(mutant))), copies(&world(None)));
     let dear = with > most && without <= most;
     dear.then(|| {

@@ -57,7 +57,10 @@ pub(crate) fn begin(
         Place::Folder(path) => {
             let folder = Folder::open(&path)?;
             match on_folder(&folder, &config, now)? {
-                Opened::Sound(core, file) => (path.display().to_string(), (core, Box::new(file) as _)),
+                Opened::Sound(opened) => {
+                    let (core, file) = *opened;
+                    (path.display().to_string(), (core, Box::new(file) as Box<dyn Disk>))
+                }
                 Opened::Damaged(error) if !has_peers => return to_be_read(&folder, config, now, &error),
                 Opened::Damaged(error) => {
                     (path.display().to_string(), begun_empty(&folder, config, now, &error)?)
@@ -93,14 +96,14 @@ fn on_given(
 }
 
 enum Opened {
-    Sound(Node, RowFile),
+    Sound(Box<(Node, RowFile)>),
     Damaged(DiskError),
 }
 
 fn on_folder(folder: &Folder, config: &Config, now: Now) -> Result<Opened, StorageError> {
     let opened = RowFile::open(folder).and_then(|mut file| {
         let core = load(&mut file, config, now)?;
-        Ok(Opened::Sound(core, file))
+        Ok(Opened::Sound(Box::new((core, file))))
     });
     match opened {
         Err(error) if error.is_damage() => Ok(Opened::Damaged(error)),
