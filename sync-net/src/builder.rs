@@ -23,6 +23,7 @@ use crate::driver;
 use crate::error::StartError;
 use crate::handles::CustomType;
 use crate::identity::Identity;
+use crate::metrics::Divergence;
 use crate::node::{Node, Phase, Shared};
 use crate::storage::{self, Durability, Place, Storage};
 use crate::transport::{PeerAddr, Transport, TransportConfig};
@@ -194,6 +195,8 @@ impl NodeBuilder {
             watchers: Arc::new(Watchers::default()),
             types,
             bootstrap: Progress::default(),
+            events: Arc::default(),
+            divergence: Divergence::default(),
             prompted: Prompt::default(),
             storage,
         });
