@@ -7,19 +7,24 @@ use serde::{Deserialize, Serialize};
 use sync_core::id::NodeId;
 use sync_core::node::Node as Core;
 
-/// A circuit breaker that lets nothing, or only a probe, through to its peer.
+/// How the circuit breaker of a peer stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OpenBreaker {
-    /// The peer's node id, in hex.
-    pub peer: String,
-    /// `"open"`, or `"half-open"` while a probe is under way.
+pub struct BreakerInfo {
+    /// `closed`: all goes. `open`: of ours nothing goes. `half-open`: one probe at a time goes.
     pub state: String,
-    /// What opened it, in words.
-    pub cause: String,
-    /// Failures in a row that opened it.
-    pub failures: u64,
-    /// When the next probe may go, in milliseconds from now; 0 if one is under way.
-    pub probe_in_ms: u64,
+    /// Why it stands so; `None` if it never was another.
+    pub reason: Option<String>,
+    /// How long it stays so at most, in milliseconds; `None` if that is for good.
+    pub for_ms: Option<u64>,
+    /// How often it has opened.
+    pub opens: u64,
+}
+
+impl Default for BreakerInfo {
+    /// That of a peer which never failed.
+    fn default() -> Self {
+        Self { state: "closed".to_owned(), reason: None, for_ms: None, opens: 0 }
+    }
 }
 
 /// What is known of all breakers. At most one a peer.
@@ -27,15 +32,14 @@ pub struct OpenBreaker {
 pub(crate) struct Breakers {
     /// Times that one opened since the start, over all peers, gone ones too.
     pub(crate) opens: u64,
-    /// Those that are not closed.
-    pub(crate) open: Vec<OpenBreaker>,
+    /// Those that are not closed, ascending by node.
+    pub(crate) open: Vec<(NodeId, BreakerInfo)>,
 }
 
 impl Breakers {
     /// That of `peer`, if it is not closed.
-    pub(crate) fn of(&self, peer: &NodeId) -> Option<&OpenBreaker> {
-        let peer = peer.to_hex();
-        self.open.iter().find(|open| open.peer == peer)
+    pub(crate) fn of(&self, peer: NodeId) -> Option<&BreakerInfo> {
+        self.open.iter().find(|(node, _)| *node == peer).map(|(_, breaker)| breaker)
     }
 }
 

@@ -24,7 +24,7 @@ pub use self::report::{
 };
 pub(crate) use self::shown::shown_path;
 use self::shown::shown_payload;
-use crate::breakers;
+use crate::breakers::{self, BreakerInfo};
 use crate::node::Shared;
 use crate::transport::LinkStatus;
 
@@ -93,7 +93,7 @@ pub(crate) fn peers(shared: &Shared) -> Vec<PeerInfo> {
         peer.lag_ms = lag.map(|lag| lag.oldest_ms);
         peer.divergent_keys =
             shared.divergence.keys(status).map(|(receive, send)| receive.saturating_add(send));
-        peer.breaker = breakers.of(&status.node).cloned();
+        peer.breaker = breakers.of(status.node).cloned().unwrap_or_default();
     }
     peers
 }
@@ -129,7 +129,7 @@ fn peer(link: Option<&LinkStatus>, status: Option<&PeerStatus>, head: u64) -> Pe
         queued_bytes: status.map_or(0, |status| count(status.queued_bytes)),
         lag_ms: None,
         divergent_keys: None,
-        breaker: None,
+        breaker: BreakerInfo::default(),
         clock_ahead_ms: status.and_then(|status| status.clock_ahead_ms),
         totals: status.map(|status| status.stats.into()).unwrap_or_default(),
     }

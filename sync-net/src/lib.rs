@@ -75,7 +75,7 @@ pub use sync_disk::{Disk, DiskError};
 
 pub use crate::access::{InTx, Reads, Writes};
 pub use crate::bootstrap::{Bootstrap, Bootstraps};
-pub use crate::breakers::OpenBreaker;
+pub use crate::breakers::BreakerInfo;
 pub use crate::builder::NodeBuilder;
 pub use crate::certs::{CertError, ClusterCa};
 pub use crate::converge::cluster::ClusterReport;

@@ -193,3 +193,16 @@ async fn peers_that_come_and_go_leave_no_more_labels_than_peers_are_kept() {
     let peers: BTreeSet<&str> = labels.map(|(peer, _)| peer).collect();
     assert_eq!(peers.len(), 2, "{peers:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frame_that_is_announced_too_long_is_counted_where_it_was_not_read() {
+    let ca = ca();
+    let a = builder(&ca, "a").start().await.expect("starts");
+    for key in 0..14 {
+        a.lww_register::<String>(&format!("k/{key}")).set(&"x".repeat(60_000)).expect("there is room");
+    }
+    let limits = Limits { message_bytes_max: 600_000, ..Limits::default() };
+    let b = builder(&ca, "b").limits(limits).peer(peer(&a)).start().await.expect("starts");
+    eventually("an answer of 840 kB is refused", || value(&b, "crdt_oversized_messages_total") >= 1.0).await;
+    assert_eq!(value(&a, "crdt_oversized_messages_total"), 0.0);
+}

@@ -196,7 +196,6 @@ impl Node {
                 link.session.want_root(true);
             }
         } else {
-            state.stats.oversized += u64::from(matches!(error, FrameError::Oversize { .. }));
             self.refuse(peer, error);
         }
     }

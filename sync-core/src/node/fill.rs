@@ -89,7 +89,7 @@ impl Node {
             let [overdue_at, _] = link.cursor.deadlines();
             let late =
                 [link.session.pull_until(), overdue_at].into_iter().flatten().filter(|at| *at <= now.mono);
-            state.stats.timeouts += late.count() as u64;
+            state.stats.overdue += late.count() as u64;
             if link.session.wake(now.mono, timeout) {
                 staging.take_if(|(from, of, _)| (*from, *of) == (peer, *namespace));
                 if let Some(inbound) = inbound.as_mut().filter(|i| i.is_open() && i.is_from(peer, *namespace))
@@ -353,7 +353,8 @@ impl Node {
                     link.cursor = push::Cursor::default();
                     link.session.want_root(true);
                     let stats = &mut self.peer_mut(peer).stats;
-                    (stats.fell_behind, stats.oversized) = (stats.fell_behind + 1, stats.oversized + 1);
+                    stats.fell_behind += 1;
+                    stats.pushes_too_long += 1;
                     return true;
                 }
                 let stats = &mut self.peers.get_mut(&peer).expect("the caller took it from the map").stats;

@@ -48,12 +48,11 @@ pub struct Stats {
     /// Frames refused whole.
     pub frames_refused: u64,
     /// Pulls and pushes that were not answered within [`crate::limits::Timing::sync_timeout`], and were repeated.
-    pub timeouts: u64,
+    pub overdue: u64,
     /// Times that it fell off our log, or that a push to it would have been too long: it had to pull.
     pub fell_behind: u64,
-    /// Frames longer than [`crate::limits::Limits::message_bytes_max`]: pushes that were not sent for it, and what it
-    /// sent.
-    pub oversized: u64,
+    /// Pushes not sent because they were longer than [`crate::limits::Limits::message_bytes_max`].
+    pub pushes_too_long: u64,
 }
 
 impl AddAssign for Stats {
@@ -78,9 +77,9 @@ impl AddAssign for Stats {
             conflicts,
             frames_stale,
             frames_refused,
-            timeouts,
+            overdue,
             fell_behind,
-            oversized,
+            pushes_too_long,
         } = other;
         self.frames_sent += frames_sent;
         self.bytes_sent += bytes_sent;
@@ -101,9 +100,9 @@ impl AddAssign for Stats {
         self.conflicts += conflicts;
         self.frames_stale += frames_stale;
         self.frames_refused += frames_refused;
-        self.timeouts += timeouts;
+        self.overdue += overdue;
         self.fell_behind += fell_behind;
-        self.oversized += oversized;
+        self.pushes_too_long += pushes_too_long;
     }
 }
 

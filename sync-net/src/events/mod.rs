@@ -2,11 +2,13 @@
 //!
 //! The driver hands every event to the [`EventHub`]; it counts alarms, and keeps a bounded number of events for each
 //! follower. Who reads too slowly loses the oldest and is told how many ([`Followed::Dropped`]): the node never waits.
-//! Nobody follows mostly, and then an event costs a look at a counter. `words` says each event in words.
+//! Nobody follows mostly, and then an event costs a look at a counter. `alarm` says which events are alarms, `words`
+//! says each in words.
 
+mod alarm;
 mod words;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -16,6 +18,7 @@ use serde_json::{Map, Value};
 use sync_core::node::Event;
 use tokio::sync::Notify;
 
+pub(crate) use self::alarm::Alarm;
 use crate::storage::Report;
 use crate::transport::TransportEvent;
 
@@ -63,76 +66,6 @@ pub enum Followed {
     },
 }
 
-/// Kinds of alarms that are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Alarm {
-    ClockJumped,
-    ClockOff,
-    Corrupt,
-    Degraded,
-    Diverged,
-    EventsLost,
-    Fenced,
-    HorizonAhead,
-    OwnerDoubled,
-}
-
-impl Alarm {
-    pub(crate) const ALL: [Self; 9] = [
-        Self::ClockJumped,
-        Self::ClockOff,
-        Self::Corrupt,
-        Self::Degraded,
-        Self::Diverged,
-        Self::EventsLost,
-        Self::Fenced,
-        Self::HorizonAhead,
-        Self::OwnerDoubled,
-    ];
-
-    /// Its name, as events and metrics have it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::ClockJumped => "clock_jumped",
-            Self::ClockOff => "clock_off",
-            Self::Corrupt => "corrupt",
-            Self::Degraded => "degraded",
-            Self::Diverged => "diverged",
-            Self::EventsLost => "events_lost",
-            Self::Fenced => "fenced",
-            Self::HorizonAhead => "horizon_ahead",
-            Self::OwnerDoubled => "owner_doubled",
-        }
-    }
-
-    /// The alarm that an event is, if it is one.
-    fn of(event: &Event) -> Option<Self> {
-        match event {
-            Event::ClockJumped { .. } => Some(Self::ClockJumped),
-            Event::ClockOff { .. } => Some(Self::ClockOff),
-            Event::Corrupt { .. } => Some(Self::Corrupt),
-            Event::Degraded { .. } => Some(Self::Degraded),
-            Event::Diverged { .. } => Some(Self::Diverged),
-            Event::EventsLost { .. } => Some(Self::EventsLost),
-            Event::Fenced { .. } => Some(Self::Fenced),
-            Event::HorizonAhead { .. } => Some(Self::HorizonAhead),
-            Event::OwnerDoubled { .. } => Some(Self::OwnerDoubled),
-            Event::Changed(_)
-            | Event::Conflicts { .. }
-            | Event::TypesMet { .. }
-            | Event::PeerUp { .. }
-            | Event::PeerDown { .. }
-            | Event::SessionDone { .. }
-            | Event::Bootstrap { .. }
-            | Event::FrameRefused { .. }
-            | Event::Pressure { .. }
-            | Event::Healed { .. }
-            | Event::Replayed { .. }
-            | Event::MarksEnded { .. } => None,
-        }
-    }
-}
-
 /// A join that was refused at the store's ceiling.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refused {
@@ -158,6 +91,9 @@ pub(crate) struct EventHub {
     /// `None` once the node has stopped.
     followers: Mutex<Option<Vec<Arc<Follower>>>>,
     at_ceiling: Mutex<Option<Refused>>,
+    /// Why configured addresses could not be reached, as last told: a peer that is away is dialled for ever and told of
+    /// once. At most one entry an address.
+    dials: Mutex<BTreeMap<String, String>>,
 }
 
 /// One follower's place.
@@ -187,6 +123,7 @@ impl Default for EventHub {
             following: AtomicUsize::new(0),
             followers: Mutex::new(Some(Vec::new())),
             at_ceiling: Mutex::default(),
+            dials: Mutex::default(),
         }
     }
 }
@@ -218,9 +155,27 @@ impl EventHub {
     /// The transport tells of something.
     pub(crate) fn transport(&self, event: &TransportEvent) {
         if self.is_followed()
+            && self.is_news(event)
             && let Some(event) = words::of_transport(event)
         {
             self.tell(event);
+        }
+    }
+
+    /// False for a dial that failed as the one before; any new link makes all of them news again.
+    fn is_news(&self, event: &TransportEvent) -> bool {
+        match event {
+            TransportEvent::DialFailed { addr, reason } => {
+                lock(&self.dials).insert(addr.clone(), reason.clone()).as_ref() != Some(reason)
+            }
+            TransportEvent::Up { .. } => {
+                lock(&self.dials).clear();
+                true
+            }
+            TransportEvent::Frame { .. }
+            | TransportEvent::Written { .. }
+            | TransportEvent::Down { .. }
+            | TransportEvent::Refused { .. } => true,
         }
     }
 
@@ -362,6 +317,22 @@ mod tests {
         assert_eq!(hub.raised(Alarm::ClockJumped), 1_032);
     }
 
+    #[tokio::test]
+    async fn a_peer_that_stays_away_is_told_of_once_until_the_reason_changes() {
+        let hub = Arc::new(EventHub::default());
+        let mut events = Events::of(&hub);
+        let fails = |reason: &str| {
+            hub.transport(&TransportEvent::DialFailed { addr: "a:1".to_owned(), reason: reason.to_owned() });
+        };
+        ["timed out", "timed out", "refused", "refused"].into_iter().for_each(fails);
+        hub.close();
+        let mut told = Vec::new();
+        while let Some(Followed::Event(event)) = events.next().await {
+            told.push(event.fields["reason"].clone());
+        }
+        assert_eq!(told, ["timed out", "refused"]);
+    }
+
     #[test]
     fn alarms_are_counted_also_when_nobody_follows_and_who_left_costs_nothing() {
         let hub = Arc::new(EventHub::default());
@@ -369,6 +340,5 @@ mod tests {
         hub.core(&jump(1));
         assert!(lock(&hub.followers).as_ref().is_some_and(Vec::is_empty) && !hub.is_followed());
         assert_eq!([hub.raised(Alarm::ClockJumped), hub.raised(Alarm::ClockOff)], [1, 0]);
-        assert!(Alarm::ALL.iter().enumerate().all(|(at, alarm)| *alarm as usize == at));
     }
 }

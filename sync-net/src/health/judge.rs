@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{CoreFacts, Facts, Health, HealthReason, HealthState, NoCore, Reachability};
+use crate::breakers::BreakerInfo;
 use crate::node::Phase;
 use crate::storage::StorageStatus;
 
@@ -147,15 +148,13 @@ fn look_at_core(core: &CoreFacts, reasons: &mut Reasons) {
             bound.edge(),
         );
     }
-    for open in open {
-        let peer = open.peer.get(..8).unwrap_or(&open.peer);
+    for (peer, BreakerInfo { state, reason, for_ms, opens, .. }) in open {
+        let why = reason.as_deref().unwrap_or("unknown");
+        let until = for_ms.map_or("until it is reset".to_owned(), |ms| format!("for {ms} ms more at most"));
         reasons.degraded(
             "breaker_open",
-            format!(
-                "the circuit breaker of {peer} is {} after {} failures: {}; next probe in {} ms",
-                open.state, open.failures, open.cause, open.probe_in_ms
-            ),
-            "look at that peer; the breaker closes by itself once a probe succeeds",
+            format!("the breaker of {} is {state} {until}, it opened {opens} times: {why}", peer.short()),
+            "look at that peer; the breaker closes by itself once the peer answers",
         );
     }
 }
@@ -231,7 +230,6 @@ mod tests {
     use sync_core::node::{Bound, Condition, Reading};
 
     use crate::bootstrap::Bootstrap;
-    use crate::breakers::OpenBreaker;
     use crate::events::Refused;
 
     fn well() -> Facts {
@@ -279,13 +277,14 @@ mod tests {
 
     #[test]
     fn each_cause_is_a_reason_with_numbers_and_a_next_step() {
-        let breaker = OpenBreaker {
-            peer: "0123456789".to_owned(),
+        let breaker = BreakerInfo {
             state: "open".to_owned(),
-            cause: "unreachable".to_owned(),
-            failures: 3,
-            probe_in_ms: 900,
+            reason: Some("3 exchanges timed out".to_owned()),
+            for_ms: Some(900),
+            opens: 2,
+            ..BreakerInfo::default()
         };
+        let open = vec![(NodeId([1; 32]), breaker)];
         let reached = |configured, connected| Reachability {
             configured,
             connected,
@@ -334,10 +333,10 @@ mod tests {
             ),
             (with_core(CoreFacts { full, ..CoreFacts::default() }), Degraded, "bound_full", "70 of 64"),
             (
-                with_core(CoreFacts { open: vec![breaker], ..CoreFacts::default() }),
+                with_core(CoreFacts { open, ..CoreFacts::default() }),
                 Degraded,
                 "breaker_open",
-                "01234567 is open after 3",
+                "01010101 is open for 900 ms more at most, it opened 2 times",
             ),
             (Facts { at_ceiling, ..well() }, Degraded, "at_ceiling", "4100"),
             (Facts { certificate: None, ..well() }, Degraded, "certificate_ended", "ended"),

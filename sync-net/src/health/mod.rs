@@ -14,7 +14,7 @@ use sync_core::id::NodeId;
 use sync_core::node::{Bound, Condition, Node as Core, Reading};
 
 use crate::bootstrap::Bootstrap;
-use crate::breakers::{self, OpenBreaker};
+use crate::breakers::{self, BreakerInfo};
 use crate::events::Refused;
 use crate::node::{Phase, Shared};
 use crate::storage::StorageStatus;
@@ -176,7 +176,8 @@ pub(super) struct CoreFacts {
     condition: Condition,
     /// Bounds that are full, rings left out.
     full: Vec<(Bound, Reading)>,
-    open: Vec<OpenBreaker>,
+    /// Breakers that are not closed, by peer.
+    open: Vec<(NodeId, BreakerInfo)>,
     /// Peers' wall clocks minus this node's, in milliseconds, ascending.
     clocks_ahead_ms: Vec<i64>,
     /// It knows no event at all.

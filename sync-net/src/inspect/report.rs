@@ -9,7 +9,7 @@ use sync_core::node::Stats;
 
 use super::hex;
 use crate::bootstrap::Bootstrap;
-use crate::breakers::OpenBreaker;
+use crate::breakers::BreakerInfo;
 use crate::storage::StorageStatus;
 use crate::value::Stored;
 
@@ -128,7 +128,7 @@ impl From<Stats> for Totals {
             items_known: stats.items_known,
             frames_stale: stats.frames_stale,
             frames_refused: stats.frames_refused,
-            timeouts: stats.timeouts,
+            timeouts: stats.overdue,
             fell_behind: stats.fell_behind,
             conflicts: stats.conflicts,
         }
@@ -177,9 +177,9 @@ pub struct PeerInfo {
     /// `None` if nobody has asked.
     #[serde(default)]
     pub divergent_keys: Option<u64>,
-    /// Its circuit breaker, if that is not closed.
+    /// Its breaker.
     #[serde(default)]
-    pub breaker: Option<OpenBreaker>,
+    pub breaker: BreakerInfo,
     /// Its wall clock minus ours at its last reading, in milliseconds, transit included.
     pub clock_ahead_ms: Option<i64>,
     /// Counts since the start, for this peer.

@@ -5,51 +5,18 @@ use std::time::SystemTime;
 use sync_core::node::{Bound, Latency, Meter};
 
 use super::family::{Family, Labels};
-use super::{float, process};
-use crate::breakers;
+use super::{Taken, float, process};
 use crate::events::Alarm;
-use crate::health::{self, NoCore, core};
+use crate::health;
 use crate::node::Shared;
 
-/// What one lock of the core gives.
-struct Taken {
-    meter: Meter,
-    stats: sync_core::node::Stats,
-    pressure: sync_core::node::Pressure,
-    bytes: u64,
-    crdts: u64,
-    items: u64,
-    scrubbed: f64,
-    breaker_opens: u64,
-    step: sync_core::node::PersistStep,
-}
-
-fn take(shared: &Shared) -> Result<Taken, NoCore> {
-    let known = "the namespace opened at the start stays open";
-    let mut core = core(shared)?;
-    let pressure = core.pressure(shared.namespace).expect(known);
-    let store = shared.store(&core);
-    Ok(Taken {
-        meter: core.meter().clone(),
-        stats: core.stats(),
-        pressure,
-        bytes: store.bytes(),
-        crdts: store.crdt_count(),
-        items: store.item_count(),
-        scrubbed: core.scrub_progress(shared.namespace).expect(known),
-        breaker_opens: breakers::read(&core).opens,
-        step: core.step(),
-    })
-}
-
-pub(super) fn families(shared: &Shared) -> Result<Vec<Family>, NoCore> {
-    let taken = take(shared)?;
-    let mut families = exchange(shared, &taken);
-    families.extend(state(&taken));
+pub(super) fn families(shared: &Shared, taken: &Taken) -> Vec<Family> {
+    let mut families = exchange(shared, taken);
+    families.extend(state(taken));
     families.extend(frames(&taken.meter));
-    families.extend(bounds(&taken));
-    families.extend(surroundings(shared, &taken));
-    Ok(families)
+    families.extend(bounds(taken));
+    families.extend(surroundings(shared, taken));
+    families
 }
 
 /// How the exchange with peers goes.
@@ -61,12 +28,12 @@ fn exchange(shared: &Shared, taken: &Taken) -> Vec<Family> {
         Family::counter(
             "crdt_sync_timeouts",
             "Pulls and pushes that a peer did not answer within the sync timeout; each was repeated",
-            stats.timeouts,
+            stats.overdue,
         ),
         Family::counter(
             "crdt_sync_failures",
             "Exchanges that failed: timeouts, and frames that were refused whole",
-            stats.timeouts + stats.frames_refused,
+            stats.overdue + stats.frames_refused,
         ),
         Family::counter(
             "crdt_merge_conflicts",
@@ -86,7 +53,7 @@ fn exchange(shared: &Shared, taken: &Taken) -> Vec<Family> {
         Family::counter(
             "crdt_oversized_messages",
             "Frames above message_bytes_max: announced by a peer and not read, or not sent by this node",
-            stats.oversized + announced,
+            stats.pushes_too_long + announced,
         ),
         Family::gauge(
             "crdt_peer_reachability",

@@ -5,8 +5,7 @@ use sync_core::id::NodeId;
 use sync_core::node::{PeerLag, PeerStatus};
 
 use super::family::{Family, Labels};
-use super::float;
-use crate::health::{NoCore, core};
+use super::{Taken, float};
 use crate::node::Shared;
 
 /// Digits of a node id in a label.
@@ -18,11 +17,8 @@ fn label(node: &NodeId) -> Labels {
     vec![("peer", hex)]
 }
 
-pub(super) fn families(shared: &Shared) -> Result<Vec<Family>, NoCore> {
-    let (peers, lags) = {
-        let core = core(shared)?;
-        (core.peers(shared.namespace), core.lags(shared.clock.now(), shared.namespace))
-    };
+pub(super) fn families(shared: &Shared, taken: &Taken) -> Vec<Family> {
+    let Taken { peers, lags, .. } = taken;
     let of_lag = |value: fn(&PeerLag) -> Option<f64>| {
         lags.iter().filter_map(|lag| Some((label(&lag.node), value(lag)?))).collect::<Vec<_>>()
     };
@@ -38,7 +34,7 @@ pub(super) fn families(shared: &Shared) -> Result<Vec<Family>, NoCore> {
         })
     });
     let divergence = divergence.collect();
-    Ok(vec![
+    vec![
         Family::gauges(
             "crdt_peer_connected",
             "1 if a link to the peer is up, 0 if it was met and is away",
@@ -84,7 +80,7 @@ pub(super) fn families(shared: &Shared) -> Result<Vec<Family>, NoCore> {
             "The peer's wall clock minus this node's at its last reading, transit included; absent before the first",
             of_peer(|peer| peer.clock_ahead_ms.map(seconds)),
         ),
-    ])
+    ]
 }
 
 #[expect(clippy::cast_precision_loss, reason = "the format has floating point numbers only")]
