@@ -21,13 +21,16 @@ Exit codes:
   1  failed; one line on standard error says what to do. diff: the nodes differ
   2  the command line is wrong, nothing was tried
   3  not converged in time, or not all peers told (converge), or not visible in time (visible, --visible); the line
-     names the peers";
+     names the peers
+  4  the node is degraded (health): it works, and somebody should look
+  5  the node is isolated (health): peers are configured and none is connected
+  6  the node is damaged (health): its state or its process cannot be trusted";
 
 /// State that is the same on every node: run a node, look at it, change it.
 #[derive(Debug, Parser)]
 #[command(name = "sync-cli", version, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
-    /// Print one JSON value instead of text; `diff` and `watch` print one a line.
+    /// Print one JSON value instead of text; `diff`, `watch` and `events` print one a line.
     #[arg(long, global = true)]
     pub(crate) json: bool,
     #[command(subcommand)]
@@ -128,6 +131,28 @@ pub(crate) enum Command {
     },
     /// List the node's peers and its link to each.
     Peers {
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Tell how the node is, why, and what to do; exit code 0 if it is healthy.
+    #[command(after_help = EXIT_CODES)]
+    Health {
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Follow what happens on the node (links, repairs, alarms, the disk) until interrupted.
+    Events {
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Watch the node: health, peers, lags, queues, rates, bounds. Keys: q ends, s counts by how many keys peers differ.
+    Top {
+        /// Print one picture as plain text and end.
+        #[arg(long)]
+        once: bool,
+        /// Seconds between two looks; rates are over this time.
+        #[arg(long, default_value_t = 1, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=60))]
+        interval: u64,
         #[command(flatten)]
         target: Target,
     },

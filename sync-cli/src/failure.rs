@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use sync_net::HealthState;
+
 /// Why a command did not do what it was asked. The text is one line and says what to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Failure {
@@ -14,6 +16,8 @@ pub(crate) enum Failure {
     Different(String),
     /// `converge` ran out of time; the text names each peer that lacks something: exit code 3.
     NotConverged(String),
+    /// `health` found that the node is not well; the text has the worst reason: exit code 4, 5 or 6.
+    Unwell(HealthState, String),
 }
 
 impl Failure {
@@ -23,6 +27,12 @@ impl Failure {
             Self::Failed(_) | Self::Different(_) => ExitCode::from(1),
             Self::Usage(_) => ExitCode::from(2),
             Self::NotConverged(_) => ExitCode::from(3),
+            Self::Unwell(state, _) => match state {
+                HealthState::Healthy => ExitCode::SUCCESS,
+                HealthState::Degraded => ExitCode::from(4),
+                HealthState::Isolated => ExitCode::from(5),
+                HealthState::Damaged => ExitCode::from(6),
+            },
         }
     }
 
@@ -35,9 +45,11 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed(text) | Self::Usage(text) | Self::Different(text) | Self::NotConverged(text) => {
-                f.write_str(text)
-            }
+            Self::Failed(text)
+            | Self::Usage(text)
+            | Self::Different(text)
+            | Self::NotConverged(text)
+            | Self::Unwell(_, text) => f.write_str(text),
         }
     }
 }

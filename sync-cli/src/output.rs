@@ -21,6 +21,16 @@ pub(crate) fn line(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Prints `text` as it is, at once; false if nobody reads any more.
+pub(crate) fn piece(text: &str) -> Result<bool, Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::Failed(format!("cannot write to standard output: {error}"))),
+    }
+}
+
 /// Prints one JSON value on one line.
 pub(crate) fn json(value: &Value) -> Result<(), Failure> {
     line(&value.to_string())

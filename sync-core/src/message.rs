@@ -5,6 +5,7 @@
 //! and reordering cost only time.
 
 mod inspect;
+mod kind;
 mod open;
 mod survey;
 
@@ -29,6 +30,7 @@ use crate::time::WallMillis;
 
 pub use self::inspect::{INSPECTED_MAX, Inspect, Inspected};
 use self::inspect::{read_inspect, write_inspect};
+pub use self::kind::FrameKind;
 pub use self::open::Open;
 pub use self::survey::{Quote, Survey};
 pub use crate::dictionary::Route;
@@ -577,30 +579,7 @@ impl Frame {
 
     /// What the frame is called in logs.
     pub fn name(&self) -> &'static str {
-        Self::name_of(self.kind())
-    }
-
-    fn kind(&self) -> u8 {
-        match self {
-            Self::Hello(_) => HELLO,
-            Self::Root(..) => ROOT,
-            Self::Push(..) => PUSH,
-            Self::Ack(..) => ACK,
-            Self::Pull(..) => PULL,
-            Self::Give(..) => GIVE,
-            Self::Part(..) => PART,
-            Self::Survey(..) => SURVEY,
-            Self::Quote(..) => QUOTE,
-            Self::More(..) => MORE,
-            Self::Symbols(..) => SYMBOLS,
-            Self::Nodes(..) => NODES,
-            Self::NodesFound(..) => NODES_FOUND,
-            Self::Inspect(..) => INSPECT,
-            Self::Inspected(..) => INSPECTED,
-            Self::Skeleton(..) => SKELETON,
-            Self::Payloads(..) => PAYLOADS,
-            Self::Open(..) => OPEN,
-        }
+        Self::name_of(self.kind().byte())
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Session {
     opened: Option<StateHalf>,
     /// The unanswered pull is that open.
     opening: bool,
+    /// When the peer was asked, by a pull, an open or a root, for what it has not answered yet; for people alone.
+    asked_at: Option<Timestamp>,
     /// The peer's latest pull, not yet answered.
     pub give_due: Option<Asked>,
     /// True if the peer's latest pull wants all live dots listed.
@@ -164,7 +166,9 @@ impl Session {
 
     /// Asks for a pull, unless one is unanswered.
     pub fn want_pull(&mut self) {
-        self.pull_due |= self.pull_until.is_none();
+        if self.pull_until.is_none() && !self.pull_due {
+            (self.pull_due, self.asked_at) = (true, None);
+        }
     }
 
     /// True if a pull is to be sent.
@@ -182,6 +186,19 @@ impl Session {
         self.pull_due = false;
         self.opening = false;
         self.pull_until = Some(now + timeout);
+        self.asked_at.get_or_insert(now);
+    }
+
+    /// A root was sent that the peer shall confirm if it is in the same state.
+    pub(crate) fn asked_by_root(&mut self, now: Timestamp) {
+        if self.pull_until.is_none() {
+            self.asked_at = Some(now);
+        }
+    }
+
+    /// The peer has answered: how long that took since it was first asked.
+    pub(crate) fn answered_after(&mut self, now: Timestamp) -> Option<Span> {
+        Some(now.since(self.asked_at.take()?))
     }
 
     /// An open was sent, which is a pull as well.

@@ -23,6 +23,7 @@ use crate::driver;
 use crate::error::StartError;
 use crate::handles::CustomType;
 use crate::identity::Identity;
+use crate::metrics::Divergence;
 use crate::node::{Node, Phase, Shared};
 use crate::storage::{self, Begun, Durability, OnDisk, Place, Storage};
 use crate::transport::{PeerAddr, Transport, TransportConfig};
@@ -197,6 +198,8 @@ impl NodeBuilder {
             watchers: Arc::new(Watchers::default()),
             types,
             bootstrap: Progress::default(),
+            events: Arc::default(),
+            divergence: Divergence::default(),
             prompted: Prompt::default(),
             storage,
             damage,

@@ -92,6 +92,7 @@ impl Drop for End {
     fn drop(&mut self) {
         self.0.forget_transport();
         self.0.watchers.close();
+        self.0.events.close();
         if let Some(storage) = &self.0.storage {
             storage.reached.send_modify(|reached| reached.closed = true);
         }
@@ -215,6 +216,7 @@ impl Driver {
 
     fn on_transport(&mut self, event: TransportEvent) {
         let node = self.shared.name.as_str();
+        self.shared.events.transport(&event);
         match event {
             TransportEvent::Up { peer, link, addr, name } => {
                 tracing::info!(node, ?peer, name, %addr, "link up");
@@ -265,6 +267,7 @@ impl Driver {
 
     fn on_event(&mut self, event: Event) {
         let node = self.shared.name.as_str();
+        self.shared.events.core(&event);
         match event {
             Event::Changed(changed) => {
                 self.shared.watchers.changed(&changed);

@@ -24,6 +24,7 @@ pub use self::report::{
 };
 pub(crate) use self::shown::shown_path;
 use self::shown::shown_payload;
+use crate::breakers::{self, BreakerInfo};
 use crate::node::Shared;
 use crate::transport::LinkStatus;
 
@@ -80,11 +81,22 @@ pub(crate) fn status(shared: &Shared) -> NodeStatus {
 /// See [`crate::Node::peers`].
 pub(crate) fn peers(shared: &Shared) -> Vec<PeerInfo> {
     let links = shared.links();
-    let (statuses, head) = {
+    let (statuses, head, lags, breakers) = {
         let core = shared.core();
-        (core.peers(shared.namespace), shared.store(&core).log_head())
+        let lags = core.lags(shared.clock.now(), shared.namespace);
+        (core.peers(shared.namespace), shared.store(&core).log_head(), lags, breakers::read(&core))
     };
-    merge_peers(&links, &statuses, head)
+    let mut peers = merge_peers(&links, &statuses, head);
+    for peer in &mut peers {
+        let status = statuses.iter().find(|status| Some(status.node.to_hex()) == peer.peer);
+        let Some(status) = status else { continue };
+        let lag = lags.iter().find(|lag| lag.node == status.node);
+        peer.lag_ms = lag.map(|lag| lag.oldest_ms);
+        peer.divergent_keys =
+            shared.divergence.keys(status).map(|(receive, send)| receive.saturating_add(send));
+        peer.breaker = breakers.of(status.node).cloned().unwrap_or_default();
+    }
+    peers
 }
 
 fn merge_peers(links: &[LinkStatus], statuses: &[PeerStatus], head: u64) -> Vec<PeerInfo> {
@@ -115,6 +127,10 @@ fn peer(link: Option<&LinkStatus>, status: Option<&PeerStatus>, head: u64) -> Pe
         head: status.map_or(head, |status| status.head),
         roots_equal: status.and_then(|status| status.roots_equal),
         queued_frames: link.map_or(0, |link| count(link.queued_frames)),
+        queued_bytes: status.map_or(0, |status| count(status.queued_bytes)),
+        lag_ms: None,
+        divergent_keys: None,
+        breaker: BreakerInfo::default(),
         clock_ahead_ms: status.and_then(|status| status.clock_ahead_ms),
         totals: status.map(|status| status.stats.into()).unwrap_or_default(),
     }
@@ -206,7 +222,10 @@ mod tests {
             acked: Some(3),
             head: 9,
             roots_equal: Some(true),
+            exchange: 1,
             queued_frames: 0,
+            queued_bytes: 0,
+            arrival_lag_ms: None,
             clock_ahead_ms: None,
             stats: Stats::default(),
         };

@@ -27,13 +27,14 @@
 //! one task that moves frames, `handles` are the types, [`Value`] is data of any shape for them, [`ops`] has the
 //! types' operations as a table for tools, [`Tx`] and [`View`] open handles for groups and for reads, [`Watch`] tells of
 //! changes, `converge` waits for peers, `visible` for one write to reach them, `survey` tells what
-//! they would exchange, `storage` puts the state on a disk, `inspect` shows the state to people, [`local`] serves it over
-//! a Unix socket; `transport` is QUIC, [`certs`] and [`identity`] are who we are.
+//! they would exchange, `storage` puts the state on a disk, `inspect` shows the state to people, `metrics`, `health` and
+//! `events` are what an operator watches, [`local`] serves it all over a Unix socket; `transport` is QUIC, [`certs`] and [`identity`] are who we are.
 
 #![forbid(unsafe_code)]
 
 mod access;
 mod bootstrap;
+mod breakers;
 mod builder;
 pub mod certs;
 mod clock;
@@ -41,10 +42,13 @@ mod converge;
 pub mod data;
 mod driver;
 mod error;
+mod events;
 mod handles;
+mod health;
 pub mod identity;
 mod inspect;
 pub mod local;
+mod metrics;
 mod node;
 pub mod ops;
 mod storage;
@@ -71,15 +75,18 @@ pub use sync_disk::{Disk, DiskError};
 
 pub use crate::access::{InTx, Reads, Writes};
 pub use crate::bootstrap::{Bootstrap, Bootstraps};
+pub use crate::breakers::BreakerInfo;
 pub use crate::builder::NodeBuilder;
 pub use crate::certs::{CertError, ClusterCa};
 pub use crate::converge::cluster::ClusterReport;
 pub use crate::converge::{ConvergeError, ConvergeReport, ConvergedPeer, PendingPeer};
 pub use crate::error::{Error, ReadError, StartError};
+pub use crate::events::{Events, FOLLOWER_EVENTS_MAX, Followed, NodeEvent, Severity};
 pub use crate::handles::{
     BoundedCounter, Custom, CustomType, DisableFlag, EnableFlag, GCounter, GrowSet, Log, LogEntry, LwwMap,
     LwwRegister, MapField, MaxRegister, MinRegister, Multimap, MvRegister, OrMap, OrSet, PnCounter, RwSet,
 };
+pub use crate::health::{Health, HealthReason, HealthState};
 pub use crate::identity::Identity;
 pub use crate::inspect::{
     BoundPressure, CellInspection, Column, Inspection, ItemInspection, KeyInfo, NodeStatus, ObjectInspection,

@@ -32,8 +32,11 @@ use crate::clock::Clock;
 use crate::converge::cluster::{self, ClusterReport};
 use crate::converge::{self, ConvergeError, ConvergeReport};
 use crate::error::Error;
+use crate::events::{EventHub, Events};
 use crate::handles::opens;
+use crate::health::{self, Health};
 use crate::inspect::{self, Inspection, KeyInfo, Knowledge, NodeStatus, PeerInfo, compare};
+use crate::metrics::{self, Divergence};
 use crate::storage::{self, Backup, Damage, Durability, DurableError, Storage};
 use crate::survey::{self, SurveyReport};
 use crate::transport::{LinkStatus, Transport};
@@ -89,6 +92,10 @@ pub(crate) struct Shared {
     pub(crate) types: Registry,
     /// The large answer on its way in.
     pub(crate) bootstrap: Progress,
+    /// Who follows what happens, and how often alarms were raised.
+    pub(crate) events: Arc<EventHub>,
+    /// What the last survey of each peer found.
+    pub(crate) divergence: Divergence,
     /// When roots were last exchanged for somebody who waits for a write.
     pub(crate) prompted: Prompt,
     /// Who waits for the disk, where there is one.
@@ -554,6 +561,26 @@ impl Node {
     /// The node's figures. Brings the Merkle tree up to date first.
     pub fn status(&self) -> NodeStatus {
         inspect::status(self.shared())
+    }
+
+    /// How the node is, and what to do about what is not well. Never waits longer than a second, also if the node is
+    /// stuck or broken.
+    pub fn health(&self) -> Health {
+        health::health(self.shared())
+    }
+
+    /// The node's figures in the text format of OpenMetrics, as `docs/metrics.md` lists them.
+    ///
+    /// # Errors
+    /// The reason in words if the node broke or is stuck and has no figures.
+    pub fn metrics(&self) -> Result<String, String> {
+        metrics::render(self.shared())
+    }
+
+    /// Follows what happens on this node from now on: links, alarms, repairs, the disk. Who reads too slowly is told how
+    /// many events it missed; the node never waits.
+    pub fn events(&self) -> Events {
+        Events::of(&self.shared().events)
     }
 
     /// How far a large answer has come in, the whole store for a newcomer; `None` if none is on its way.

@@ -141,6 +141,7 @@ pub(crate) fn why_silent(link: &LinkStatus, answer: Option<&Surveyed>) -> String
 /// See [`crate::Node::survey`].
 pub(crate) async fn survey(shared: &Shared, timeout: Duration) -> Result<SurveyReport, ConvergeError> {
     let answers = round(shared, true, Instant::now() + timeout).await?;
+    shared.divergence.note(&answers, &shared.core().peers(shared.namespace));
     let root = shared.core().root(shared.namespace).expect("the namespace opened at the start stays open");
     let links = shared.links();
     let counted = links.iter().filter(|link| link.configured || link.connected);

@@ -523,6 +523,24 @@ fn grouped(number: u64) -> String {
     text
 }
 
+/// Of a peer that lacks many events, all of them dead but the last, the lag is not seen: only so many are looked at.
+#[test]
+fn only_so_many_events_are_looked_at_for_a_lag() {
+    let lag_after = |events: usize| {
+        let mut cluster = Cluster::new(2, &Limits::default());
+        cluster.disconnect(0, 1);
+        for _ in 0..events {
+            cluster.write(0, |group| or_set::add(group, "set", b"renewed"));
+        }
+        cluster.sleep(Span::from_secs(60));
+        let now = cluster.now_at(0);
+        let lags = cluster.node(0).lags(now, namespace());
+        lags[0].oldest_ms
+    };
+    // Each names itself and the one that it ended.
+    assert_eq!((lag_after(512), lag_after(514)), (60_000, 0));
+}
+
 #[test]
 fn the_page_of_bounds_names_each_with_its_default_and_a_test_that_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");

@@ -8,10 +8,13 @@ mod certs;
 mod converge;
 mod data;
 mod diff;
+mod events;
+mod health;
 mod look;
 mod ops;
 mod progress;
 mod run;
+mod top;
 mod visible;
 mod watch;
 
@@ -48,6 +51,15 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
             watch::watch(&client(&target), watch::Watched { prefix, cursor, snapshot }, json).await
         }),
         Command::Peers { target } => on_this_thread(look::peers(&client(&target), json)),
+        Command::Health { target } => {
+            on_this_thread(async move { health::health(&client(&target), json).await })
+        }
+        Command::Events { target } => {
+            on_this_thread(async move { events::events(&client(&target), json).await })
+        }
+        Command::Top { once, interval, target } => {
+            on_this_thread(async move { top::top(&client(&target), once, interval, json).await })
+        }
         Command::Converge { dry_run, all, timeout, target } => on_this_thread(async move {
             let node = client(&target);
             match (dry_run, all) {

@@ -3,7 +3,6 @@
 //! The node closes every local connection after a while; the watch goes on from the last cursor then, and nothing
 //! is lost between.
 
-use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -11,7 +10,7 @@ use tokio::signal::ctrl_c;
 
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::output::shown;
+use crate::output::{self, shown};
 
 /// A node that ends watches sooner than this does not want to be followed.
 const SHORT: Duration = Duration::from_secs(1);
@@ -66,13 +65,7 @@ fn query(watched: &Watched) -> Vec<(&str, &str)> {
 
 /// Prints one event; false if nobody reads any more.
 fn print(line: &str, value: &Value, json: bool) -> Result<bool, Failure> {
-    let text = if json { format!("{line}\n") } else { text(value) };
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(Failure::Failed(format!("cannot write to standard output: {error}"))),
-    }
+    output::piece(&if json { format!("{line}\n") } else { text(value) })
 }
 
 /// An event for people: a line for each entry or change.

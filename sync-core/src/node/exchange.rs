@@ -95,6 +95,7 @@ impl Node {
         let Some(state) = self.peers.get_mut(&peer).filter(|state| state.connected) else { return };
         state.stats.frames_received += 1;
         state.stats.bytes_received += len as u64;
+        self.meter.count_received(frame.kind(), len);
         let outcome = match frame {
             Frame::Hello(hello) => {
                 self.on_hello(now, peer, &hello);
@@ -436,6 +437,7 @@ impl Node {
             self.link_mut(peer, route.namespace).session.want_pull();
         }
         let joined = joined?;
+        self.note_latency(now, peer, route.namespace);
         self.hold_up_to(peer, route, give.head);
         self.note_whole(peer, route.namespace, Arc::new(Base::of(theirs)));
         let link = self.link_mut(peer, route.namespace);
@@ -613,6 +615,9 @@ impl Node {
         stats.items_known += joined.items_known;
         stats.conflicts += joined.conflicts;
         stats.ends_spared += joined.spared;
+        if let Some(newest) = newest.filter(|_| joined.items_new > 0) {
+            self.peer_mut(peer).arrival_lag_ms = Some(now.wall.0.saturating_sub(newest.wall().0));
+        }
         if joined.spared > 0 {
             // What it lost, or we hold for no reason, is the next roots' to judge.
             self.link_mut(peer, route.namespace).session.want_root(true);

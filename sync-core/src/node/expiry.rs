@@ -66,6 +66,11 @@ impl WallClock {
         }
     }
 
+    /// True while the own clock is off by more than the drift, as far as members were heard.
+    pub(super) fn is_off(&self) -> bool {
+        self.off
+    }
+
     pub(super) fn is_behind_horizon(&self, namespace: NamespaceId) -> bool {
         self.behind.contains(&namespace)
     }

@@ -86,6 +86,10 @@ impl Node {
         }
         let is_neighbour = state.is_neighbour();
         for (namespace, link) in &mut state.links {
+            let [overdue_at, _] = link.cursor.deadlines();
+            let late =
+                [link.session.pull_until(), overdue_at].into_iter().flatten().filter(|at| *at <= now.mono);
+            state.stats.overdue += late.count() as u64;
             if link.session.wake(now.mono, timeout) {
                 staging.take_if(|(from, of, _)| (*from, *of) == (peer, *namespace));
                 if let Some(inbound) = inbound.as_mut().filter(|i| i.is_open() && i.is_from(peer, *namespace))
@@ -323,6 +327,7 @@ impl Node {
         match link.cursor.next(now.mono, store, incarnation, &link.known, bounds, relay_delay) {
             push::Step::Wait => false,
             push::Step::Behind => {
+                state.stats.fell_behind += 1;
                 // On a new connection the peer may be the one to begin; its round finds this out as well.
                 let peer_begins = link.session.roots_equal.is_none() && link.session.root_at.is_some();
                 if !peer_begins {
@@ -347,6 +352,9 @@ impl Node {
                     let link = self.link(peer, namespace);
                     link.cursor = push::Cursor::default();
                     link.session.want_root(true);
+                    let stats = &mut self.peer_mut(peer).stats;
+                    stats.fell_behind += 1;
+                    stats.pushes_too_long += 1;
                     return true;
                 }
                 let stats = &mut self.peers.get_mut(&peer).expect("the caller took it from the map").stats;
@@ -375,6 +383,7 @@ impl Node {
         state.outbox.built(bytes.len());
         state.stats.frames_sent += 1;
         state.stats.bytes_sent += bytes.len() as u64;
+        self.meter.count_sent(&bytes);
         let ready: PersistStep = if shows == Shows::State { self.step } else { PersistStep::default() };
         if ready <= self.persisted || mutant::is(Mutant::FramesNotHeld) {
             self.outputs.push_back(Output::Send { to: peer, bytes });

@@ -391,6 +391,11 @@ impl Node {
         if mutant::is(Mutant::DamagedFragmentLeaves) {
             return false;
         }
+        self.is_mending(namespace)
+    }
+
+    /// True while cells of `namespace` are known to be damaged.
+    pub(super) fn is_mending(&self, namespace: NamespaceId) -> bool {
         let mending = |healing: &Healing| healing.namespace == namespace && healing.peer.is_none();
         self.healing.as_ref().is_some_and(mending)
     }
@@ -408,6 +413,7 @@ impl Node {
             let places = space.store.scrub_places();
             let step = space.store.scrub(space.scrubbed, places.div_ceil(SCRUB_STEPS));
             space.scrubbed = step.next;
+            self.meter.scrubs += u64::from(step.next == 0 && places > 0);
             if !step.failed.is_empty() {
                 damaged = Some((*namespace, step.failed));
                 break;

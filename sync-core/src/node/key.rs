@@ -189,6 +189,7 @@ fn peer_key(peer: &Peer, answers: u64, sink: &mut Sink<'_>) {
         is_linked,
         outbox,
         stats: _,
+        arrival_lag_ms: _,
         links,
         had: _,
     } = peer;

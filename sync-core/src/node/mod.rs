@@ -13,6 +13,7 @@
 
 mod bases;
 mod changes;
+mod condition;
 mod config;
 mod converge;
 mod exchange;
@@ -23,6 +24,7 @@ mod image;
 mod io;
 mod key;
 mod large;
+mod meter;
 mod overlay;
 mod owner;
 mod peer;
@@ -56,11 +58,13 @@ use crate::time::{Now, Span, Timestamp};
 use crate::token::Token;
 
 pub use changes::Changed;
+pub use condition::Condition;
 pub use config::{Config, Persistence};
 pub use converge::ConvergeGoal;
 pub use heal::Healed;
 pub use image::Image;
 pub use io::{Cause, DisconnectReason, Event, Input, Output, PersistStep, RepairedBy};
+pub use meter::{Latency, Meter, PeerLag, Traffic};
 pub use persist::{ImageRows, StepRows};
 pub use pressure::{Bound, Level, Pressure, Reading};
 pub use replay::Salvaged;
@@ -148,6 +152,8 @@ pub struct Node {
     telling: changes::Telling,
     /// Of which bounds the events have told.
     levels: pressure::Levels,
+    /// Counted for people.
+    meter: Meter,
 }
 
 /// What a write minted.
@@ -221,6 +227,7 @@ impl Node {
             damaged: false,
             retired: BTreeSet::new(),
             telling: changes::Telling::default(),
+            meter: Meter::default(),
         };
         node.capture();
         node
@@ -416,7 +423,10 @@ impl Node {
                 acked,
                 head,
                 roots_equal: link.and_then(|link| link.session.roots_equal),
+                exchange: link.map_or(0, |link| link.session.exchange),
                 queued_frames: peer.outbox.frames(),
+                queued_bytes: peer.outbox.bytes(),
+                arrival_lag_ms: peer.arrival_lag_ms,
                 clock_ahead_ms: peer.clock_ahead_ms,
                 stats: peer.stats,
             }

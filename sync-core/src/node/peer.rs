@@ -42,6 +42,8 @@ pub(crate) struct Peer {
     pub(crate) clock_ahead_ms: Option<i64>,
     /// Its wall clock when it was last told, and when that was.
     pub(crate) clock: Option<(Timestamp, WallMillis)>,
+    /// Age of the newest write that it last taught us, by the writer's clock; for people alone.
+    pub(crate) arrival_lag_ms: Option<u64>,
     pub(crate) outbox: Outbox,
     pub(crate) stats: Stats,
     pub(crate) links: BTreeMap<NamespaceId, Link>,
@@ -65,6 +67,7 @@ impl Default for Peer {
             is_linked: false,
             clock_ahead_ms: None,
             clock: None,
+            arrival_lag_ms: None,
             outbox: Outbox::default(),
             stats: Stats::default(),
             links: BTreeMap::new(),

@@ -117,6 +117,9 @@ impl Node {
             wants_reply,
             wants_whole: std::mem::take(&mut self.link(peer, namespace).session.whole_due),
         };
+        if wants_reply {
+            self.link(peer, namespace).session.asked_by_root(now.mono);
+        }
         self.with_bases(peer, namespace, |bases, base| bases.rooted(base));
         self.send(peer, namespace, &Frame::Root(route, root), Shows::State);
         true
@@ -148,6 +151,9 @@ impl Node {
         }
         let space = self.spaces.get_mut(&route.namespace).expect("routed frames are of open namespaces");
         if space.store.state_id() == root.state {
+            if !root.wants_reply {
+                self.note_latency(now, peer, route.namespace);
+            }
             let reply = root.wants_reply || mutant::is(Mutant::RootsAnswerRoots);
             self.found_equal(now, peer, route, (root.head, root.behind), reply);
         } else {
@@ -213,6 +219,9 @@ impl Node {
         if opened == open.state {
             // What was opened with here tells the peer so as well, if it was this state.
             let reply = self.link_mut(peer, namespace).session.has_opened() != Some(opened);
+            if !reply {
+                self.note_latency(now, peer, namespace);
+            }
             self.found_equal(now, peer, route, (open.head, open.behind), reply);
             return Ok(());
         }

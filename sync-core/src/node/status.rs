@@ -47,6 +47,12 @@ pub struct Stats {
     pub frames_stale: u64,
     /// Frames refused whole.
     pub frames_refused: u64,
+    /// Pulls and pushes that were not answered within [`crate::limits::Timing::sync_timeout`], and were repeated.
+    pub overdue: u64,
+    /// Times that it fell off our log, or that a push to it would have been too long: it had to pull.
+    pub fell_behind: u64,
+    /// Pushes not sent because they were longer than [`crate::limits::Limits::message_bytes_max`].
+    pub pushes_too_long: u64,
 }
 
 impl AddAssign for Stats {
@@ -71,6 +77,9 @@ impl AddAssign for Stats {
             conflicts,
             frames_stale,
             frames_refused,
+            overdue,
+            fell_behind,
+            pushes_too_long,
         } = other;
         self.frames_sent += frames_sent;
         self.bytes_sent += bytes_sent;
@@ -91,6 +100,9 @@ impl AddAssign for Stats {
         self.conflicts += conflicts;
         self.frames_stale += frames_stale;
         self.frames_refused += frames_refused;
+        self.overdue += overdue;
+        self.fell_behind += fell_behind;
+        self.pushes_too_long += pushes_too_long;
     }
 }
 
@@ -115,8 +127,16 @@ pub struct PeerStatus {
     pub head: u64,
     /// The outcome of the last exchange of roots; `None` before the first.
     pub roots_equal: Option<bool>,
-    /// Frames built for it and not yet written.
+    /// The number, among all exchanges of this node, of the last one after which all that it then knew was known
+    /// here: another number, another exchange.
+    pub exchange: u64,
+    /// Frames built for it and not yet written, those that wait for the disk included.
     pub queued_frames: usize,
+    /// Their bytes.
+    pub queued_bytes: usize,
+    /// How old the newest write was that it last taught us, by the writer's clock and ours, in milliseconds; `None`
+    /// before the first.
+    pub arrival_lag_ms: Option<u64>,
     /// Its wall clock minus ours at its last reading, in milliseconds, transit included.
     pub clock_ahead_ms: Option<i64>,
     /// Counts since it was first seen.

@@ -8,7 +8,7 @@ use super::slab::{Object, ObjectIx};
 use super::slot::CellSlot;
 use super::{CellIx, ITEM_OVERHEAD_BYTES, ObjectInfo, Store, lookup};
 use crate::causal::{DotSet, Interval};
-use crate::cell::{CellId, Item, ObjectId, PathRange, TypeTag};
+use crate::cell::{CellId, Hlc, Item, ObjectId, PathRange, TypeTag};
 use crate::id::Dot;
 
 /// What looking for a cell gave.
@@ -230,6 +230,12 @@ impl Store {
 
     pub(super) fn item_in(&self, ix: CellIx, dot: Dot) -> ItemRef<'_> {
         self.items_in(ix).find(dot).expect("a live dot has an item in its cell")
+    }
+
+    /// The writer's clock at a live dot; `None` if it is not live.
+    pub(crate) fn hlc_of(&self, dot: Dot) -> Option<Hlc> {
+        let ix = self.live.get(dot)?;
+        Some(self.item_in(ix, dot).hlc)
     }
 
     /// Accounted bytes of a live dot; `None` if it is not.

@@ -76,6 +76,7 @@ impl Driver {
 
     pub(super) fn on_report(&mut self, report: Report) {
         let node = self.shared.name.clone();
+        self.shared.events.storage(&report);
         match report {
             Report::Written { n } => {
                 let storage = self.shared.storage.as_ref();
@@ -92,6 +93,7 @@ impl Driver {
             Report::Failing(error) => {
                 let text = error.to_string();
                 let news = self.reach(|reached| {
+                    reached.failures += 1;
                     reached.failing_since.get_or_insert_with(Instant::now);
                     reached.failing.replace(text.clone()) != Some(text.clone())
                 });

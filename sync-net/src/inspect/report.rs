@@ -9,6 +9,7 @@ use sync_core::node::Stats;
 
 use super::hex;
 use crate::bootstrap::Bootstrap;
+use crate::breakers::BreakerInfo;
 use crate::storage::{Damage, StorageStatus};
 use crate::value::Stored;
 
@@ -103,6 +104,15 @@ pub struct Totals {
     pub frames_stale: u64,
     /// Frames refused whole.
     pub frames_refused: u64,
+    /// Pulls and pushes that were not answered in time, and were repeated.
+    #[serde(default)]
+    pub timeouts: u64,
+    /// Times that a peer fell off the log and had to pull.
+    #[serde(default)]
+    pub fell_behind: u64,
+    /// Items received that came to stand beside a concurrent write that they contradict.
+    #[serde(default)]
+    pub conflicts: u64,
 }
 
 impl From<Stats> for Totals {
@@ -121,6 +131,9 @@ impl From<Stats> for Totals {
             items_known: stats.items_known,
             frames_stale: stats.frames_stale,
             frames_refused: stats.frames_refused,
+            timeouts: stats.overdue,
+            fell_behind: stats.fell_behind,
+            conflicts: stats.conflicts,
         }
     }
 }
@@ -156,6 +169,20 @@ pub struct PeerInfo {
     pub roots_equal: Option<bool>,
     /// Frames built for it and not yet written.
     pub queued_frames: u64,
+    /// Bytes of frames built for it and not yet written, those that wait for the disk included.
+    #[serde(default)]
+    pub queued_bytes: u64,
+    /// How old the oldest write is that it is not known to hold, in milliseconds, by the writer's clock and ours;
+    /// `None` before it has introduced itself.
+    #[serde(default)]
+    pub lag_ms: Option<u64>,
+    /// Keys that a repair between it and this node would touch, by the last survey or 0 if roots were equal since;
+    /// `None` if nobody has asked.
+    #[serde(default)]
+    pub divergent_keys: Option<u64>,
+    /// Its breaker.
+    #[serde(default)]
+    pub breaker: BreakerInfo,
     /// Its wall clock minus ours at its last reading, in milliseconds, transit included.
     pub clock_ahead_ms: Option<i64>,
     /// Counts since the start, for this peer.

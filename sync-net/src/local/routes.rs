@@ -27,7 +27,7 @@ pub(super) const CONVERGE_MS_MAX: u64 = 600_000;
 
 /// For who asks in vain.
 const ROUTES: &str = "status, peers, keys, inspect, set, set/add, set/remove, map, map/put, map/remove, \
-                      counter, counter/add, counter/reset, register, register/set, register/clear, op, batch, get, remove, export, converge, visible, converge/cluster, watch, backup, survey, knowledge, \
+                      counter, counter/add, counter/reset, register, register/set, register/clear, op, batch, get, remove, export, converge, visible, converge/cluster, watch, events, health, backup, survey, knowledge, \
                       compare/objects, compare/range, compare/cells";
 
 pub(super) type Answer<T> = Result<Json<T>, ApiError>;
@@ -60,6 +60,7 @@ pub(super) fn router(node: Node) -> Router {
         .merge(super::bulk::reads())
         .merge(super::operator::routes())
         .merge(super::watch::routes())
+        .merge(super::watchtower::routes())
         .fallback(no_such_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -340,7 +341,10 @@ async fn visible(State(node): State<Node>, Body(body): Body<VisibleBody>) -> Ans
 }
 
 async fn no_such_route(uri: Uri) -> ApiError {
-    let text = format!("no route {}; those of this version are /v1/ followed by {ROUTES}", uri.path());
+    let text = format!(
+        "no route {}; those of this version are /metrics, /healthz, /readyz, and /v1/ followed by {ROUTES}",
+        uri.path()
+    );
     ApiError::new(StatusCode::NOT_FOUND, "no_such_route", text)
 }
 

@@ -88,6 +88,9 @@ pub struct StorageStatus {
     pub steps: u64,
     /// Commits of this life: a step is one, however many writes went into it.
     pub commits: u64,
+    /// Tries of this life that failed; each was or will be repeated.
+    #[serde(default)]
+    pub failures: u64,
     /// How long the last one took, in microseconds.
     pub last_commit_us: u64,
     /// Why nothing reaches the disk; `None` while it does.
@@ -129,7 +132,9 @@ impl std::fmt::Debug for Place {
 pub(crate) struct Reached {
     pub(crate) persisted: PersistStep,
     pub(crate) commits: u64,
-    /// How long it took, those that failed before it left out.
+    /// Tries that failed.
+    pub(crate) failures: u64,
+    /// How long the last one took, those that failed before it left out.
     pub(crate) last_commit: Duration,
     pub(crate) failing: Option<String>,
     pub(crate) failing_since: Option<Instant>,
@@ -163,7 +168,9 @@ impl Storage {
 
     pub(crate) fn status(&self, steps: PersistStep) -> StorageStatus {
         let reached = self.reached.borrow().clone();
-        let Reached { persisted, commits, last_commit, failing, failing_since, reserve, bytes, .. } = reached;
+        let Reached {
+            persisted, commits, failures, last_commit, failing, failing_since, reserve, bytes, ..
+        } = reached;
         let whole = |count: u128| u64::try_from(count).unwrap_or(u64::MAX);
         StorageStatus {
             place: self.place.clone(),
@@ -171,6 +178,7 @@ impl Storage {
             persisted: persisted.0,
             steps: steps.0,
             commits,
+            failures,
             last_commit_us: whole(last_commit.as_micros()),
             failing,
             failing_ms: failing_since.map(|since| whole(since.elapsed().as_millis())),

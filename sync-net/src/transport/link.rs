@@ -7,6 +7,7 @@
 
 use std::future;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use quinn::{Connection, ReadError, ReadExactError, RecvStream, SendStream, WriteError};
@@ -234,6 +235,7 @@ async fn read_frame(registered: &Registered, stream: &mut RecvStream) -> Result<
         return Err(End::broke("a frame of 0 bytes was announced".to_owned()));
     }
     if len > max {
+        registered.shared.oversized.fetch_add(1, Ordering::Relaxed);
         return Err(End::broke(format!(
             "a frame of {len} bytes was announced, the limit is {max}; set the same message_bytes_max on both nodes"
         )));

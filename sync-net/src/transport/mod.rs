@@ -29,6 +29,7 @@ mod tls;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use quinn::Endpoint;
@@ -310,6 +311,17 @@ impl Transport {
     /// Every configured and every linked peer, configured ones first and in the configured order.
     pub(crate) fn links(&self) -> Vec<LinkStatus> {
         self.shared.links()
+    }
+
+    /// Frames that peers announced since the start and that were longer than a frame may be: none was read, each ended
+    /// its link.
+    pub(crate) fn oversized(&self) -> u64 {
+        self.shared.oversized.load(Ordering::Relaxed)
+    }
+
+    /// When the validity of this node's own certificate ends.
+    pub(crate) fn certificate_ends(&self) -> SystemTime {
+        self.shared.config.identity.not_after()
     }
 
     /// Closes all links with a reason, and waits (at most two seconds) until peers have been told and

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -100,6 +101,8 @@ pub(super) struct Shared {
     pub(super) events: mpsc::Sender<TransportEvent>,
     /// Counts changes of the table that a waiting dial may care for.
     changed: watch::Sender<u64>,
+    /// Frames that peers announced and that were too long to be read.
+    pub(super) oversized: AtomicU64,
     table: Mutex<Table>,
 }
 
@@ -111,6 +114,7 @@ impl Shared {
             life,
             events,
             changed: watch::Sender::new(0),
+            oversized: AtomicU64::new(0),
             table: Mutex::new(Table { dials, ..Table::default() }),
             config,
         }

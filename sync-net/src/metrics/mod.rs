@@ -1,0 +1,77 @@
+//! What a node tells a monitoring system: read when it is scraped, in the text format of OpenMetrics.
+//!
+//! Nothing is counted here: the core, the links and the disk count for themselves, and a scrape reads them under one
+//! short lock. `node` has the figures of the whole node, `peers` those with a label for each peer, of which there are
+//! at most as many as [`crate::Limits::peers_max`]. `docs/metrics.md` lists all of them; a test compares.
+
+mod divergence;
+mod family;
+mod node;
+mod peers;
+mod process;
+
+use prometheus_client::encoding::text;
+use prometheus_client::registry::Registry;
+use sync_core::node::{Meter, PeerLag, PeerStatus, PersistStep, Pressure, Stats};
+
+pub(crate) use self::divergence::Divergence;
+use self::family::Scrape;
+use crate::breakers;
+use crate::health::{self, NoCore};
+use crate::node::Shared;
+
+/// The content type of what [`render`] gives.
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// All figures, as text; why there are none if the node broke or is stuck.
+pub(crate) fn render(shared: &Shared) -> Result<String, String> {
+    let taken = take(shared).map_err(|stuck| stuck.to_string())?;
+    let mut families = node::families(shared, &taken);
+    families.extend(peers::families(shared, &taken));
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Scrape(families)));
+    let mut out = String::new();
+    text::encode(&mut out, &registry).map_err(|error| error.to_string())?;
+    Ok(out)
+}
+
+/// What one lock of the core gives.
+struct Taken {
+    meter: Meter,
+    stats: Stats,
+    pressure: Pressure,
+    bytes: u64,
+    crdts: u64,
+    items: u64,
+    scrubbed: f64,
+    breaker_opens: u64,
+    step: PersistStep,
+    peers: Vec<PeerStatus>,
+    lags: Vec<PeerLag>,
+}
+
+fn take(shared: &Shared) -> Result<Taken, NoCore> {
+    let known = "the namespace opened at the start stays open";
+    let mut core = health::core(shared)?;
+    let pressure = core.pressure(shared.namespace).expect(known);
+    let store = shared.store(&core);
+    Ok(Taken {
+        meter: core.meter().clone(),
+        stats: core.stats(),
+        pressure,
+        bytes: store.bytes(),
+        crdts: store.crdt_count(),
+        items: store.item_count(),
+        scrubbed: core.scrub_progress(shared.namespace).expect(known),
+        breaker_opens: breakers::read(&core).opens,
+        step: core.step(),
+        peers: core.peers(shared.namespace),
+        lags: core.lags(shared.clock.now(), shared.namespace),
+    })
+}
+
+/// A count as a gauge's value.
+#[expect(clippy::cast_precision_loss, reason = "the format has floating point numbers only")]
+fn float(count: u64) -> f64 {
+    count as f64
+}
