@@ -47,6 +47,12 @@ pub struct Stats {
     pub frames_stale: u64,
     /// Frames refused whole.
     pub frames_refused: u64,
+    /// Times that a breaker opened, by itself or by an operator. A probe that fails is no new opening.
+    pub breaker_opens: u64,
+    /// Exchanges, dials and probes that made no progress in their time, and frames that stopped on their way.
+    pub timeouts: u64,
+    /// Frames longer than one may be, received or announced.
+    pub oversized: u64,
 }
 
 impl AddAssign for Stats {
@@ -71,6 +77,9 @@ impl AddAssign for Stats {
             conflicts,
             frames_stale,
             frames_refused,
+            breaker_opens,
+            timeouts,
+            oversized,
         } = other;
         self.frames_sent += frames_sent;
         self.bytes_sent += bytes_sent;
@@ -91,6 +100,9 @@ impl AddAssign for Stats {
         self.conflicts += conflicts;
         self.frames_stale += frames_stale;
         self.frames_refused += frames_refused;
+        self.breaker_opens += breaker_opens;
+        self.timeouts += timeouts;
+        self.oversized += oversized;
     }
 }
 
