@@ -8,19 +8,22 @@ pub(crate) mod compare;
 mod report;
 mod shown;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
+use sync_core::breaker::BreakerState;
 use sync_core::cell::{ObjectId, TypeTag};
 use sync_core::id::NodeId;
-use sync_core::node::PeerStatus;
+use sync_core::node::{BreakerStatus, PeerStatus};
 use sync_core::store::{ItemRef, ObjectInfo, Store};
+use sync_core::time::Timestamp;
 
 pub use self::compare::{
     CellDigest, CellPage, ItemDigest, Knowledge, Moment, ObjectDigest, ObjectName, ObjectPage, RangeDigest,
 };
 pub use self::report::{
-    BoundPressure, CellInspection, Column, Inspection, ItemInspection, KeyInfo, NodeStatus, ObjectInspection,
-    PeerInfo, Shown, Totals,
+    BoundPressure, BreakerInfo, CellInspection, Column, Inspection, ItemInspection, KeyInfo, NodeStatus,
+    ObjectInspection, PeerInfo, Shown, Totals,
 };
 pub(crate) use self::shown::shown_path;
 use self::shown::shown_payload;
@@ -68,6 +71,7 @@ pub(crate) fn status(shared: &Shared) -> NodeStatus {
         log_head: store.log_head(),
         records: count(store.record_count()),
         peers_connected,
+        breakers_open: count(core.breakers().filter(|breaker| breaker.state != BreakerState::Closed).count()),
         pressure: pressure.collect(),
         bootstrap: shared.bootstrap.now(),
         storage: shared.storage.as_ref().map(|storage| storage.status(core.step())),
@@ -79,11 +83,44 @@ pub(crate) fn status(shared: &Shared) -> NodeStatus {
 /// See [`crate::Node::peers`].
 pub(crate) fn peers(shared: &Shared) -> Vec<PeerInfo> {
     let links = shared.links();
-    let (statuses, head) = {
+    let (statuses, breakers, head, now) = {
         let core = shared.core();
-        (core.peers(shared.namespace), shared.store(&core).log_head())
+        let breakers: BTreeMap<NodeId, BreakerStatus> =
+            core.breakers().map(|breaker| (breaker.node, breaker)).collect();
+        (core.peers(shared.namespace), breakers, shared.store(&core).log_head(), shared.clock.mono())
     };
-    merge_peers(&links, &statuses, head)
+    let mut peers = merge_peers(&links, &statuses, head);
+    let listed = |id: &NodeId| {
+        links.iter().any(|link| link.id == Some(*id)) || statuses.iter().any(|status| status.node == *id)
+    };
+    // One that was removed before it was met is on no other list.
+    let removed = |breaker: &&BreakerStatus| breaker.state == BreakerState::Removed && !listed(&breaker.node);
+    peers.extend(
+        breakers
+            .values()
+            .filter(removed)
+            .map(|breaker| PeerInfo { peer: Some(breaker.node.to_hex()), ..peer(None, None, head) }),
+    );
+    for peer in &mut peers {
+        let id = peer.peer.as_deref().and_then(NodeId::from_hex);
+        peer.breaker =
+            id.and_then(|id| breakers.get(&id)).map(|breaker| breaker_info(breaker, now)).unwrap_or_default();
+    }
+    peers
+}
+
+fn breaker_info(breaker: &BreakerStatus, now: Timestamp) -> BreakerInfo {
+    BreakerInfo {
+        state: breaker.state.name().to_owned(),
+        shut: breaker.is_shut,
+        reason: breaker.reason.map(|reason| reason.to_string()),
+        for_ms: breaker.until.map(|until| until.since(now).as_millis()),
+        timed_out: breaker.failures.timed_out,
+        refused: breaker.failures.refused,
+        violations: breaker.failures.violations,
+        oversized: breaker.failures.oversized,
+        opens: breaker.opens,
+    }
 }
 
 fn merge_peers(links: &[LinkStatus], statuses: &[PeerStatus], head: u64) -> Vec<PeerInfo> {
@@ -106,6 +143,7 @@ fn peer(link: Option<&LinkStatus>, status: Option<&PeerStatus>, head: u64) -> Pe
         configured: link.is_some_and(|link| link.configured),
         connected: link.is_some_and(|link| link.connected),
         blocked: link.is_some_and(|link| link.blocked),
+        breaker: BreakerInfo::default(),
         failure: link.and_then(|link| link.failure.clone()),
         attempts: link.map_or(0, |link| link.attempts),
         incarnation: status.and_then(|status| status.incarnation).map(|replica| replica.to_hex()),

@@ -47,6 +47,7 @@ mod inspect;
 pub mod local;
 mod node;
 pub mod ops;
+mod peers;
 mod storage;
 mod survey;
 mod transport;
@@ -82,13 +83,14 @@ pub use crate::handles::{
 };
 pub use crate::identity::Identity;
 pub use crate::inspect::{
-    BoundPressure, CellInspection, Column, Inspection, ItemInspection, KeyInfo, NodeStatus, ObjectInspection,
-    PeerInfo, Shown, Totals,
+    BoundPressure, BreakerInfo, CellInspection, Column, Inspection, ItemInspection, KeyInfo, NodeStatus,
+    ObjectInspection, PeerInfo, Shown, Totals,
 };
 pub use crate::inspect::{
     CellDigest, CellPage, ItemDigest, Knowledge, Moment, ObjectDigest, ObjectName, ObjectPage, RangeDigest,
 };
 pub use crate::node::Node;
+pub use crate::peers::{PeerError, PeerMoved};
 pub use crate::storage::{Backup, Durability, DurabilityError, DurableError, StorageError, StorageStatus};
 pub use crate::survey::{Amount, Movement, PeerSurvey, SurveyReport};
 pub use crate::transport::{PeerAddr, PeerAddrError, TransportError};

@@ -34,6 +34,7 @@ use crate::converge::{self, ConvergeError, ConvergeReport};
 use crate::error::Error;
 use crate::handles::opens;
 use crate::inspect::{self, Inspection, KeyInfo, Knowledge, NodeStatus, PeerInfo, compare};
+use crate::peers::{self, PeerError, PeerMoved};
 use crate::storage::{self, Backup, Durability, DurableError, Storage};
 use crate::survey::{self, SurveyReport};
 use crate::transport::{LinkStatus, Transport};
@@ -514,6 +515,44 @@ impl Node {
     /// [`ConvergeError::Closed`].
     pub async fn survey(&self, timeout: Duration) -> Result<SurveyReport, ConvergeError> {
         survey::survey(self.shared(), timeout).await
+    }
+
+    /// Shuts a peer out for [`crate::Timing::breaker_open`]: its link is closed and none is made until then, whoever
+    /// dials. `peer` is its configured address or the first digits of its id.
+    ///
+    /// # Errors
+    /// [`PeerError`]: nothing changed.
+    pub fn trip_peer(&self, peer: &str) -> Result<PeerMoved, PeerError> {
+        peers::trip(self.shared(), peer)
+    }
+
+    /// Closes the breaker of a peer and forgets what counted against it. `peer` as above.
+    ///
+    /// # Errors
+    /// [`PeerError`]: nothing changed.
+    pub fn reset_peer(&self, peer: &str) -> Result<PeerMoved, PeerError> {
+        peers::reset(self.shared(), peer)
+    }
+
+    /// Dials one more peer from now on, `host:port` or `id@host:port`, or lets in again one that was removed. It is
+    /// forgotten at the end of this process, like all that the builder was given.
+    ///
+    /// # Errors
+    /// [`PeerError`]: nothing changed.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn add_peer(&self, peer: &str) -> Result<PeerMoved, PeerError> {
+        peers::add(self.shared(), peer)
+    }
+
+    /// Takes a peer off the list: its link is closed and none is made, whoever dials, until it is added again or this
+    /// process ends. Converging does not wait for it. `peer` as above.
+    ///
+    /// # Errors
+    /// [`PeerError`]: nothing changed.
+    pub fn remove_peer(&self, peer: &str) -> Result<PeerMoved, PeerError> {
+        peers::remove(self.shared(), peer)
     }
 
     /// Every configured and every known peer.

@@ -43,6 +43,9 @@ pub struct NodeStatus {
     pub records: u64,
     /// Peers linked now.
     pub peers_connected: u64,
+    /// Peers whose breaker is not closed.
+    #[serde(default)]
+    pub breakers_open: u64,
     /// How close each bound is that fills up. A list that only grows: bounds to come are put behind.
     #[serde(default)]
     pub pressure: Vec<BoundPressure>,
@@ -100,6 +103,15 @@ pub struct Totals {
     pub frames_stale: u64,
     /// Frames refused whole.
     pub frames_refused: u64,
+    /// Times that a breaker opened. A probe that fails is no new opening.
+    #[serde(default)]
+    pub breaker_opens: u64,
+    /// Exchanges, dials and probes that made no progress in their time, and frames that stopped on their way.
+    #[serde(default)]
+    pub timeouts: u64,
+    /// Frames longer than one may be, received or announced.
+    #[serde(default)]
+    pub oversized: u64,
 }
 
 impl From<Stats> for Totals {
@@ -118,6 +130,9 @@ impl From<Stats> for Totals {
             items_known: stats.items_known,
             frames_stale: stats.frames_stale,
             frames_refused: stats.frames_refused,
+            breaker_opens: stats.breaker_opens,
+            timeouts: stats.timeouts,
+            oversized: stats.oversized,
         }
     }
 }
@@ -137,6 +152,9 @@ pub struct PeerInfo {
     pub connected: bool,
     /// True if it is cut off by [`crate::Node::block_peers`].
     pub blocked: bool,
+    /// Its breaker.
+    #[serde(default)]
+    pub breaker: BreakerInfo,
     /// Why it could not be reached last, or the last link went down; `None` while a link is up.
     pub failure: Option<String>,
     /// Times it was dialled.
@@ -157,6 +175,47 @@ pub struct PeerInfo {
     pub clock_ahead_ms: Option<i64>,
     /// Counts since the start, for this peer.
     pub totals: Totals,
+}
+
+/// How the circuit breaker of a peer stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakerInfo {
+    /// `closed`: all goes. `open`: of ours nothing goes. `half-open`: one probe at a time goes. `removed`: no link until
+    /// the peer is added again.
+    pub state: String,
+    /// True if there is no link whoever dials: it opened for misbehaviour or by an operator, or the peer is removed.
+    pub shut: bool,
+    /// Why it stands so; `None` if it never was another.
+    pub reason: Option<String>,
+    /// How long it stays so at most, in milliseconds; `None` if that is for good.
+    pub for_ms: Option<u64>,
+    /// Exchanges, dials and probes that made no progress in their time.
+    pub timed_out: u64,
+    /// Dials that were refused.
+    pub refused: u64,
+    /// Breaches of the protocol.
+    pub violations: u64,
+    /// Frames longer than one may be.
+    pub oversized: u64,
+    /// How often it has opened.
+    pub opens: u64,
+}
+
+impl Default for BreakerInfo {
+    /// That of a peer which never failed.
+    fn default() -> Self {
+        Self {
+            state: "closed".to_owned(),
+            shut: false,
+            reason: None,
+            for_ms: None,
+            timed_out: 0,
+            refused: 0,
+            violations: 0,
+            oversized: 0,
+            opens: 0,
+        }
+    }
 }
 
 /// One CRDT of the store.
