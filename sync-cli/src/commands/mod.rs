@@ -10,6 +10,7 @@ mod data;
 mod diff;
 mod look;
 mod ops;
+mod peers;
 mod progress;
 mod run;
 mod visible;
@@ -47,7 +48,8 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Watch { prefix, cursor, snapshot, target } => on_this_thread(async move {
             watch::watch(&client(&target), watch::Watched { prefix, cursor, snapshot }, json).await
         }),
-        Command::Peers { target } => on_this_thread(look::peers(&client(&target), json)),
+        Command::Peers { command: None, target } => on_this_thread(look::peers(&client(&target), json)),
+        Command::Peers { command: Some(command), .. } => on_this_thread(peers::peers(command, json)),
         Command::Converge { dry_run, all, timeout, target } => on_this_thread(async move {
             let node = client(&target);
             match (dry_run, all) {
