@@ -6,6 +6,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use sync_core::breaker::BreakerState;
 use sync_core::node::Node;
 use sync_core::store::Store;
 
@@ -94,11 +95,20 @@ impl World {
             self.advance(self.at + SETTLE_US + round);
             // A node may mint by itself (counter floors that it ends once a minute): that is news, and news
             // are told.
-            if self.known() == before && self.agrees() {
+            if self.known() == before && self.agrees() && self.is_at_peace() {
                 self.resting = true;
                 return self.advance(self.at + self.scenario.rest_ms * 1_000);
             }
         }
+    }
+
+    /// True if no node has yet to greet one of the others: its breaker for it is closed.
+    fn is_at_peace(&self) -> bool {
+        let nodes = || self.machines.iter().filter_map(|machine| machine.node.as_ref());
+        let closed = |node: &Node| {
+            self.machines.iter().all(|other| node.breaker_state(other.id) == BreakerState::Closed)
+        };
+        nodes().all(closed)
     }
 
     /// What the first node knows.

@@ -129,8 +129,14 @@ pub(crate) enum Command {
         #[command(flatten)]
         target: Target,
     },
-    /// List the node's peers and its link to each.
+    /// List the node's peers, its link to each and how its breaker stands; or move one of them.
+    ///
+    /// A breaker that opened because a peer cannot be reached probes it every 1 to 5 s, and closes once it answers. One
+    /// that opened because a peer broke the protocol keeps it out for 60 s, longer each time.
+    #[command(args_conflicts_with_subcommands = true, after_help = EXIT_CODES)]
     Peers {
+        #[command(subcommand)]
+        command: Option<PeersCommand>,
         #[command(flatten)]
         target: Target,
     },
@@ -210,6 +216,45 @@ pub(crate) struct DemoArgs {
     /// A CSV file with the columns of the bundled one (UCI Online Retail), at most 64 MiB.
     #[arg(long, value_name = "FILE")]
     pub(crate) data: Option<PathBuf>,
+}
+
+/// What can be done with one peer. Nothing of it outlives the node's process.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PeersCommand {
+    /// Shut PEER out for 60 s: no link, whoever dials.
+    Trip(PeerArgs),
+    /// Close the breaker of PEER and forget what counted against it.
+    Reset(PeerArgs),
+    /// Dial one more peer, or let in again one that was removed.
+    Add {
+        /// Where it listens, with or without the node id it must have; of a guest that was removed, its id.
+        #[arg(value_name = "[ID@]HOST:PORT")]
+        peer: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Take PEER off the list: no link, whoever dials, until it is added again. `converge` does not wait for it.
+    Remove(PeerArgs),
+    /// End PEER, which will not return: as `remove`, and no mark, floor or write waits for it any more. Say it to every
+    /// node. Shows the rights of bounded counters that are lost with it.
+    Retire {
+        /// Its address, or the digits of its id.
+        peer: String,
+        /// A counter owner of it that this node has not met, as `inspect KEY` shows them; may be repeated.
+        #[arg(long = "owner", value_name = "HEX")]
+        owners: Vec<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+/// One peer of a running node.
+#[derive(Debug, Args)]
+pub(crate) struct PeerArgs {
+    /// Its address, or the first digits of its id, as `peers` lists them.
+    pub(crate) peer: String,
+    #[command(flatten)]
+    pub(crate) target: Target,
 }
 
 #[derive(Debug, Subcommand)]

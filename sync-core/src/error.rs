@@ -254,6 +254,16 @@ pub enum FrameError {
         /// What the rest of the frame or the limit allows.
         max: u64,
     },
+    /// The answer is longer than what is staged may be. An honest peer with a larger store sends such.
+    #[error("{field} announces {count}, at most {max} are possible; raise staging_bytes_max")]
+    Staging {
+        /// What is too long.
+        field: &'static str,
+        /// Its bytes.
+        count: u64,
+        /// The limit.
+        max: u64,
+    },
     /// A list that must be strictly ascending is not: an entry is named twice or the encoding is not
     /// the canonical one.
     #[error("{field} is not strictly ascending")]
@@ -337,7 +347,8 @@ impl FrameError {
             | Self::Gap { .. }
             | Self::DotTwice { .. }
             | Self::OutsideDots { .. } => true,
-            Self::UnknownRoute
+            Self::Staging { .. }
+            | Self::UnknownRoute
             | Self::UnknownBase { .. }
             | Self::OwnDots { .. }
             | Self::ClockAhead { .. }

@@ -87,7 +87,7 @@ impl Inbound {
     ///
     /// # Errors
     /// [`FrameError::OutsideDots`] if an item is not live in the skeleton that the frame belongs to: nothing was
-    /// staged. [`FrameError::Count`] if the staging limit is met: the caller drops all of it.
+    /// staged. [`FrameError::Staging`] if the staging limit is met: the caller drops all of it.
     pub(crate) fn stage(&mut self, payloads: Payloads, limits: &Limits) -> Result<u64, FrameError> {
         let dots: DotSet = payloads.items.iter().map(|(_, item)| item.dot).collect();
         if payloads.answer == self.skeleton.answer
@@ -105,7 +105,7 @@ impl Inbound {
         self.bytes += run.iter().map(|(cell, item)| Store::item_bytes(cell, item)).sum::<u64>();
         let max = limits.staging_bytes_max as u64;
         if self.bytes > max {
-            return Err(FrameError::Count { field: "staged bytes", count: self.bytes, max });
+            return Err(FrameError::Staging { field: "staged bytes", count: self.bytes, max });
         }
         self.staged.union(&wanted);
         self.missing -= new;

@@ -24,6 +24,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod breaker;
 pub mod causal;
 pub mod cell;
 pub mod codec;

@@ -114,6 +114,19 @@ pub struct Limits {
     /// of the store. Costs 24 bytes each, and only where there is a disk. Choose above what a slow disk lets pass
     /// between two steps. Default 262,144: a guess.
     pub step_changes_max: usize,
+    /// Pulls of this node, opens among them, that may be unanswered at a time, over all peers and namespaces. When
+    /// reached the next ones wait, and connections begin with a root: after a heal the first answers bring most of what
+    /// the others would carry too. Default 16: a guess.
+    pub pulls_at_once_max: usize,
+    /// Failures of a peer in a row that open its breaker: time-outs and refusals since an exchange was answered, or
+    /// breaches each within [`Timing::breaker_open`] of the last. With 0 none opens by itself. Default 3, the product's
+    /// figure.
+    pub breaker_failures_max: u32,
+    /// Most greetings that must be answered before a breaker closes that has opened again and again. Default 4: a guess.
+    pub breaker_successes_max: u32,
+    /// A breaker that opens so often without an exchange in between takes its peer off the list, until an operator adds
+    /// it again or the node restarts. Default 0: never.
+    pub breaker_opens_max: u32,
 }
 
 impl Default for Limits {
@@ -148,6 +161,10 @@ impl Default for Limits {
             changes_bytes_max: 8 << 20,
             changes_waiting_max: 2_048,
             step_changes_max: 262_144,
+            pulls_at_once_max: 16,
+            breaker_failures_max: 3,
+            breaker_successes_max: 4,
+            breaker_opens_max: 0,
         }
     }
 }
@@ -248,6 +265,19 @@ pub struct Timing {
     /// How long what a damaged disk still gave waits for members that are away, once one has been level, before it is
     /// written again without their word. Default 60 s: a guess.
     pub replay_wait: Span,
+    /// How long a peer is shut out whose breaker opened for misbehaviour, or was tripped: no link either way. Doubled
+    /// each time that it opens again, and up to a quarter more. Breaches further apart than this are not in a row.
+    /// Default 60 s, the product's figure.
+    pub breaker_open: Span,
+    /// The longest that doubling may come to, but for that quarter; so long after its last breach a peer's openings
+    /// are forgotten. Default 10 minutes: a guess.
+    pub breaker_open_max: Span,
+    /// Shortest wait before a peer that cannot be reached is probed, and between two probes that must both be
+    /// answered. Default 1 s (DESIGN section 5).
+    pub breaker_probe_min: Span,
+    /// Longest such wait, and how long a probe, its dial included, may stay unanswered. Must be longer than a round
+    /// trip. Default 5 s (DESIGN section 5).
+    pub breaker_probe_max: Span,
 }
 
 impl Default for Timing {
@@ -268,6 +298,10 @@ impl Default for Timing {
             clock_window: Span::from_secs(60),
             clock_wait: Span::from_secs(10),
             replay_wait: Span::from_secs(60),
+            breaker_open: Span::from_secs(60),
+            breaker_open_max: Span::from_secs(600),
+            breaker_probe_min: Span::from_secs(1),
+            breaker_probe_max: Span::from_secs(5),
         }
     }
 }

@@ -299,6 +299,14 @@ mutants! {
     ChangeLeftOut = "watches: the changes give the state at every step",
     /// What a group or a join changed is told to watches in two parts.
     BatchSplit = "watches: a step is one batch",
+    /// A frame that comes while a probe is under way begins another.
+    TwoProbesAtOnce = "breaker: half-open with exactly one probe",
+    /// A breaker that opened for misbehaviour is half-open as soon as something comes from the peer.
+    MisbehaviourForgiven = "breaker: opened by misbehaviour, the full time, whatever arrives",
+    /// An open breaker holds nothing back.
+    OpenBreakerSends = "breaker: of ours only probes go while it is open",
+    /// A peer that cannot be reached is not probed.
+    ProbeNeverDue = "breaker: opened by unreachability, a probe every 1-5 s",
     /// A watch that catches up is not told what was only removed since.
     CatchUpWithoutRecords = "watches: a context tells what has changed since",
 }

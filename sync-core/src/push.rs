@@ -72,9 +72,11 @@ impl Cursor {
         [self.overdue_at, self.relay_at]
     }
 
-    /// Turns deadlines that have passed into what is due, so that none stays in the past.
-    pub fn wake(&mut self, now: Timestamp) {
-        if self.overdue_at.is_some_and(|at| at <= now) {
+    /// Turns deadlines that have passed into what is due, so that none stays in the past. True if an acknowledgement
+    /// is overdue.
+    pub fn wake(&mut self, now: Timestamp) -> bool {
+        let is_overdue = self.overdue_at.is_some_and(|at| at <= now);
+        if is_overdue {
             if mutant::is(Mutant::PushNotRepeated) {
                 self.overdue_at = None;
             } else {
@@ -84,6 +86,7 @@ impl Cursor {
         if self.relay_at.is_some_and(|at| at <= now) {
             (self.relay_at, self.relay_due) = (None, true);
         }
+        is_overdue
     }
 
     /// Decides the next push to incarnation `peer`, which is known to hold `known`.

@@ -61,6 +61,8 @@ pub struct Session {
     pub giving: Option<Giving>,
     /// The number of a large answer of which items are still to be sent; they go behind `giving`.
     pub giving_items: Option<u64>,
+    /// Nothing of a long answer could be built until then: it is given up.
+    giving_until: Option<Timestamp>,
     /// What the peer will know when it acknowledges our last answer.
     pub given: Option<Given>,
     /// An answer of ours is not acknowledged yet.
@@ -239,7 +241,29 @@ impl Session {
 
     /// The next deadline.
     pub fn deadline(&self) -> Option<Timestamp> {
-        [self.root_at, self.pull_until].into_iter().flatten().min()
+        [self.root_at, self.pull_until, self.giving_until].into_iter().flatten().min()
+    }
+
+    /// A frame of an answer was built. The peer asks again after `timeout`, so twice that is long enough.
+    pub fn gave(&mut self, now: Timestamp, timeout: Span) {
+        let is_long = self.giving.is_some() || self.giving_items.is_some();
+        self.giving_until = is_long.then(|| now + timeout + timeout);
+    }
+
+    /// Gives up a long answer of which nothing could be built in its time; true if there was one. The peer does not
+    /// read: what is kept for it would be kept for ever.
+    pub fn wake_answer(&mut self, now: Timestamp) -> bool {
+        let is_late = self.giving_until.take_if(|until| *until <= now).is_some();
+        let had = self.giving.is_some() || self.giving_items.is_some();
+        if is_late {
+            (self.giving, self.giving_items) = (None, None);
+        }
+        is_late && had
+    }
+
+    /// Until when the next frame of a long answer may take.
+    pub(crate) fn giving_until(&self) -> Option<Timestamp> {
+        self.giving_until
     }
 
     /// Keeps an answer by sketch that needs more symbols, and asks for them: the pull is not over.

@@ -240,6 +240,7 @@ mod tests {
             id: Some(NodeId([n; 32])),
             name: None,
             configured,
+            removed: false,
             connected,
             blocked: false,
             failure: None,

@@ -6,12 +6,14 @@
 //! source can starve another: writers, peers and timers all get their part of each turn. The core is
 //! locked for one step at a time; frames are decoded, and sent, outside of the lock.
 
+mod gates;
 mod storing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sync_core::breaker::Shift;
 use sync_core::id::NodeId;
 use sync_core::message::Frame;
 use sync_core::node::{Bound, ConvergeGoal, Convergence, Event, Healed, Input, Level, Members, Output};
@@ -57,6 +59,8 @@ pub(crate) fn spawn(
         links: BTreeMap::new(),
         refusals: LogGate::default(),
         alarms: LogGate::default(),
+        breakers: LogGate::default(),
+        gates: 0,
         hand_over: None,
         taken: Vec::with_capacity(OUTPUTS_PER_LOCK),
         storing: storage.map(|(writer, reports)| Storing::new(writer, reports)),
@@ -79,8 +83,11 @@ pub(crate) fn spawn(
 
 /// Tells the core who is configured: peers that have not been met yet are members all the same.
 fn tell_members(shared: &Shared, transport: &Transport) {
-    let (named, unnamed): (Vec<_>, Vec<_>) =
-        transport.links().into_iter().filter(|link| link.configured).partition(|link| link.id.is_some());
+    let (named, unnamed): (Vec<_>, Vec<_>) = transport
+        .links()
+        .into_iter()
+        .filter(|link| link.configured || link.removed)
+        .partition(|link| link.id.is_some());
     let nodes = named.into_iter().filter_map(|link| link.id).collect();
     shared.core().set_members(Members { nodes, unnamed: unnamed.len() });
 }
@@ -110,6 +117,9 @@ struct Driver {
     refusals: LogGate,
     /// Apart from refusals, so that these cannot hide one.
     alarms: LogGate,
+    breakers: LogGate,
+    /// How far the transport knows of the steps of breakers.
+    gates: u64,
     hand_over: Option<HandOver>,
     /// Outputs taken and not yet acted on; empty between turns.
     taken: Vec<Output>,
@@ -194,9 +204,13 @@ impl Driver {
     fn drain(&mut self) -> bool {
         for _ in 0..OUTPUTS_PER_TURN / OUTPUTS_PER_LOCK {
             let mut taken = std::mem::take(&mut self.taken);
-            {
+            let gates = {
                 let mut core = self.shared.core();
                 taken.extend(std::iter::from_fn(|| core.poll_output()).take(OUTPUTS_PER_LOCK));
+                gates::news(&core, &mut self.gates)
+            };
+            if let Some(gates) = gates {
+                self.transport.set_gates(gates);
             }
             let drained = taken.len() < OUTPUTS_PER_LOCK;
             taken.drain(..).for_each(|output| self.act(output));
@@ -234,13 +248,21 @@ impl Driver {
             TransportEvent::Written { peer, frames, bytes } => {
                 self.handle(Input::Written { peer, frames, bytes });
             }
-            TransportEvent::Down { peer, reason } => {
+            TransportEvent::Down { peer, reason, failure } => {
                 tracing::info!(node, ?peer, reason, "link down");
                 self.links.remove(&peer);
                 self.handle(Input::Disconnected { peer });
+                if let Some(failure) = failure {
+                    self.handle(Input::Failed { peer, failure });
+                }
             }
             // The transport has logged both, and `peers` shows them. An address may have turned out to be ours.
-            TransportEvent::DialFailed { .. } => tell_members(&self.shared, &self.transport),
+            TransportEvent::DialFailed { peer, failure, .. } => {
+                tell_members(&self.shared, &self.transport);
+                if let Some(peer) = peer {
+                    self.handle(Input::Failed { peer, failure });
+                }
+            }
             TransportEvent::Refused { .. } => {}
         }
     }
@@ -260,6 +282,7 @@ impl Driver {
                 tracing::warn!(node = self.shared.name, ?peer, %reason, "the link is closed by this node");
                 self.transport.disconnect(&peer, &reason.to_string());
             }
+            Output::Dial { peer } => self.transport.probe(peer),
             Output::Persist { n } => self.want_stored(n),
             Output::Event(event) => self.on_event(event),
         }
@@ -291,6 +314,9 @@ impl Driver {
             Event::PeerDown { peer } => {
                 self.shared.bootstrap.over(peer);
                 tracing::debug!(node, ?peer, "peer gone");
+            }
+            Event::Breaker { peer, from, to, reason } => {
+                gates::log(&mut self.breakers, node, peer, Shift { from, to, reason });
             }
             Event::SessionDone { peer, items, by, .. } => {
                 self.shared.bootstrap.over(peer);

@@ -10,6 +10,7 @@ mod shown;
 
 use std::sync::atomic::Ordering;
 
+use sync_core::breaker::BreakerState;
 use sync_core::cell::{ObjectId, TypeTag};
 use sync_core::id::NodeId;
 use sync_core::node::PeerStatus;
@@ -69,6 +70,7 @@ pub(crate) fn status(shared: &Shared) -> NodeStatus {
         log_head: store.log_head(),
         records: count(store.record_count()),
         peers_connected,
+        breakers_open: count(core.breakers().filter(|breaker| breaker.state != BreakerState::Closed).count()),
         pressure: pressure.collect(),
         bootstrap: shared.bootstrap.now(),
         storage: shared.storage.as_ref().map(|storage| storage.status(core.step())),
@@ -84,17 +86,23 @@ pub(crate) fn peers(shared: &Shared) -> Vec<PeerInfo> {
     let (statuses, head, lags, breakers) = {
         let core = shared.core();
         let lags = core.lags(shared.clock.now(), shared.namespace);
-        (core.peers(shared.namespace), shared.store(&core).log_head(), lags, breakers::read(&core))
+        let breakers = breakers::read(&core, shared.clock.mono());
+        (core.peers(shared.namespace), shared.store(&core).log_head(), lags, breakers)
     };
     let mut peers = merge_peers(&links, &statuses, head);
+    let listed = |id: &NodeId| {
+        links.iter().any(|link| link.id == Some(*id)) || statuses.iter().any(|status| status.node == *id)
+    };
+    // One that was removed before it was met is on no other list.
+    let removed = breakers.removed().filter(|id| !listed(id));
+    peers.extend(removed.map(|id| PeerInfo { peer: Some(id.to_hex()), ..peer(None, None, head) }));
     for peer in &mut peers {
-        let status = statuses.iter().find(|status| Some(status.node.to_hex()) == peer.peer);
-        let Some(status) = status else { continue };
-        let lag = lags.iter().find(|lag| lag.node == status.node);
-        peer.lag_ms = lag.map(|lag| lag.oldest_ms);
-        peer.divergent_keys =
-            shared.divergence.keys(status).map(|(receive, send)| receive.saturating_add(send));
-        peer.breaker = breakers.of(status.node).cloned().unwrap_or_default();
+        let Some(id) = peer.peer.as_deref().and_then(NodeId::from_hex) else { continue };
+        peer.breaker = breakers.of(id).cloned().unwrap_or_default();
+        peer.lag_ms = lags.iter().find(|lag| lag.node == id).map(|lag| lag.oldest_ms);
+        let status = statuses.iter().find(|status| status.node == id);
+        let keys = status.and_then(|status| shared.divergence.keys(status));
+        peer.divergent_keys = keys.map(|(receive, send)| receive.saturating_add(send));
     }
     peers
 }
@@ -119,6 +127,7 @@ fn peer(link: Option<&LinkStatus>, status: Option<&PeerStatus>, head: u64) -> Pe
         configured: link.is_some_and(|link| link.configured),
         connected: link.is_some_and(|link| link.connected),
         blocked: link.is_some_and(|link| link.blocked),
+        breaker: BreakerInfo::default(),
         failure: link.and_then(|link| link.failure.clone()),
         attempts: link.map_or(0, |link| link.attempts),
         incarnation: status.and_then(|status| status.incarnation).map(|replica| replica.to_hex()),
@@ -130,7 +139,6 @@ fn peer(link: Option<&LinkStatus>, status: Option<&PeerStatus>, head: u64) -> Pe
         queued_bytes: status.map_or(0, |status| count(status.queued_bytes)),
         lag_ms: None,
         divergent_keys: None,
-        breaker: BreakerInfo::default(),
         clock_ahead_ms: status.and_then(|status| status.clock_ahead_ms),
         totals: status.map(|status| status.stats.into()).unwrap_or_default(),
     }

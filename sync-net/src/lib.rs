@@ -51,6 +51,7 @@ pub mod local;
 mod metrics;
 mod node;
 pub mod ops;
+mod peers;
 mod storage;
 mod survey;
 mod transport;
@@ -96,6 +97,7 @@ pub use crate::inspect::{
     CellDigest, CellPage, ItemDigest, Knowledge, Moment, ObjectDigest, ObjectName, ObjectPage, RangeDigest,
 };
 pub use crate::node::Node;
+pub use crate::peers::{PeerError, PeerMoved, PeerRetired, RightsLost};
 pub use crate::storage::{
     Backup, Damage, Durability, DurabilityError, DurableError, StorageError, StorageStatus,
 };

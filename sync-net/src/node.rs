@@ -37,6 +37,7 @@ use crate::handles::opens;
 use crate::health::{self, Health};
 use crate::inspect::{self, Inspection, KeyInfo, Knowledge, NodeStatus, PeerInfo, compare};
 use crate::metrics::{self, Divergence};
+use crate::peers::{self, PeerError, PeerMoved, PeerRetired};
 use crate::storage::{self, Backup, Damage, Durability, DurableError, Storage};
 use crate::survey::{self, SurveyReport};
 use crate::transport::{LinkStatus, Transport};
@@ -536,6 +537,56 @@ impl Node {
     /// [`ConvergeError::Closed`].
     pub async fn survey(&self, timeout: Duration) -> Result<SurveyReport, ConvergeError> {
         survey::survey(self.shared(), timeout).await
+    }
+
+    /// Shuts a peer out for [`crate::Timing::breaker_open`]: its link is closed and none is made until then, whoever
+    /// dials. `peer` is its configured address or the first digits of its id.
+    ///
+    /// # Errors
+    /// [`PeerError`]: nothing changed.
+    pub fn trip_peer(&self, peer: &str) -> Result<PeerMoved, PeerError> {
+        peers::trip(self.shared(), peer)
+    }
+
+    /// Closes the breaker of a peer and forgets what counted against it. `peer` as above.
+    ///
+    /// # Errors
+    /// [`PeerError`]: nothing changed.
+    pub fn reset_peer(&self, peer: &str) -> Result<PeerMoved, PeerError> {
+        peers::reset(self.shared(), peer)
+    }
+
+    /// Dials one more peer from now on, `host:port` or `id@host:port`, or lets in again one that was removed. It is
+    /// forgotten at the end of this process, like all that the builder was given.
+    ///
+    /// # Errors
+    /// [`PeerError`]: nothing changed.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn add_peer(&self, peer: &str) -> Result<PeerMoved, PeerError> {
+        peers::add(self.shared(), peer)
+    }
+
+    /// Takes a peer off the list: its link is closed and none is made, whoever dials, until it is added again or this
+    /// process ends. Converging does not wait for it. `peer` as above.
+    ///
+    /// # Errors
+    /// [`PeerError`]: nothing changed.
+    pub fn remove_peer(&self, peer: &str) -> Result<PeerMoved, PeerError> {
+        peers::remove(self.shared(), peer)
+    }
+
+    /// Ends a member that will not return: it is removed as by [`Self::remove_peer`], nothing waits for it any more, and
+    /// what its counter owners left behind goes once all who are left know of it. `owners` names those that this node
+    /// cannot know to be its, by the first digits of their ids. To be done at every node that it was a member for. `peer` as above, or a whole id.
+    ///
+    /// **A promise**: one that is retired and comes back all the same may bring back increments that were reset.
+    ///
+    /// # Errors
+    /// [`PeerError`]: it is linked, not known, or an owner is this node's own; nothing changed.
+    pub fn retire_peer(&self, peer: &str, owners: &[String]) -> Result<PeerRetired, PeerError> {
+        peers::retire(self.shared(), peer, owners)
     }
 
     /// Every configured and every known peer.

@@ -359,6 +359,7 @@ mod tests {
             id: Some(NodeId([n; 32])),
             name: Some(format!("node-{n}")),
             configured,
+            removed: false,
             connected,
             blocked: false,
             failure: Some("timed out".to_owned()),

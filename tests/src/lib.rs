@@ -55,6 +55,8 @@ pub struct Cluster {
     wires: BTreeMap<(u8, u8), VecDeque<Vec<u8>>>,
     events: Vec<(u8, Event)>,
     parted: Vec<String>,
+    /// Whom nodes wanted to have dialled.
+    dials: Vec<(u8, u8)>,
     /// Persist steps asked for and not yet granted, by node.
     unpersisted: BTreeMap<u8, PersistStep>,
     connected: BTreeSet<(u8, u8)>,
@@ -89,6 +91,7 @@ impl Cluster {
             wires: BTreeMap::new(),
             events: Vec::new(),
             parted: Vec::new(),
+            dials: Vec::new(),
             unpersisted: BTreeMap::new(),
             connected: BTreeSet::new(),
             off_ms: BTreeMap::new(),
@@ -198,6 +201,7 @@ impl Cluster {
                     self.unpersisted.insert(index, n);
                 }
                 Output::Event(event) => self.events.push((index, event)),
+                Output::Dial { peer } => self.dials.push((index, peer.0[0] - 1)),
                 Output::Disconnect { peer, reason } => {
                     self.parted.push(reason.to_string());
                     self.disconnect(index, peer.0[0] - 1);
@@ -288,6 +292,11 @@ impl Cluster {
     /// Moves time on without waking anybody or delivering anything.
     pub fn sleep(&mut self, span: Span) {
         self.now = self.now + span;
+    }
+
+    /// Takes the dials that nodes wanted since the last call: who, whom.
+    pub fn dials(&mut self) -> Vec<(u8, u8)> {
+        std::mem::take(&mut self.dials)
     }
 
     /// Why nodes have closed connections.

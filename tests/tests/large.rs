@@ -74,7 +74,7 @@ impl Pair {
             match output {
                 Output::Send { bytes, .. } => self.wire.push_back((at, bytes)),
                 Output::Event(event) => self.events.push(event),
-                Output::Persist { .. } => {}
+                Output::Persist { .. } | Output::Dial { .. } => {}
                 Output::Disconnect { reason, .. } => panic!("{reason}"),
             }
         }

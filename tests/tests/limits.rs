@@ -484,6 +484,10 @@ fn limits() -> Vec<(&'static str, u64)> {
             changes_bytes_max,
             changes_waiting_max,
             step_changes_max,
+            pulls_at_once_max,
+            breaker_failures_max,
+            breaker_successes_max,
+            breaker_opens_max,
         ]
     )
 }
@@ -509,6 +513,10 @@ fn timing() -> Vec<(&'static str, u64)> {
             clock_window,
             clock_wait,
             replay_wait,
+            breaker_open,
+            breaker_open_max,
+            breaker_probe_min,
+            breaker_probe_max,
         ]
     )
 }

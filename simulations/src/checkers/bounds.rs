@@ -3,6 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use sync_core::id::NamespaceId;
+use sync_core::node::Node;
+
 use super::{Checker, Origin, Step, Violation};
 use crate::history::OpId;
 
@@ -61,11 +64,6 @@ impl Checker for Bounds {
         }
         if step.look {
             let peers = step.state.peers(step.namespace);
-            let (frames, max) = (peers.iter().map(|peer| peer.queued_frames).max(), limits.outbox_frames_max);
-            if frames.is_some_and(|frames| frames > max) {
-                return step
-                    .violation(NAME, format!("{frames:?} frames wait for one peer; the limit is {max}"));
-            }
             if peers.len() > limits.peers_max {
                 return step.violation(
                     NAME,
@@ -74,6 +72,16 @@ impl Checker for Bounds {
             }
         }
         self.note(step);
+        Ok(())
+    }
+
+    fn stepped(&mut self, node: usize, state: &Node, namespace: NamespaceId) -> Result<(), Violation> {
+        let max = state.limits().outbox_frames_max;
+        let frames = state.peers(namespace).iter().map(|peer| peer.queued_frames).max().unwrap_or(0);
+        if frames > max {
+            let what = format!("{frames} frames wait for one peer; the limit is {max}");
+            return Err(Violation { property: NAME, node, what });
+        }
         Ok(())
     }
 }

@@ -9,6 +9,7 @@
 //! at every n-th change of a node, n drawn from the seed, and at the end ([`Step::look`]).
 
 mod bounds;
+mod breakers;
 mod clocks;
 mod closure;
 mod contents;
@@ -38,10 +39,13 @@ mod bench;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use sync_core::breaker::Shift;
 use sync_core::dictionary::Dictionary;
-use sync_core::id::{NamespaceId, ReplicaId};
+use sync_core::id::{NamespaceId, NodeId, ReplicaId};
+use sync_core::limits::Timing;
 use sync_core::node::{Changed, DEFAULT_NAMESPACE, Node};
 use sync_core::store::Store;
+use sync_core::time::Timestamp;
 
 use crate::history::{History, OpId, Seen};
 use crate::oracle::Model;
@@ -125,6 +129,29 @@ pub struct Sent<'a> {
     pub resting: bool,
 }
 
+/// What a node does about the link to a peer, or the peer about it.
+#[derive(Clone, Copy, Debug)]
+pub enum OnLink<'a> {
+    /// The breaker of the peer took a step, at `now` of the node's own clock.
+    Shifted {
+        /// Which.
+        shift: Shift,
+        /// When.
+        now: Timestamp,
+        /// The node's.
+        timing: &'a Timing,
+    },
+    /// The peer is dialled for a probe.
+    Dials,
+    /// It is greeted.
+    Greets {
+        /// True if it is to answer.
+        wants_reply: bool,
+    },
+    /// Its answer to a greeting arrives.
+    Answered,
+}
+
 /// One property. Each method is told of one kind of thing that happened; most checkers need few.
 ///
 /// # Errors
@@ -155,6 +182,16 @@ pub trait Checker {
 
     /// A node gave out a frame.
     fn sent(&mut self, _sent: &Sent<'_>) -> Result<(), Violation> {
+        Ok(())
+    }
+
+    /// Something happened on the link of `node` to `peer`.
+    fn on_link(&mut self, _node: usize, _peer: NodeId, _what: &OnLink<'_>) -> Result<(), Violation> {
+        Ok(())
+    }
+
+    /// The node has handled an input, whether its state is another or not.
+    fn stepped(&mut self, _node: usize, _state: &Node, _namespace: NamespaceId) -> Result<(), Violation> {
         Ok(())
     }
 
@@ -199,6 +236,7 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::new(floor::Floor),
         Box::new(roots::Roots::default()),
         Box::new(bounds::Bounds::default()),
+        Box::new(breakers::Breakers::default()),
         Box::new(clocks::Clocks::default()),
         Box::new(durability::Durability::default()),
         Box::new(held::Held::default()),
@@ -351,6 +389,23 @@ impl Suite {
     /// The first property that does not hold.
     pub fn sent(&mut self, sent: &Sent<'_>) -> Result<(), Violation> {
         self.checkers.iter_mut().try_for_each(|checker| checker.sent(sent))
+    }
+
+    /// Something happened on the link of `node` to `peer`.
+    ///
+    /// # Errors
+    /// The first property that does not hold.
+    pub fn on_link(&mut self, node: usize, peer: NodeId, what: &OnLink<'_>) -> Result<(), Violation> {
+        self.checkers.iter_mut().try_for_each(|checker| checker.on_link(node, peer, what))
+    }
+
+    /// `node` has handled an input, and what it wanted done is done.
+    ///
+    /// # Errors
+    /// The first property that does not hold.
+    pub fn stepped(&mut self, node: usize, state: &Node) -> Result<(), Violation> {
+        let namespace = self.namespace;
+        self.checkers.iter_mut().try_for_each(|checker| checker.stepped(node, state, namespace))
     }
 
     /// The wall clock of `node` shows `wall` milliseconds. To be told at the start of each life, before

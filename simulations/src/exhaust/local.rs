@@ -263,6 +263,7 @@ impl Local {
                 Output::Disconnect { peer, reason } => {
                     return Err(format!("node {} shuts node {peer:?} out: {reason}", self.index));
                 }
+                Output::Dial { peer } => return Err(format!("node {} probes {peer:?}", self.index)),
                 Output::Event(event) => alarm(self.index, &event)?,
             }
         }
@@ -327,6 +328,7 @@ fn alarm(node: usize, event: &Event) -> Result<(), String> {
         | Event::Replayed { .. }
         | Event::Pressure { .. } => Ok(()),
         Event::FrameRefused { .. }
+        | Event::Breaker { .. }
         | Event::Degraded { .. }
         | Event::Fenced { .. }
         | Event::OwnerDoubled { .. }

@@ -42,6 +42,7 @@ pub fn draw(seed: u64) -> Scenario {
     draw_large(&mut fork(seed, "large answers"), &mut scenario);
     draw_typed(&mut fork(seed, "types"), &mut scenario.workload);
     draw_cleanup(&mut fork(seed, "cleanup"), &mut scenario);
+    draw_breakers(&mut fork(seed, "breakers"), &mut scenario);
     if random.random_bool(0.2) {
         scenario.rest_ms = rest_ms(&scenario.periods);
     }
@@ -134,6 +135,7 @@ fn draw_bounds(random: &mut Random, nodes: usize) -> Bounds {
         skipped_entries_max: sometimes(random, 0.2, |random| random.random_range(0..=8)),
         full_mesh_peers_max: None,
         overlay_degree: None,
+        pulls_at_once_max: None,
     };
     if let Some(max) = bounds.store_bytes_max {
         bounds.store_bytes_ceiling = Some(max * random.random_range(10..=15) / 10);
@@ -230,6 +232,23 @@ fn draw_periods(random: &mut Random, mode: Mode) -> Periods {
         scrub_period_ms: None,
         cleanup_interval_ms: None,
         ..Periods::default()
+    }
+}
+
+/// Breakers whose times are a part of what healed nodes have to agree in: the product's own would take a peer that
+/// misbehaved out for six times as long. Sometimes few pulls at once, where they are soon asked again. From a generator
+/// of its own, so that all else of a seed stays what it was.
+fn draw_breakers(random: &mut Random, scenario: &mut Scenario) {
+    let Scenario { bounds, periods, .. } = scenario;
+    let open = random.random_range(300..=1_200);
+    let probe_min = random.random_range(50..=300);
+    periods.breaker_open_ms = Some(open);
+    periods.breaker_open_max_ms = Some(open * random.random_range(1..=2));
+    periods.breaker_probe_min_ms = Some(probe_min);
+    // Longer than a greeting takes there and back.
+    periods.breaker_probe_max_ms = Some(random.random_range(600..=1_200));
+    if periods.sync_timeout_ms.is_some() {
+        bounds.pulls_at_once_max = sometimes(random, 0.2, |random| random.random_range(1..=4));
     }
 }
 

@@ -168,6 +168,9 @@ impl Stage {
                 }
                 Output::Persist { n } => self.persists[at] = Some(n),
                 Output::Disconnect { .. } => return Err(format!("node {at} breaks a link by itself")),
+                Output::Dial { peer } => {
+                    return Err(format!("node {at} probes {peer:?}, which is no member"));
+                }
                 Output::Event(event) => self.on_event(at, &event, &mut large)?,
             }
         }

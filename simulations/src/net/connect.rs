@@ -7,20 +7,21 @@ use crate::scenario::Mode;
 
 impl Net {
     /// Somebody tries to connect; it works if `reachable` (both are up and running) and nothing is in
-    /// the way. Otherwise it is tried again.
-    pub(crate) fn dial(&mut self, at: u64, a: usize, b: usize, reachable: bool) {
+    /// the way. Otherwise it is tried again, and the answer is false.
+    pub(crate) fn dial(&mut self, at: u64, a: usize, b: usize, reachable: bool) -> bool {
         let pair = self.pair(a, b);
         pair.dialing = false;
         let up = pair.ends == [Some(pair.connection); 2];
         if up || pair.opening_until > at {
-            return;
+            return true;
         }
         let mut works = reachable && !self.is_blocked(a, b) && !self.is_blocked(b, a);
         if works && self.setup.mode == Mode::Datagram && self.setup.loss > 0.0 {
             works = !self.random.random_bool(self.setup.loss);
         }
         if !works {
-            return self.redial(at, a, b);
+            self.redial(at, a, b);
+            return false;
         }
         let ready = [self.delay(), self.delay()].map(|delay| at + delay);
         let pair = self.pair(a, b);
@@ -36,6 +37,13 @@ impl Net {
         }
         self.link(a, b).last_arrival = ready[1];
         self.link(b, a).last_arrival = ready[0];
+        true
+    }
+
+    /// Nobody may try now.
+    pub(crate) fn dial_later(&mut self, at: u64, a: usize, b: usize) {
+        self.pair(a, b).dialing = false;
+        self.redial(at, a, b);
     }
 
     /// Nobody tries any more: one of the two is down. When it starts it dials again.

@@ -131,6 +131,9 @@ pub struct Bounds {
     /// See [`Limits::overlay_degree`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overlay_degree: Option<usize>,
+    /// See [`Limits::pulls_at_once_max`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pulls_at_once_max: Option<usize>,
 }
 
 impl Bounds {
@@ -150,6 +153,7 @@ impl Bounds {
             skipped_entries_max: self.skipped_entries_max.unwrap_or(defaults.skipped_entries_max),
             full_mesh_peers_max: self.full_mesh_peers_max.unwrap_or(defaults.full_mesh_peers_max),
             overlay_degree: self.overlay_degree.unwrap_or(defaults.overlay_degree),
+            pulls_at_once_max: self.pulls_at_once_max.unwrap_or(defaults.pulls_at_once_max),
             ..defaults
         }
     }
@@ -207,6 +211,18 @@ pub struct Periods {
     /// See [`Timing::replay_wait`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replay_wait_ms: Option<u64>,
+    /// See [`Timing::breaker_open`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub breaker_open_ms: Option<u64>,
+    /// See [`Timing::breaker_open_max`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub breaker_open_max_ms: Option<u64>,
+    /// See [`Timing::breaker_probe_min`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub breaker_probe_min_ms: Option<u64>,
+    /// See [`Timing::breaker_probe_max`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub breaker_probe_max_ms: Option<u64>,
 }
 
 impl Periods {
@@ -227,6 +243,10 @@ impl Periods {
             expiry_step: or(self.expiry_step_ms, defaults.expiry_step),
             clock_wait: or(self.clock_wait_ms, defaults.clock_wait),
             replay_wait: or(self.replay_wait_ms, defaults.replay_wait),
+            breaker_open: or(self.breaker_open_ms, defaults.breaker_open),
+            breaker_open_max: or(self.breaker_open_max_ms, defaults.breaker_open_max),
+            breaker_probe_min: or(self.breaker_probe_min_ms, defaults.breaker_probe_min),
+            breaker_probe_max: or(self.breaker_probe_max_ms, defaults.breaker_probe_max),
             clock_window: defaults.clock_window,
             survey_pause: defaults.survey_pause,
             drift_max: defaults.drift_max,

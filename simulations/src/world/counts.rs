@@ -57,6 +57,13 @@ pub struct Counts {
     pub salvaged: u64,
     /// Those of them that were written again.
     pub replayed: u64,
+    /// Breakers that opened because a peer could not be reached, those that opened for misbehaviour, and probes that
+    /// failed.
+    pub breaker_opens: u64,
+    /// See [`Self::breaker_opens`].
+    pub breaker_shuts: u64,
+    /// See [`Self::breaker_opens`].
+    pub probes_failed: u64,
     /// Marks of remove-wins sets that nodes ended.
     pub marks_ended: u64,
     /// Inputs that nodes handled.

@@ -3,6 +3,7 @@
 //! This is what `sync-net` does around a real socket, disk and clock, here around simulated ones.
 
 use rand::RngExt;
+use sync_core::breaker::Shift;
 use sync_core::error::FrameError;
 use sync_core::id::NodeId;
 use sync_core::node::{Event as NodeEvent, Input, Output, RepairedBy};
@@ -34,7 +35,8 @@ impl World {
         self.look_at_damage(at, None);
         self.spread_reached(at);
         if let Some(node) = &mut self.machines[at].node {
-            let checked = self.suite.after_step(&self.history, at, node);
+            let checked = self.suite.stepped(at, node);
+            let checked = checked.and_then(|()| self.suite.after_step(&self.history, at, node));
             self.judge(checked);
             self.check_application(at);
             self.look_at_horizon(at);
@@ -60,6 +62,7 @@ impl World {
                         self.write_disk(at);
                     }
                 }
+                Output::Dial { peer } => self.on_probe(at, peer),
                 Output::Event(event) => self.on_event(at, event),
             }
         }
@@ -83,6 +86,9 @@ impl World {
         let checked = self.suite.sent(&sent);
         self.judge(checked);
         self.check_mending(from, &bytes, &dictionary);
+        if trace::frame_name(&bytes) == "Hello" {
+            self.on_greeting(from, peer, &bytes);
+        }
         self.net.send(self.at, from, to, bytes);
     }
 
@@ -148,6 +154,9 @@ impl World {
                 self.counts.sessions += 1;
                 self.counts.fallbacks += u64::from(by != RepairedBy::Records);
                 self.counts.sketches += u64::from(by == RepairedBy::Sketch);
+            }
+            NodeEvent::Breaker { peer, from, to, reason } => {
+                self.on_breaker(at, peer, Shift { from, to, reason });
             }
             NodeEvent::Degraded { .. } => self.counts.fault("ceiling"),
             NodeEvent::Fenced { new, .. } => {

@@ -1,6 +1,6 @@
 //! A machine: a place for one node after another, with the clock and the disk that outlive them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use sync_core::id::{NodeId, ReplicaId};
 use sync_core::node::Node;
@@ -35,6 +35,8 @@ pub(crate) struct Machine {
     pub(crate) unread: VecDeque<(usize, u64, Vec<u8>)>,
     /// Under which id each peer is connected.
     pub(crate) peers: Vec<Option<NodeId>>,
+    /// Whom the node wants dialled, once each: its probes.
+    pub(crate) probes: BTreeSet<usize>,
     /// Snapshots of the running node, by when.
     pub(crate) snapshots: BTreeMap<u64, Snapshot>,
     /// Of each incarnation that was set back, how many events it had minted. The application waits while
@@ -108,6 +110,7 @@ impl Machine {
             deaf: false,
             unread: VecDeque::new(),
             peers: vec![None; nodes],
+            probes: BTreeSet::new(),
             snapshots: BTreeMap::new(),
             minted: BTreeMap::new(),
             garbage: false,
@@ -140,6 +143,7 @@ impl Machine {
         self.unread.clear();
         self.snapshots.clear();
         self.peers.fill(None);
+        self.probes.clear();
         self.node.take()
     }
 }

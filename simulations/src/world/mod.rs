@@ -10,6 +10,7 @@ mod act;
 mod clock;
 mod counts;
 mod damage;
+mod dial;
 mod disk;
 mod drive;
 mod expiry;

@@ -82,6 +82,7 @@ pub(crate) fn describe(input: &Input, places: &BTreeMap<NodeId, usize>) -> Strin
         }
         Input::Malformed { peer, error } => format!("gets no frame from {}: {error}", name(peer)),
         Input::Written { peer, bytes, .. } => format!("has written {bytes} bytes to {}", name(peer)),
+        Input::Failed { peer, failure } => format!("fails at {}: {}", name(peer), failure.name()),
         Input::Persisted { n } => format!("step {} is durable", n.0),
         Input::Wake => "wakes".to_owned(),
         Input::SyncNow => "is told to sync".to_owned(),

@@ -4,6 +4,7 @@ use sync_core::message::Frame;
 use sync_core::node::Input;
 
 use super::World;
+use crate::checkers::OnLink;
 use crate::net::Wire;
 use crate::scenario::Mode;
 
@@ -43,15 +44,7 @@ impl World {
                     self.disconnected(node, peer);
                 }
             }
-            Wire::Dial { a, b } => {
-                let reachable = self.machines[a].runs() && self.machines[b].runs();
-                // A pair of which one is down is dialed again when it starts.
-                if self.machines[a].node.is_some() && self.machines[b].node.is_some() {
-                    self.net.dial(self.at, a, b, reachable);
-                } else {
-                    self.net.dial_given_up(a, b);
-                }
-            }
+            Wire::Dial { a, b } => self.on_dial(a, b),
         }
     }
 
@@ -88,16 +81,23 @@ impl World {
         let machine = &self.machines[to];
         let (Some(peer), Some(node)) = (machine.peers[from], &machine.node) else { return };
         let mut mended = false;
-        let input = match Frame::decode(bytes, &node.reads(peer), node.limits()) {
+        let (dictionary, limits) = (node.reads(peer), node.limits().clone());
+        let input = match Frame::decode(bytes, &dictionary, &limits) {
             Ok(frame) => {
                 mended = matches!(frame, Frame::Inspected(..));
+                if let Frame::Hello(hello) = &frame
+                    && !hello.wants_reply
+                {
+                    let checked = self.suite.on_link(to, peer, &OnLink::Answered);
+                    self.judge(checked);
+                }
                 match &frame {
                     // Its sender has no cursor for this node, and a log that no longer begins at the
                     // beginning: only a session helps.
-                    Frame::Root(_, root) if root.head > node.limits().log_entries_max as u64 => {
+                    Frame::Root(_, root) if root.head > limits.log_entries_max as u64 => {
                         self.counts.log_truncations += u64::from(root.behind);
                     }
-                    Frame::Open(_, open) if open.head > node.limits().log_entries_max as u64 => {
+                    Frame::Open(_, open) if open.head > limits.log_entries_max as u64 => {
                         self.counts.log_truncations += u64::from(open.behind);
                     }
                     Frame::Skeleton(..) => self.counts.large_answers += 1,

@@ -1,7 +1,10 @@
 //! `keys`, `inspect` and `peers`: what a running node holds and whom it talks to.
 
+use std::fmt::Write as _;
+
 use sync_net::{
-    Bootstrap, Damage, Inspection, KeyInfo, NodeStatus, ObjectInspection, PeerInfo, Shown, StorageStatus,
+    Bootstrap, BreakerInfo, Damage, Inspection, KeyInfo, NodeStatus, ObjectInspection, PeerInfo, Shown,
+    StorageStatus,
 };
 
 use crate::client::Client;
@@ -99,6 +102,16 @@ async fn inspect_node(client: &Client, json: bool) -> Result<(), Failure> {
         ),
         ("sessions", format!("{}, {} by comparing all", grouped(totals.sessions), grouped(totals.fallbacks))),
         ("frames refused", grouped(totals.frames_refused)),
+        (
+            "breakers",
+            format!(
+                "{} not closed; {} openings, {} time-outs, {} frames too long",
+                grouped(status.breakers_open),
+                grouped(totals.breaker_opens),
+                grouped(totals.timeouts),
+                grouped(totals.oversized)
+            ),
+        ),
     ];
     for (name, value) in figures {
         output::line(&format!("{name:<15}{value}"))?;
@@ -195,6 +208,7 @@ pub(super) async fn peers(client: &Client, json: bool) -> Result<(), Failure> {
             shown(peer.name.as_deref().unwrap_or("-")),
             shown(peer.address.as_deref().unwrap_or("-")),
             link(peer),
+            breaker(&peer.breaker),
             peer.acked
                 .map_or("-".to_owned(), |acked| format!("{} of {}", grouped(acked), grouped(peer.head))),
             match peer.roots_equal {
@@ -205,7 +219,34 @@ pub(super) async fn peers(client: &Client, json: bool) -> Result<(), Failure> {
             .to_owned(),
         ]
     });
-    output::line(&table(&["Peer", "Name", "Address", "Link", "#Has our log to", "Roots"], rows))
+    output::line(&table(&["Peer", "Name", "Address", "Link", "Breaker", "#Has our log to", "Roots"], rows))
+}
+
+/// How a breaker stands, for how long and why; and what went wrong since the start, if anything did.
+fn breaker(breaker: &BreakerInfo) -> String {
+    let mut text = breaker.state.clone();
+    if breaker.state != "closed" {
+        if let Some(ms) = breaker.for_ms {
+            let seconds = ms as f64 / 1e3;
+            write!(text, " {seconds:.1} s").expect("a string takes all");
+        }
+        if let Some(reason) = &breaker.reason {
+            write!(text, ": {}", shown(reason)).expect("a string takes all");
+        }
+    }
+    let kinds = [
+        (breaker.opens, "openings"),
+        (breaker.timed_out, "time-outs"),
+        (breaker.refused, "refused"),
+        (breaker.violations, "violations"),
+        (breaker.oversized, "too long"),
+    ];
+    let counts: Vec<String> = kinds
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, kind)| format!("{} {kind}", grouped(count)))
+        .collect();
+    if counts.is_empty() { text } else { format!("{text} ({})", counts.join(", ")) }
 }
 
 fn link(peer: &PeerInfo) -> String {

@@ -12,6 +12,7 @@ mod events;
 mod health;
 mod look;
 mod ops;
+mod peers;
 mod progress;
 mod run;
 mod top;
@@ -50,7 +51,8 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Watch { prefix, cursor, snapshot, target } => on_this_thread(async move {
             watch::watch(&client(&target), watch::Watched { prefix, cursor, snapshot }, json).await
         }),
-        Command::Peers { target } => on_this_thread(look::peers(&client(&target), json)),
+        Command::Peers { command: None, target } => on_this_thread(look::peers(&client(&target), json)),
+        Command::Peers { command: Some(command), .. } => on_this_thread(peers::peers(command, json)),
         Command::Health { target } => {
             on_this_thread(async move { health::health(&client(&target), json).await })
         }

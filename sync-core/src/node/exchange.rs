@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::peer::{Link, Peer};
 use super::settle::Giver;
 use super::{Cause, DisconnectReason, Event, Node, Output, RepairedBy};
+use crate::breaker::Failure;
 use crate::causal::CausalContext;
 use crate::cell::Hlc;
 use crate::dictionary::{Base, Version};
@@ -26,6 +27,10 @@ impl Node {
         if self.damaged {
             return self.disconnect(peer, DisconnectReason::Damaged);
         }
+        if self.is_shut_out(peer) {
+            let why = self.why_shut_out(peer);
+            return self.disconnect(peer, why);
+        }
         if !self.peers.contains_key(&peer) && !self.make_room_for_peer() {
             let max = self.config.limits.peers_max;
             return self.disconnect(peer, DisconnectReason::PeersFull { max });
@@ -42,6 +47,7 @@ impl Node {
         state.introduced = false;
         state.seen_at = now.mono;
         state.hello_due = Some(true);
+        self.peer_linked(now, peer);
     }
 
     /// Forgets the peer that has been away longest, if all places are taken; false if all are up.
@@ -73,7 +79,7 @@ impl Node {
         state.has_chosen_us = true;
         self.overlay.is_stale = true;
         state.seen_at = now.mono;
-        state.hello_due = None;
+        (state.hello_due, state.hello_owed) = (None, false);
         state.hello_at = None;
         state.outbox = Default::default();
         state.links.values_mut().for_each(Link::disconnected);
@@ -85,6 +91,7 @@ impl Node {
         // Another pull may have waited for this one.
         self.fill_due = true;
         self.event(Event::PeerDown { peer });
+        self.peer_lost(now, peer);
     }
 
     pub(super) fn disconnect(&mut self, peer: NodeId, reason: DisconnectReason) {
@@ -92,10 +99,15 @@ impl Node {
     }
 
     pub(super) fn on_frame(&mut self, now: Now, peer: NodeId, frame: Frame, len: usize) {
-        let Some(state) = self.peers.get_mut(&peer).filter(|state| state.connected) else { return };
+        let shut_out = self.is_shut_out(peer);
+        let Some(state) = self.peers.get_mut(&peer).filter(|state| state.connected && !shut_out) else {
+            return;
+        };
         state.stats.frames_received += 1;
         state.stats.bytes_received += len as u64;
         self.meter.count_received(frame.kind(), len);
+        self.peer_heard(now, peer);
+        self.note_answer(now, peer, &frame);
         let outcome = match frame {
             Frame::Hello(hello) => {
                 self.on_hello(now, peer, &hello);
@@ -143,7 +155,7 @@ impl Node {
             }
         };
         if let Err(error) = outcome {
-            self.on_refused(peer, error);
+            self.on_refused(now, peer, error);
         }
     }
 
@@ -186,8 +198,11 @@ impl Node {
     }
 
     /// Bytes that are no frame, or one that only another life of ours or its sender could read.
-    pub(super) fn on_malformed(&mut self, peer: NodeId, error: FrameError) {
-        let Some(state) = self.peers.get_mut(&peer).filter(|state| state.connected) else { return };
+    pub(super) fn on_malformed(&mut self, now: Now, peer: NodeId, error: FrameError) {
+        let shut_out = self.is_shut_out(peer);
+        let Some(state) = self.peers.get_mut(&peer).filter(|state| state.connected && !shut_out) else {
+            return;
+        };
         if error == FrameError::UnknownRoute {
             state.stats.frames_stale += 1;
             state.hello_due = Some(true);
@@ -199,35 +214,39 @@ impl Node {
                 link.session.want_root(true);
             }
         } else {
-            self.refuse(peer, error);
+            self.refuse(now, peer, error);
         }
     }
 
-    fn on_refused(&mut self, peer: NodeId, error: FrameError) {
+    fn on_refused(&mut self, now: Now, peer: NodeId, error: FrameError) {
         if let FrameError::OwnDots { claimed, minted } = error {
-            self.refuse(peer, error);
+            self.refuse(now, peer, error);
             return self.fence(peer, claimed, minted);
         }
-        self.refuse(peer, error);
+        self.refuse(now, peer, error);
     }
 
     fn on_hello(&mut self, now: Now, peer: NodeId, hello: &Hello) {
         if hello.node != peer {
-            return self.disconnect(peer, DisconnectReason::Impostor { claimed: hello.node, proven: peer });
+            self.disconnect(peer, DisconnectReason::Impostor { claimed: hello.node, proven: peer });
+            return self.peer_failed(now, peer, Failure::Violation);
         }
         if hello.cluster != self.config.cluster {
             let (theirs, ours) = (hello.cluster.clone(), self.config.cluster.clone());
-            return self.disconnect(peer, DisconnectReason::ClusterLabel { theirs, ours });
+            self.disconnect(peer, DisconnectReason::ClusterLabel { theirs, ours });
+            return self.peer_unreached(now, peer, Failure::Refused);
         }
         let (theirs, ours) = (hello.versions, self.config.versions);
         let Some(version) = ours.newest_common(theirs) else {
-            return self.disconnect(peer, DisconnectReason::NoCommonVersion { theirs, ours });
+            self.disconnect(peer, DisconnectReason::NoCommonVersion { theirs, ours });
+            return self.peer_unreached(now, peer, Failure::Refused);
         };
         self.note_clock(now, peer, hello.clock);
         let incarnation = hello.incarnation;
         let state = self.peer_mut(peer);
         if hello.wants_reply {
             state.hello_due = Some(state.hello_due.unwrap_or(false));
+            state.hello_owed = true;
         }
         state.hello_at = None;
         let fresh = !state.introduced;
@@ -258,7 +277,12 @@ impl Node {
             self.staging.take_if(|(from, ..)| *from == peer);
             self.overlay.is_stale = true;
             self.close_all_inbound(peer);
+            // A pull to its former life may have kept others waiting.
+            self.fill_due = true;
             self.event(Event::PeerUp { peer, incarnation });
+        }
+        if !hello.wants_reply {
+            self.peer_answered(now, peer);
         }
     }
 
@@ -503,7 +527,7 @@ impl Node {
                     self.staging = None;
                     let max = self.config.limits.staging_bytes_max as u64;
                     return if part.total > max {
-                        Err(FrameError::Count { field: "answer", count: part.total, max })
+                        Err(FrameError::Staging { field: "answer", count: part.total, max })
                     } else {
                         // A part was lost on the way: the pull will be asked again.
                         Ok(())

@@ -5,6 +5,7 @@
 
 use super::peer::{Link, Peer};
 use super::{Node, Output, PersistStep};
+use crate::breaker::Failure;
 use crate::causal::{CausalContext, DotSet};
 use crate::dictionary::Version;
 use crate::id::{NamespaceId, NodeId};
@@ -78,27 +79,32 @@ impl Node {
     /// Turns deadlines that have passed into what is due.
     fn wake(&mut self, now: Now, peer: NodeId) {
         let (tell_delay, timeout) = (self.config.timing.tell_delay, self.config.timing.sync_timeout);
-        let Self { spaces, staging, inbound, peers, fill_due, .. } = self;
+        let Self { spaces, staging, inbound, peers, fill_due, held, .. } = self;
         let state = peers.get_mut(&peer).expect("the caller took it from the map");
+        // What our own disk holds back is not the peer's fault.
+        let mut overdue = 0;
+        let mut late =
+            |is_late: bool| overdue += u32::from(is_late && !held.iter().any(|(_, to, _)| *to == peer));
         if state.hello_at.is_some_and(|at| at <= now.mono) {
             state.hello_at = None;
             state.hello_due = Some(true);
+            late(true);
         }
         let is_neighbour = state.is_neighbour();
         for (namespace, link) in &mut state.links {
-            let [overdue_at, _] = link.cursor.deadlines();
-            let late =
-                [link.session.pull_until(), overdue_at].into_iter().flatten().filter(|at| *at <= now.mono);
-            state.stats.overdue += late.count() as u64;
-            if link.session.wake(now.mono, timeout) {
+            late(link.session.wake_answer(now.mono));
+            let pull_is_late = link.session.wake(now.mono, timeout);
+            late(pull_is_late);
+            if pull_is_late {
+                // Another pull may have waited for this one.
+                *fill_due = true;
                 staging.take_if(|(from, of, _)| (*from, *of) == (peer, *namespace));
                 if let Some(inbound) = inbound.as_mut().filter(|i| i.is_open() && i.is_from(peer, *namespace))
                 {
                     inbound.close();
-                    *fill_due = true;
                 }
             }
-            link.cursor.wake(now.mono);
+            late(link.cursor.wake(now.mono));
             link.surveying.wake(now.mono);
             let head = spaces[namespace].store.log_head();
             let waiting = link.tell_at.is_some_and(|at| at > now.mono);
@@ -116,6 +122,7 @@ impl Node {
                 link.tell_at = Some(now.mono + tell_delay);
             }
         }
+        (0..overdue).for_each(|_| self.peer_failed(now, peer, Failure::TimedOut));
     }
 
     /// Builds the most urgent frame that is due to `peer`; false if none is.
@@ -124,7 +131,7 @@ impl Node {
             return true;
         }
         let state = &self.peers[&peer];
-        if !state.is_up() {
+        if !state.is_up() || !self.may_send(peer) {
             return false;
         }
         let namespaces: Vec<NamespaceId> = state.links.keys().copied().collect();
@@ -143,9 +150,7 @@ impl Node {
                 || self.build_pull(now, peer, namespace)
                 || self.build_survey(peer, namespace)
                 || self.build_quote(now, peer, namespace)
-                || self.build_give(peer, namespace)
-                || self.build_part(peer, namespace)
-                || self.build_payloads(peer, namespace)
+                || self.build_answer(now, peer, namespace)
                 || self.build_sketch(peer, namespace)
                 || self.build_repair(now, peer, namespace)
         })
@@ -155,7 +160,14 @@ impl Node {
         let retry = now.mono + self.config.timing.hello_retry;
         let state = self.peers.get_mut(&peer).expect("the caller took it from the map");
         let Some(wants_reply) = state.hello_due.take() else { return false };
-        state.hello_at = (!state.introduced).then_some(retry);
+        // The answer first, by itself: the peer's breaker takes no question for one.
+        let owed = std::mem::take(&mut state.hello_owed) && wants_reply;
+        state.hello_due = owed.then_some(true);
+        // A probe is not sent again: the next one is.
+        let wants_reply = wants_reply && !owed && self.may_greet(peer);
+        let retries = self.may_send(peer);
+        let state = self.peers.get_mut(&peer).expect("the caller took it from the map");
+        state.hello_at = (retries && !state.introduced).then_some(retry);
         let hello = Hello {
             features: 0,
             versions: self.config.versions,
@@ -200,7 +212,10 @@ impl Node {
 
     fn build_pull(&mut self, now: Now, peer: NodeId, namespace: NamespaceId) -> bool {
         let timeout = self.config.timing.sync_timeout;
-        if !self.link(peer, namespace).session.is_pull_due() || self.must_wait_with_pull(peer, namespace) {
+        if !self.link(peer, namespace).session.is_pull_due()
+            || self.must_wait_with_pull(peer, namespace)
+            || self.pulls_are_full()
+        {
             return false;
         }
         self.link(peer, namespace).session.pulled(now.mono, timeout);
@@ -228,6 +243,18 @@ impl Node {
         };
         let alone = empty || self.inbound.is_some();
         staging || inbound || (alone && self.peers.iter().any(pulling))
+    }
+
+    /// The next frame of an answer; what is left of a long one is given up when none could be built for too long.
+    fn build_answer(&mut self, now: Now, peer: NodeId, namespace: NamespaceId) -> bool {
+        let built = self.build_give(peer, namespace)
+            || self.build_part(peer, namespace)
+            || self.build_payloads(peer, namespace);
+        if built {
+            let timeout = self.config.timing.sync_timeout;
+            self.link(peer, namespace).session.gave(now.mono, timeout);
+        }
+        built
     }
 
     fn build_give(&mut self, peer: NodeId, namespace: NamespaceId) -> bool {

@@ -3,6 +3,7 @@
 //! [`Input`] is what the world did, [`Output`] is what the node wants done, [`Event`] is what the
 //! application or an operator may want to know.
 
+use crate::breaker::{BreakerReason, BreakerState, Failure};
 use crate::cell::{Key, ObjectId, Path, TypeTag};
 use crate::dictionary::Versions;
 use crate::error::FrameError;
@@ -57,6 +58,13 @@ pub enum Input {
         /// Their length in all.
         bytes: usize,
     },
+    /// What the driver saw go wrong with `peer` outside of its frames: a dial, or the framing.
+    Failed {
+        /// Who.
+        peer: NodeId,
+        /// How.
+        failure: Failure,
+    },
     /// Everything up to persist step `n` is durable.
     Persisted {
         /// The step, from [`Output::Persist`].
@@ -77,6 +85,12 @@ pub enum Output {
         to: NodeId,
         /// One frame.
         bytes: Vec<u8>,
+    },
+    /// Dial `peer` now, once: it is a probe. Answer with [`Input::Connected`] or [`Input::Failed`]; without either the
+    /// probe fails when its time is over.
+    Dial {
+        /// Whom.
+        peer: NodeId,
     },
     /// Close the connection to `peer`.
     Disconnect {
@@ -128,6 +142,15 @@ pub enum DisconnectReason {
         /// From the certificate.
         proven: NodeId,
     },
+    /// The peer's breaker has opened for misbehaviour, or by an operator.
+    #[error("the breaker of the node that closes is open for the other: {}; it is tried again by itself", why.map_or("unknown".to_owned(), |why| why.to_string()))]
+    Shut {
+        /// What opened it.
+        why: Option<BreakerReason>,
+    },
+    /// The peer was taken off the list.
+    #[error("the node that closes has taken the other off its list of peers; `peers add` there puts it back")]
+    Removed,
     /// The peer runs with our own node id.
     #[error("the peer presents this node's own certificate: the key was copied")]
     OwnIdentity,
@@ -202,6 +225,17 @@ pub enum Event {
     PeerDown {
         /// Who.
         peer: NodeId,
+    },
+    /// The breaker of a peer went from one state to another.
+    Breaker {
+        /// Whose.
+        peer: NodeId,
+        /// Before.
+        from: BreakerState,
+        /// After.
+        to: BreakerState,
+        /// Why.
+        reason: BreakerReason,
     },
     /// A repair by session is complete.
     SessionDone {

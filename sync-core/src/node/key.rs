@@ -108,6 +108,14 @@ impl Node {
             sink.hasher.update(&node.0);
             peer_key(peer, self.answers, &mut sink);
         }
+        let cell = std::cell::RefCell::new(&mut sink);
+        self.breakers_key(
+            &mut |value| cell.borrow_mut().number(value),
+            &mut |at| cell.borrow_mut().deadline(at),
+            &mut |node| {
+                cell.borrow_mut().hasher.update(&node.0);
+            },
+        );
         for (step, to, bytes) in self.held.iter() {
             sink.number(step.0 - persisted);
             sink.hasher.update(&to.0);
@@ -180,6 +188,7 @@ fn peer_key(peer: &Peer, answers: u64, sink: &mut Sink<'_>) {
         version,
         introduced,
         hello_due,
+        hello_owed,
         hello_at,
         seen_at: _,
         clock_ahead_ms: _,
@@ -193,7 +202,7 @@ fn peer_key(peer: &Peer, answers: u64, sink: &mut Sink<'_>) {
         links,
         had: _,
     } = peer;
-    sink.flags(&[*connected, *introduced, hello_due.is_some(), hello_due.unwrap_or(false)]);
+    sink.flags(&[*connected, *introduced, hello_due.is_some(), hello_due.unwrap_or(false), *hello_owed]);
     sink.flags(&[*is_chosen, *has_chosen_us, *is_linked]);
     sink.bytes(incarnation.as_ref().map_or(&[][..], |replica| &replica.0));
     sink.number(u64::from(version.0));
@@ -244,6 +253,7 @@ fn link_key(link: &Link, answers: u64, sink: &mut Sink<'_>) {
     }
     sink.deadline(session.root_at);
     sink.deadline(session.pull_until());
+    sink.deadline(session.giving_until());
     sink.deadline(*tell_at);
     sink.flags(&[session.give_due.is_some()]);
     if let Some(asked) = &session.give_due {

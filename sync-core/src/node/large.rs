@@ -82,10 +82,10 @@ impl Node {
         match inbound.stage(payloads, limits) {
             Ok(0) => Ok(()),
             Ok(_) => self.advanced(now, peer, route),
-            Err(FrameError::Count { field, count, max }) => {
+            Err(FrameError::Staging { field, count, max }) => {
                 self.inbound = None;
                 self.pull_over(peer, route.namespace);
-                Err(FrameError::Count { field, count, max })
+                Err(FrameError::Staging { field, count, max })
             }
             Err(error) => Err(error),
         }

@@ -61,7 +61,7 @@ fn add(traffic: &mut Traffic, len: usize) {
 /// How long it took from asking a peer to its answer being joined, or to the states being found equal.
 ///
 /// A question that was repeated counts from the first time; one that nobody answered is not here but in
-/// [`super::Stats::overdue`].
+/// [`super::Stats::timeouts`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Latency {
     counts: [u64; Self::UPPER_US.len() + 1],

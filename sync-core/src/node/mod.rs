@@ -12,6 +12,7 @@
 //! the driver follows it with [`Input::Wake`], so the writer pays for no frame.
 
 mod bases;
+mod breakers;
 mod changes;
 mod condition;
 mod config;
@@ -46,6 +47,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, RngExt, SeedableRng};
 
+use crate::breaker::Failure;
 use crate::error::{FrameError, WriteError};
 use crate::id::{Dot, NamespaceId, NodeId, OwnerId, ReplicaId, StateId};
 use crate::large::Inbound;
@@ -57,6 +59,7 @@ use crate::store::{Group, Store};
 use crate::time::{Now, Span, Timestamp};
 use crate::token::Token;
 
+pub use breakers::BreakerStatus;
 pub use changes::Changed;
 pub use condition::Condition;
 pub use config::{Config, Persistence};
@@ -74,6 +77,7 @@ pub use status::{Convergence, PeerStatus, Stats};
 pub use survey::{Prospect, SurveyGoal, Surveyed};
 pub use visible::{Holders, VisibleGoal};
 
+use breakers::Breakers;
 use expiry::WallClock;
 use fill::Touched;
 use overlay::Overlay;
@@ -96,6 +100,7 @@ pub struct Node {
     rng: Xoshiro256PlusPlus,
     spaces: BTreeMap<NamespaceId, Space>,
     peers: BTreeMap<NodeId, Peer>,
+    breakers: Breakers,
     held: Held,
     outputs: VecDeque<Output>,
     /// Events among the outputs; at most [`Limits::events_max`].
@@ -197,6 +202,7 @@ impl Node {
             config,
             spaces,
             peers: BTreeMap::new(),
+            breakers: Breakers::default(),
             held: Held::default(),
             outputs: VecDeque::new(),
             events: 0,
@@ -251,11 +257,15 @@ impl Node {
                 Touched::Peer(peer)
             }
             Input::Malformed { peer, error } => {
-                self.on_malformed(peer, error);
+                self.on_malformed(now, peer, error);
                 Touched::Peer(peer)
             }
             Input::Written { peer, frames, bytes } => {
                 self.on_written(peer, frames, bytes);
+                Touched::Peer(peer)
+            }
+            Input::Failed { peer, failure } => {
+                self.on_failed(now, peer, failure);
                 Touched::Peer(peer)
             }
             Input::Persisted { n } => {
@@ -269,6 +279,7 @@ impl Node {
             }
         };
         self.cleanup(now);
+        self.wake_breakers(now);
         self.wake_heal(now);
         self.wake_expiry(now);
         self.wake_settling(now);
@@ -309,9 +320,10 @@ impl Node {
         let peers = self.peers.values().filter(|peer| peer.connected).filter_map(Peer::deadline).min();
         let cleanup = self.needs_cleanup().then_some(self.cleanup_at);
         let overlay = self.overlay.session_at;
+        let breakers = self.breaker_deadline();
         let own =
             [self.heal_deadline(), self.expiry_deadline(), self.settling_deadline(), self.replay_deadline()];
-        own.into_iter().chain([peers, cleanup, overlay]).flatten().min()
+        own.into_iter().chain([peers, cleanup, overlay, breakers]).flatten().min()
     }
 
     // What the application asks.
@@ -463,11 +475,15 @@ impl Node {
         self.outputs.push_back(Output::Event(event));
     }
 
-    fn refuse(&mut self, peer: NodeId, error: FrameError) {
+    fn refuse(&mut self, now: Now, peer: NodeId, error: FrameError) {
         if let Some(peer) = self.peers.get_mut(&peer) {
             peer.stats.frames_refused += 1;
         }
+        let failure = Failure::of(&error);
         self.event(Event::FrameRefused { peer, error });
+        if let Some(failure) = failure {
+            self.peer_failed(now, peer, failure);
+        }
     }
 
     /// A span of `base` and up to a quarter more, so that nodes do not march in step.

@@ -29,6 +29,8 @@ pub(crate) struct Peer {
     pub(crate) introduced: bool,
     /// A `Hello` is to be sent; the value says whether it wants a reply.
     pub(crate) hello_due: Option<bool>,
+    /// It wants an answer to its `Hello`: one that wants none itself, or it cannot be told from a question.
+    pub(crate) hello_owed: bool,
     /// When the `Hello` is sent again.
     pub(crate) hello_at: Option<Timestamp>,
     /// When it was last connected, for choosing whom to forget.
@@ -60,6 +62,7 @@ impl Default for Peer {
             version: Version::WHOLE,
             introduced: false,
             hello_due: None,
+            hello_owed: false,
             hello_at: None,
             seen_at: Timestamp::ZERO,
             is_chosen: true,

@@ -105,6 +105,11 @@ impl Node {
         Ok(retired)
     }
 
+    /// Every counter owner that has counted, as far as this node knows. Costs a walk over all counters and nested maps.
+    pub fn counter_owners(&self) -> BTreeSet<OwnerId> {
+        self.spaces.values().flat_map(|space| owners_where(&space.store, |_| true)).collect()
+    }
+
     /// Ends the floors of retired owners that are stable and that nothing meets; true if others are left.
     pub(super) fn end_retired_floors(&mut self, now: Now, namespace: NamespaceId) -> bool {
         let store = &self.spaces[&namespace].store;
@@ -126,11 +131,18 @@ impl Node {
 
 /// The owners whose live rows were written by one of `lives`.
 fn owners_of<'a>(store: &'a Store, lives: &'a BTreeSet<ReplicaId>) -> impl Iterator<Item = OwnerId> + 'a {
+    owners_where(store, |life| lives.contains(&life))
+}
+
+fn owners_where<'a>(
+    store: &'a Store,
+    counts_for: impl Fn(ReplicaId) -> bool + 'a,
+) -> impl Iterator<Item = OwnerId> + 'a {
     let counts = |ty: TypeTag| ty.has_rows() || ty == TypeTag::BOUNDED_COUNTER || ty == TypeTag::OR_MAP;
     let objects = store.objects("").map(|info| info.object).filter(move |object| counts(object.ty));
     objects.flat_map(move |object| {
         let cells = store.cells(object.key.as_str(), object.ty);
-        let written = cells.filter(|(_, items)| items.iter().any(|item| lives.contains(&item.dot.replica)));
+        let written = cells.filter(|(_, items)| items.iter().any(|item| counts_for(item.dot.replica)));
         let owners: Vec<OwnerId> = written.filter_map(|(path, _)| row_owner(object.ty, path)).collect();
         owners
     })

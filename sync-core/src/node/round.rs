@@ -79,7 +79,7 @@ impl Node {
         let session = &self.peers[&peer].links[&namespace].session;
         let pulls = session.is_pulling() || session.is_pull_due() || session.whole_due;
         let alone = self.spaces[&namespace].store.context().is_empty() || self.inbound.is_some();
-        let waits = alone || self.must_wait_with_pull(peer, namespace);
+        let waits = alone || self.must_wait_with_pull(peer, namespace) || self.pulls_are_full();
         !pulls && !waits
     }
 

@@ -117,6 +117,7 @@ impl Node {
             self.step_on();
         }
         known |= self.members.nodes.remove(&peer) | held;
+        self.forget_breaker(peer);
         self.stated += u64::from(known);
         self.overlay.is_stale = true;
         self.fill_due = true;

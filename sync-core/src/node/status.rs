@@ -47,12 +47,16 @@ pub struct Stats {
     pub frames_stale: u64,
     /// Frames refused whole.
     pub frames_refused: u64,
-    /// Pulls and pushes that were not answered within [`crate::limits::Timing::sync_timeout`], and were repeated.
-    pub overdue: u64,
     /// Times that it fell off our log, or that a push to it would have been too long: it had to pull.
     pub fell_behind: u64,
     /// Pushes not sent because they were longer than [`crate::limits::Limits::message_bytes_max`].
     pub pushes_too_long: u64,
+    /// Times that a breaker opened, by itself or by an operator. A probe that fails is no new opening.
+    pub breaker_opens: u64,
+    /// Exchanges, dials and probes that made no progress in their time, and frames that stopped on their way.
+    pub timeouts: u64,
+    /// Frames longer than one may be, received or announced.
+    pub oversized: u64,
 }
 
 impl AddAssign for Stats {
@@ -77,9 +81,11 @@ impl AddAssign for Stats {
             conflicts,
             frames_stale,
             frames_refused,
-            overdue,
             fell_behind,
             pushes_too_long,
+            breaker_opens,
+            timeouts,
+            oversized,
         } = other;
         self.frames_sent += frames_sent;
         self.bytes_sent += bytes_sent;
@@ -100,9 +106,11 @@ impl AddAssign for Stats {
         self.conflicts += conflicts;
         self.frames_stale += frames_stale;
         self.frames_refused += frames_refused;
-        self.overdue += overdue;
         self.fell_behind += fell_behind;
         self.pushes_too_long += pushes_too_long;
+        self.breaker_opens += breaker_opens;
+        self.timeouts += timeouts;
+        self.oversized += oversized;
     }
 }
 

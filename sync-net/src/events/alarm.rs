@@ -59,6 +59,7 @@ impl Alarm {
             Event::Changed(_)
             | Event::Conflicts { .. }
             | Event::TypesMet { .. }
+            | Event::Breaker { .. }
             | Event::PeerUp { .. }
             | Event::PeerDown { .. }
             | Event::SessionDone { .. }

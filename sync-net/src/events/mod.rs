@@ -165,7 +165,7 @@ impl EventHub {
     /// False for a dial that failed as the one before; any new link makes all of them news again.
     fn is_news(&self, event: &TransportEvent) -> bool {
         match event {
-            TransportEvent::DialFailed { addr, reason } => {
+            TransportEvent::DialFailed { addr, reason, .. } => {
                 lock(&self.dials).insert(addr.clone(), reason.clone()).as_ref() != Some(reason)
             }
             TransportEvent::Up { .. } => {
@@ -284,6 +284,8 @@ fn wall_ms() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use sync_core::breaker::Failure;
+
     use super::*;
 
     fn jump(by_ms: i64) -> Event {
@@ -322,7 +324,13 @@ mod tests {
         let hub = Arc::new(EventHub::default());
         let mut events = Events::of(&hub);
         let fails = |reason: &str| {
-            hub.transport(&TransportEvent::DialFailed { addr: "a:1".to_owned(), reason: reason.to_owned() });
+            let (addr, reason) = ("a:1".to_owned(), reason.to_owned());
+            hub.transport(&TransportEvent::DialFailed {
+                addr,
+                peer: None,
+                failure: Failure::TimedOut,
+                reason,
+            });
         };
         ["timed out", "timed out", "refused", "refused"].into_iter().for_each(fails);
         hub.close();

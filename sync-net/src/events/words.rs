@@ -3,6 +3,7 @@
 //! Texts that peers or certificates chose are escaped by `Debug` or were cut and escaped by the transport.
 
 use serde_json::{Map, Value, json};
+use sync_core::breaker::BreakerState;
 use sync_core::cell::{ObjectId, Path};
 use sync_core::id::NodeId;
 use sync_core::node::{Event, Healed, Level};
@@ -53,6 +54,19 @@ pub(super) fn of_core(told: &Event) -> NodeEvent {
                 text,
                 json!({ "key": key, "type": format!("{ty:?}"), "others": others }),
             )
+        }
+        Event::Breaker { peer, from, to, reason } => {
+            let text = format!(
+                "the breaker of {} went from {} to {}: {reason}",
+                short(peer),
+                from.name(),
+                to.name()
+            );
+            let (severity, reason) =
+                (if *to == BreakerState::Closed { Info } else { Warning }, reason.to_string());
+            let fields =
+                json!({ "peer": peer.to_hex(), "from": from.name(), "to": to.name(), "reason": reason });
+            event(severity, "breaker", text, fields)
         }
         Event::PeerUp { peer, incarnation } => {
             let text = format!("peer {} introduced itself", short(peer));
@@ -190,7 +204,7 @@ pub(super) fn of_transport(told: &TransportEvent) -> Option<NodeEvent> {
             let fields = json!({ "peer": peer.to_hex(), "address": addr.to_string(), "name": name });
             event(Severity::Info, "link_up", text, fields)
         }
-        TransportEvent::Down { peer, reason } => {
+        TransportEvent::Down { peer, reason, .. } => {
             let text = format!("link to {} is down: {reason}", peer.short());
             event(Severity::Warning, "link_down", text, json!({ "peer": peer.to_hex(), "reason": reason }))
         }
@@ -199,7 +213,7 @@ pub(super) fn of_transport(told: &TransportEvent) -> Option<NodeEvent> {
             let fields = json!({ "address": addr.to_string(), "reason": reason });
             event(Severity::Warning, "link_refused", text, fields)
         }
-        TransportEvent::DialFailed { addr, reason } => {
+        TransportEvent::DialFailed { addr, reason, .. } => {
             let text = format!("cannot link to {addr}: {reason}");
             event(Severity::Warning, "dial_failed", text, json!({ "address": addr, "reason": reason }))
         }

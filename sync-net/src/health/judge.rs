@@ -298,6 +298,7 @@ mod tests {
             reason: Some("3 exchanges timed out".to_owned()),
             for_ms: Some(900),
             opens: 2,
+            ..BreakerInfo::default()
         };
         let open = vec![(NodeId([1; 32]), breaker)];
         let readable =

@@ -197,7 +197,10 @@ fn core_facts(shared: &Shared) -> Result<CoreFacts, NoCore> {
     Ok(CoreFacts {
         condition: core.condition(shared.namespace).expect(known),
         full: pressure.readings().filter(full).collect(),
-        open: breakers::read(&core).open,
+        open: breakers::read(&core, shared.clock.mono())
+            .open()
+            .map(|(node, open)| (node, open.clone()))
+            .collect(),
         clocks_ahead_ms,
         is_empty: shared.store(&core).context().is_empty(),
     })
@@ -275,6 +278,7 @@ mod tests {
             configured,
             connected,
             blocked: false,
+            removed: false,
             failure: Some("timed out".to_owned()),
             attempts: 3,
             queued_frames: 0,

@@ -44,6 +44,9 @@ pub struct NodeStatus {
     pub records: u64,
     /// Peers linked now.
     pub peers_connected: u64,
+    /// Peers whose breaker is not closed.
+    #[serde(default)]
+    pub breakers_open: u64,
     /// How close each bound is that fills up. A list that only grows: bounds to come are put behind.
     #[serde(default)]
     pub pressure: Vec<BoundPressure>,
@@ -104,9 +107,15 @@ pub struct Totals {
     pub frames_stale: u64,
     /// Frames refused whole.
     pub frames_refused: u64,
-    /// Pulls and pushes that were not answered in time, and were repeated.
+    /// Times that a breaker opened. A probe that fails is no new opening.
+    #[serde(default)]
+    pub breaker_opens: u64,
+    /// Exchanges, dials and probes that made no progress in their time, and frames that stopped on their way.
     #[serde(default)]
     pub timeouts: u64,
+    /// Frames longer than one may be, received or announced.
+    #[serde(default)]
+    pub oversized: u64,
     /// Times that a peer fell off the log and had to pull.
     #[serde(default)]
     pub fell_behind: u64,
@@ -131,7 +140,9 @@ impl From<Stats> for Totals {
             items_known: stats.items_known,
             frames_stale: stats.frames_stale,
             frames_refused: stats.frames_refused,
-            timeouts: stats.overdue,
+            breaker_opens: stats.breaker_opens,
+            timeouts: stats.timeouts,
+            oversized: stats.oversized,
             fell_behind: stats.fell_behind,
             conflicts: stats.conflicts,
         }

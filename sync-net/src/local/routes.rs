@@ -26,7 +26,7 @@ use crate::visible::{VisibilityError, Visible};
 pub(super) const CONVERGE_MS_MAX: u64 = 600_000;
 
 /// For who asks in vain.
-const ROUTES: &str = "status, peers, keys, inspect, set, set/add, set/remove, map, map/put, map/remove, \
+const ROUTES: &str = "status, peers, peers/trip, peers/reset, peers/add, peers/remove, peers/retire, keys, inspect, set, set/add, set/remove, map, map/put, map/remove, \
                       counter, counter/add, counter/reset, register, register/set, register/clear, op, batch, get, remove, export, converge, visible, converge/cluster, watch, events, health, backup, survey, knowledge, \
                       compare/objects, compare/range, compare/cells";
 
@@ -59,6 +59,7 @@ pub(super) fn router(node: Node) -> Router {
         .merge(super::any::reads())
         .merge(super::bulk::reads())
         .merge(super::operator::routes())
+        .merge(super::peers::routes())
         .merge(super::watch::routes())
         .merge(super::watchtower::routes())
         .fallback(no_such_route)

@@ -16,7 +16,6 @@ use sync_core::node::{Meter, PeerLag, PeerStatus, PersistStep, Pressure, Stats};
 
 pub(crate) use self::divergence::Divergence;
 use self::family::Scrape;
-use crate::breakers;
 use crate::health::{self, NoCore};
 use crate::node::Shared;
 
@@ -44,7 +43,6 @@ struct Taken {
     crdts: u64,
     items: u64,
     scrubbed: f64,
-    breaker_opens: u64,
     step: PersistStep,
     peers: Vec<PeerStatus>,
     lags: Vec<PeerLag>,
@@ -63,7 +61,6 @@ fn take(shared: &Shared) -> Result<Taken, NoCore> {
         crdts: store.crdt_count(),
         items: store.item_count(),
         scrubbed: core.scrub_progress(shared.namespace).expect(known),
-        breaker_opens: breakers::read(&core).opens,
         step: core.step(),
         peers: core.peers(shared.namespace),
         lags: core.lags(shared.clock.now(), shared.namespace),

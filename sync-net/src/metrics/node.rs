@@ -22,18 +22,17 @@ pub(super) fn families(shared: &Shared, taken: &Taken) -> Vec<Family> {
 /// How the exchange with peers goes.
 fn exchange(shared: &Shared, taken: &Taken) -> Vec<Family> {
     let Taken { meter, stats, .. } = taken;
-    let announced = shared.transport().map_or(0, |transport| transport.oversized());
     vec![
         latency(&meter.latency),
         Family::counter(
             "crdt_sync_timeouts",
-            "Pulls and pushes that a peer did not answer within the sync timeout; each was repeated",
-            stats.overdue,
+            "Exchanges, dials and probes that made no progress in their time; each is repeated",
+            stats.timeouts,
         ),
         Family::counter(
             "crdt_sync_failures",
             "Exchanges that failed: timeouts, and frames that were refused whole",
-            stats.overdue + stats.frames_refused,
+            stats.timeouts + stats.frames_refused,
         ),
         Family::counter(
             "crdt_merge_conflicts",
@@ -48,12 +47,12 @@ fn exchange(shared: &Shared, taken: &Taken) -> Vec<Family> {
         Family::counter(
             "crdt_circuit_breaker_opens",
             "Times that the circuit breaker of a peer opened",
-            taken.breaker_opens,
+            stats.breaker_opens,
         ),
         Family::counter(
             "crdt_oversized_messages",
             "Frames above message_bytes_max: announced by a peer and not read, or not sent by this node",
-            stats.pushes_too_long + announced,
+            stats.pushes_too_long + stats.oversized,
         ),
         Family::gauge(
             "crdt_peer_reachability",

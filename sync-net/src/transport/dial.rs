@@ -2,16 +2,18 @@
 //!
 //! One task for each configured address. The name is resolved at each dial, so a peer may move. The pause
 //! between dials is drawn anew each time (decorrelated jitter), so that nodes that lost each other at one
-//! moment do not come back at one moment.
+//! moment do not come back at one moment. Once the peer's breaker is open, the breaker alone says when.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{ClientConfig, Endpoint, RecvStream, SendStream};
+use quinn::{ClientConfig, ConnectionError, Endpoint, RecvStream, SendStream};
+use sync_core::breaker::Failure;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::PeerAddr;
+use super::gates::DialId;
 use super::link::{self, PrefaceError};
 use super::refusal::{Close, Refusal, escaped, in_words, is_duplicate};
 use super::table::{Registered, Shared};
@@ -34,7 +36,24 @@ enum Failed {
     /// The address is our own.
     OwnNode(String),
     /// Anything else, in words.
-    Other(String),
+    Other(Failure, String),
+}
+
+impl Failed {
+    fn refused(reason: impl Into<String>) -> Self {
+        Self::Other(Failure::Refused, reason.into())
+    }
+
+    fn late(reason: impl Into<String>) -> Self {
+        Self::Other(Failure::TimedOut, reason.into())
+    }
+}
+
+impl From<ConnectionError> for Failed {
+    fn from(error: ConnectionError) -> Self {
+        let reason = in_words(&error);
+        if error == ConnectionError::TimedOut { Self::late(reason) } else { Self::refused(reason) }
+    }
 }
 
 impl From<Refusal> for Failed {
@@ -49,31 +68,35 @@ impl From<Refusal> for Failed {
             | Close::Disconnected
             | Close::Expired
             | Close::OtherNode
-            | Close::Replaced => Self::Other(refusal.reason),
+            | Close::Shut
+            | Close::Replaced => Self::refused(refusal.reason),
         }
     }
 }
 
-/// Keeps the configured peer `index` linked until the node stops.
+/// Keeps the peer at the configured address `index` linked until the node stops, or the address is taken off the list.
 pub(super) async fn keep(
     shared: Arc<Shared>,
-    index: usize,
+    index: DialId,
     endpoint: Endpoint,
     client: ClientConfig,
     mut stop: watch::Receiver<bool>,
 ) {
-    let to = shared.config.peers[index].clone();
+    let Some(to) = shared.dial_to(index) else { return };
     let mut backoff = Backoff::new(shared.config.redial_min, shared.config.redial_max);
     loop {
         let step = async {
-            shared.worth_dialling(index).await;
+            if !shared.worth_dialling(index).await {
+                return None;
+            }
             shared.dial_began(index);
-            dial(&shared, index, &to, &endpoint, &client).await
+            Some(dial(&shared, index, &to, &endpoint, &client).await)
         };
         let dialled = tokio::select! {
             dialled = step => dialled,
             _ = stop.wait_for(|stop| *stop) => return,
         };
+        let Some(dialled) = dialled else { return };
         let pause = match dialled {
             Ok((registered, send, recv)) => {
                 let began = Instant::now();
@@ -86,16 +109,17 @@ pub(super) async fn keep(
             }
             Err(Failed::Duplicate) => backoff.next(),
             Err(Failed::OwnNode(reason)) => {
-                shared.dial_failed(index, reason);
+                shared.dial_failed(index, None, reason);
                 OWN_ADDRESS_PAUSE
             }
-            Err(Failed::Other(reason)) => {
-                shared.dial_failed(index, reason);
+            Err(Failed::Other(failure, reason)) => {
+                shared.dial_failed(index, Some(failure), reason);
                 backoff.next()
             }
         };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
+            () = shared.permitted(index) => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
     }
@@ -104,7 +128,7 @@ pub(super) async fn keep(
 /// Tries the addresses of one name in turn. The last failure is the one that is told.
 async fn dial(
     shared: &Arc<Shared>,
-    index: usize,
+    index: DialId,
     to: &PeerAddr,
     endpoint: &Endpoint,
     client: &ClientConfig,
@@ -114,21 +138,21 @@ async fn dial(
         Ok(Ok(addrs)) => addrs.take(ADDRESSES_MAX).collect::<Vec<_>>(),
         Ok(Err(error)) => {
             let error = escaped(error.to_string().as_bytes());
-            return Err(Failed::Other(format!("the name cannot be resolved: {error}")));
+            return Err(Failed::refused(format!("the name cannot be resolved: {error}")));
         }
-        Err(_) => return Err(Failed::Other("the name was not resolved in time".to_owned())),
+        Err(_) => return Err(Failed::late("the name was not resolved in time")),
     };
-    let mut last = Failed::Other("the name has no address".to_owned());
+    let mut last = Failed::refused("the name has no address");
     for addr in addrs {
         let connecting = match endpoint.connect_with(client.clone(), addr, SERVER_NAME) {
             Ok(connecting) => connecting,
             Err(error) => {
-                last = Failed::Other(format!("{addr} cannot be dialled from our socket: {error}"));
+                last = Failed::refused(format!("{addr} cannot be dialled from our socket: {error}"));
                 continue;
             }
         };
         match greet(shared, index, to, connecting).await {
-            Err(Failed::Other(reason)) => last = Failed::Other(reason),
+            Err(Failed::Other(failure, reason)) => last = Failed::Other(failure, reason),
             done @ (Ok(_) | Err(Failed::Duplicate | Failed::OwnNode(_))) => return done,
         }
     }
@@ -138,7 +162,7 @@ async fn dial(
 /// From a dialled address to an admitted link.
 async fn greet(
     shared: &Arc<Shared>,
-    index: usize,
+    index: DialId,
     to: &PeerAddr,
     connecting: quinn::Connecting,
 ) -> Result<Dialled, Failed> {
@@ -146,11 +170,11 @@ async fn greet(
     let deadline = Instant::now() + config.handshake_timeout;
     let connection = match timeout_at(deadline, connecting).await {
         Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => return Err(Failed::Other(in_words(&error))),
+        Ok(Err(error)) => return Err(error.into()),
         Err(_) => {
             let reason =
                 format!("no answer in {:?}; is it running, is the address right?", config.handshake_timeout);
-            return Err(Failed::Other(reason));
+            return Err(Failed::late(reason));
         }
     };
     let proven = link::identify(connection)?;
@@ -174,8 +198,9 @@ async fn greet(
     let (send, recv, life) = match link::by(deadline, connection, late, prefaces).await {
         Ok(Ok(streams)) => streams,
         Ok(Err(PrefaceError::Lost(error))) if is_duplicate(&error) => return Err(Failed::Duplicate),
-        Ok(Err(PrefaceError::Lost(error))) => return Err(Failed::Other(in_words(&error))),
-        Ok(Err(PrefaceError::Broken(reason))) | Err(reason) => return Err(Failed::Other(reason)),
+        Ok(Err(PrefaceError::Lost(error))) => return Err(error.into()),
+        Ok(Err(PrefaceError::Broken(reason))) => return Err(Failed::refused(reason)),
+        Err(late) => return Err(Failed::late(late)),
     };
     let registered =
         shared.admit(proven, life, true).map_err(|(proven, refusal)| refuse(&proven.connection, refusal))?;

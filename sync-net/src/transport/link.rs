@@ -7,11 +7,11 @@
 
 use std::future;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use quinn::{Connection, ReadError, ReadExactError, RecvStream, SendStream, WriteError};
 use rustls_pki_types::CertificateDer;
+use sync_core::breaker::Failure;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -111,15 +111,15 @@ pub(super) async fn run(
 
     // One task moves both directions. The order of the branches is random on purpose: with a fixed one, a
     // peer that always has a frame for us would use up the task's budget, and nothing would be written.
-    let ended = tokio::select! {
-        () = was_cut(link) => String::new(),
-        reason = read_frames(&registered, recv, &stop) => reason,
-        reason = write_frames(&registered, send, stop.clone()) => reason,
+    let (ended, failure) = tokio::select! {
+        () = was_cut(link) => (String::new(), None),
+        ended = read_frames(&registered, recv, &stop) => ended,
+        reason = write_frames(&registered, send, stop.clone()) => (reason, None),
         refusal = expiry(&registered) => {
             link.cut(refusal.clone());
-            refusal.reason
+            (refusal.reason, None)
         }
-        () = abandoned(shared, stop.clone()) => "this node is gone".to_owned(),
+        () = abandoned(shared, stop.clone()) => ("this node is gone".to_owned(), None),
     };
     // A decision of ours is the cause, whatever broke in its course.
     let decided = link.cut.borrow().as_ref().map(|cut| cut.reason.clone());
@@ -128,7 +128,7 @@ pub(super) async fn run(
     link.cut(Refusal::new(Close::ShuttingDown, "the node that closes is shutting down"));
     registered.retire(&reason);
     tracing::debug!(peer = %peer.short(), reason, "link down");
-    emit(shared, &stop, TransportEvent::Down { peer, reason: reason.clone() }).await;
+    emit(shared, &stop, TransportEvent::Down { peer, reason: reason.clone(), failure }).await;
     reason
 }
 
@@ -162,12 +162,12 @@ async fn abandoned(shared: &Shared, mut stop: watch::Receiver<bool>) {
     }
 }
 
-/// Reads frames until the link ends; returns why it did.
+/// Reads frames until the link ends; returns why it did, and what the peer did wrong if that was it.
 async fn read_frames(
     registered: &Registered,
     mut stream: RecvStream,
     stop: &watch::Receiver<bool>,
-) -> String {
+) -> (String, Option<Failure>) {
     let peer = registered.link.proven.peer;
     loop {
         match read_frame(registered, &mut stream).await {
@@ -175,19 +175,20 @@ async fn read_frames(
                 tell_written(registered, stop, registered.link.outbox.take_untold()).await;
                 emit(&registered.shared, stop, TransportEvent::Frame { peer, bytes }).await;
             }
-            Err(End::Lost(reason)) => return reason,
-            Err(End::Broke(refusal)) => {
+            Err(End::Lost(reason)) => return (reason, None),
+            Err(End::Broke(failure, refusal)) => {
                 tracing::warn!(peer = %peer.short(), reason = refusal.reason, "closing a link");
                 registered.link.cut(refusal.clone());
-                return refusal.reason;
+                return (refusal.reason, Some(failure));
             }
             Err(End::Finished) => {
                 // In good order the reason follows at once.
                 let connection = &registered.link.proven.connection;
-                return match timeout(FAREWELL_MAX, connection.closed()).await {
+                let reason = match timeout(FAREWELL_MAX, connection.closed()).await {
                     Ok(error) => in_words(&error),
                     Err(_) => "the peer ended its stream".to_owned(),
                 };
+                return (reason, None);
             }
         }
     }
@@ -200,12 +201,12 @@ enum End {
     /// The peer ended its stream between two frames.
     Finished,
     /// The peer broke a rule.
-    Broke(Refusal),
+    Broke(Failure, Refusal),
 }
 
 impl End {
-    fn broke(reason: String) -> Self {
-        Self::Broke(Refusal::new(Close::Protocol, reason))
+    fn broke(failure: Failure, reason: String) -> Self {
+        Self::Broke(failure, Refusal::new(Close::Protocol, reason))
     }
 }
 
@@ -216,7 +217,9 @@ impl From<ReadError> for End {
             ReadError::Reset(_)
             | ReadError::ClosedStream
             | ReadError::IllegalOrderedRead
-            | ReadError::ZeroRttRejected => Self::broke(format!("the stream of frames broke: {error}")),
+            | ReadError::ZeroRttRejected => {
+                Self::broke(Failure::Violation, format!("the stream of frames broke: {error}"))
+            }
         }
     }
 }
@@ -232,13 +235,13 @@ async fn read_frame(registered: &Registered, stream: &mut RecvStream) -> Result<
     let len = usize::try_from(u32::from_le_bytes(header)).unwrap_or(usize::MAX);
     let max = config.message_bytes_max;
     if len == 0 {
-        return Err(End::broke("a frame of 0 bytes was announced".to_owned()));
+        return Err(End::broke(Failure::Violation, "a frame of 0 bytes was announced".to_owned()));
     }
     if len > max {
-        registered.shared.oversized.fetch_add(1, Ordering::Relaxed);
-        return Err(End::broke(format!(
+        let reason = format!(
             "a frame of {len} bytes was announced, the limit is {max}; set the same message_bytes_max on both nodes"
-        )));
+        );
+        return Err(End::broke(Failure::Oversize, reason));
     }
     let permits = u32::try_from(len).expect("it was read from a u32");
     let room = Arc::clone(&registered.link.inbox).acquire_many_owned(permits).await;
@@ -259,9 +262,13 @@ async fn within<T>(
 ) -> Result<T, End> {
     match timeout(stall, read).await {
         Ok(Ok(Some(bytes))) => Ok(bytes),
-        Ok(Ok(None)) => Err(End::broke("the stream ended inside a frame".to_owned())),
+        // A process that is killed ends its stream anywhere.
+        Ok(Ok(None)) => Err(End::broke(Failure::TimedOut, "the stream ended inside a frame".to_owned())),
         Ok(Err(error)) => Err(error.into()),
-        Err(_) => Err(End::broke(format!("a frame had begun and no byte came for {stall:?}"))),
+        Err(_) => {
+            let reason = format!("a frame had begun and no byte came for {stall:?}");
+            Err(End::broke(Failure::TimedOut, reason))
+        }
     }
 }
 

@@ -11,12 +11,13 @@
 //! - nothing here waits without a bound, and a peer that stops reading costs its own queue only.
 //!
 //! `tls` builds the two TLS configurations, `endpoint` the socket and its limits and lets peers in,
-//! `dial` calls the configured ones, `table` decides which link of two stays, `link` moves the frames of
+//! `dial` calls the configured ones, `gates` says when, `table` decides which link of two stays, `link` moves the frames of
 //! one link, `status` and `refusal` say how links are and what went wrong, in words.
 
 mod addr;
 mod dial;
 mod endpoint;
+mod gates;
 mod link;
 mod outbox;
 mod refusal;
@@ -26,17 +27,18 @@ mod table;
 mod tests;
 mod tls;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
-use quinn::Endpoint;
+use quinn::{ClientConfig, Endpoint};
+use sync_core::breaker::Failure;
 use sync_core::id::NodeId;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 pub use self::addr::{PeerAddr, PeerAddrError};
+use self::gates::{Added, DialId};
 use self::refusal::{Close, Refusal};
 use self::table::{Life, Shared};
 use crate::identity::Identity;
@@ -178,6 +180,8 @@ pub(crate) enum TransportEvent {
         peer: NodeId,
         /// Why, in words, safe to log.
         reason: String,
+        /// What the peer did wrong, if that ended the link.
+        failure: Option<Failure>,
     },
     /// An inbound attempt was refused. Dropped when the event channel is full, and rare by a limit:
     /// whoever can reach the port can cause them.
@@ -189,13 +193,27 @@ pub(crate) enum TransportEvent {
         reason: String,
     },
     /// A configured peer could not be reached or refused us. Dropped when the event channel is full.
-    #[allow(dead_code, reason = "the engine shows failures from `links`; the tests read these")]
     DialFailed {
         /// The configured address.
         addr: String,
+        /// Who answered there last, or was to answer.
+        peer: Option<NodeId>,
+        /// How it failed.
+        failure: Failure,
         /// Why, in words, safe to log.
         reason: String,
     },
+}
+
+/// What a breaker that is not closed says of links. Peers without a gate are dialled whenever there is no link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// Dialled once for each [`Transport::probe`]; welcome if it dials.
+    Held,
+    /// No link either way.
+    Shut,
+    /// The same for good, and not waited for.
+    Removed,
 }
 
 /// What is known about one peer, configured or linked.
@@ -207,8 +225,10 @@ pub(crate) struct LinkStatus {
     pub(crate) id: Option<NodeId>,
     /// The name in its certificate, if it is linked.
     pub(crate) name: Option<String>,
-    /// True if [`PeerAddr`] lists it: converging waits for it.
+    /// True if [`PeerAddr`] lists it, and it is not removed: converging waits for it.
     pub(crate) configured: bool,
+    /// True if its breaker took it off the list.
+    pub(crate) removed: bool,
     /// True if a link is up.
     pub(crate) connected: bool,
     /// True if [`Transport::set_blocked`] names it.
@@ -246,6 +266,8 @@ pub enum TransportError {
 pub(crate) struct Transport {
     shared: Arc<Shared>,
     endpoint: Endpoint,
+    /// For peers that are added later.
+    client: ClientConfig,
     local_addr: SocketAddr,
     /// True once this node stops. Each task holds a receiver until it ends.
     stop: watch::Sender<bool>,
@@ -270,15 +292,50 @@ impl Transport {
         let local_addr =
             endpoint.local_addr().map_err(|error| TransportError::Bind { addr: listen, error })?;
         warn_of_expiry(&config.identity);
-        let peers = config.peers.len();
         let shared = Arc::new(Shared::new(config, life, events));
         let stop = watch::Sender::new(false);
         tokio::spawn(endpoint::accept(Arc::clone(&shared), endpoint.clone(), stop.subscribe()));
-        for index in 0..peers {
-            let (shared, endpoint) = (Arc::clone(&shared), endpoint.clone());
-            tokio::spawn(dial::keep(shared, index, endpoint, client.clone(), stop.subscribe()));
+        let dials = shared.dial_ids();
+        let transport = Self { shared, endpoint, client, local_addr, stop };
+        dials.into_iter().for_each(|dial| transport.keep_dialling(dial));
+        Ok(transport)
+    }
+
+    fn keep_dialling(&self, dial: DialId) {
+        let (shared, endpoint) = (Arc::clone(&self.shared), self.endpoint.clone());
+        tokio::spawn(dial::keep(shared, dial, endpoint, self.client.clone(), self.stop.subscribe()));
+    }
+
+    /// Dials one more peer from now on; nothing changes if it is dialled already. Must be called inside a tokio
+    /// runtime. False if as many peers are dialled as there may be.
+    pub(crate) fn add_peer(&self, to: PeerAddr) -> bool {
+        match self.shared.add_dial(to) {
+            Added::New(dial) => self.keep_dialling(dial),
+            Added::Known => {}
+            Added::Full => return false,
         }
-        Ok(Self { shared, endpoint, local_addr, stop })
+        true
+    }
+
+    /// Dials `addr` no more; false if it was not dialled. A link that is up stays.
+    pub(crate) fn remove_peer(&self, addr: &str) -> bool {
+        self.shared.remove_dial(addr)
+    }
+
+    /// Who was found at an address that was removed.
+    pub(crate) fn formerly_at(&self, addr: &str) -> Option<NodeId> {
+        self.shared.formerly_at(addr)
+    }
+
+    /// What the breakers say of links, in place of what they said before. Links to peers that are shut out are closed by
+    /// who decided that; here new ones are refused.
+    pub(crate) fn set_gates(&self, gates: BTreeMap<NodeId, Gate>) {
+        self.shared.set_gates(gates);
+    }
+
+    /// Dials a held peer once, at once.
+    pub(crate) fn probe(&self, peer: NodeId) {
+        self.shared.permit(peer);
     }
 
     /// Where we listen.
@@ -311,12 +368,6 @@ impl Transport {
     /// Every configured and every linked peer, configured ones first and in the configured order.
     pub(crate) fn links(&self) -> Vec<LinkStatus> {
         self.shared.links()
-    }
-
-    /// Frames that peers announced since the start and that were longer than a frame may be: none was read, each ended
-    /// its link.
-    pub(crate) fn oversized(&self) -> u64 {
-        self.shared.oversized.load(Ordering::Relaxed)
     }
 
     /// When the validity of this node's own certificate ends.

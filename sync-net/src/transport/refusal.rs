@@ -33,6 +33,8 @@ pub(super) enum Close {
     OtherNode = 8,
     /// A newer process with the same certificate has taken the link over.
     Replaced = 9,
+    /// The breaker for the peer is open, or the peer is off the list.
+    Shut = 10,
 }
 
 impl Close {

@@ -8,10 +8,12 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use sync_core::breaker::Failure;
 use sync_core::id::NodeId;
 
+use super::gates::DialId;
 use super::table::Shared;
-use super::{LinkStatus, PeerAddr, TransportEvent};
+use super::{Gate, LinkStatus, PeerAddr, TransportEvent};
 
 /// What is known of one configured address.
 #[derive(Debug)]
@@ -28,6 +30,11 @@ impl Dial {
         Self { to, found: None, failure: None, attempts: 0 }
     }
 
+    /// What was configured.
+    pub(super) fn to(&self) -> &PeerAddr {
+        &self.to
+    }
+
     /// Who lives there, as far as we know.
     pub(super) fn id(&self) -> Option<NodeId> {
         self.to.id.or(self.found)
@@ -41,14 +48,16 @@ impl Shared {
         let link_of = |id: &NodeId| table.peers.get(id).and_then(|entry| entry.current.as_ref());
         let mut rows: Vec<_> = table
             .dials
-            .iter()
+            .values()
             .map(|dial| {
+                let removed = dial.id().is_some_and(|id| table.gates.get(&id) == Some(&Gate::Removed));
                 let link = dial.id().as_ref().and_then(link_of);
                 LinkStatus {
                     addr: dial.to.addr.clone(),
                     id: dial.id(),
                     name: link.map(|link| link.proven.name.clone()),
-                    configured: true,
+                    configured: !removed,
+                    removed,
                     connected: link.is_some(),
                     blocked: dial.id().is_some_and(|id| table.blocked.contains(&id)),
                     failure: dial.failure.clone().filter(|_| link.is_none()),
@@ -57,7 +66,7 @@ impl Shared {
                 }
             })
             .collect();
-        let configured: BTreeSet<_> = table.dials.iter().filter_map(Dial::id).collect();
+        let configured: BTreeSet<_> = table.dials.values().filter_map(Dial::id).collect();
         rows.extend(table.peers.iter().filter(|(id, _)| !configured.contains(id)).filter_map(
             |(id, entry)| {
                 let link = entry.current.as_ref()?;
@@ -66,6 +75,7 @@ impl Shared {
                     id: Some(*id),
                     name: Some(link.proven.name.clone()),
                     configured: false,
+                    removed: false,
                     connected: true,
                     blocked: table.blocked.contains(id),
                     failure: None,
@@ -88,21 +98,31 @@ impl Shared {
         let _ = self.events.try_send(TransportEvent::Refused { addr, reason });
     }
 
-    /// Notes that the configured address `index` is being dialled.
-    pub(super) fn dial_began(&self, index: usize) {
-        self.lock().dials[index].attempts += 1;
+    /// What is configured at `dial`; `None` once it is no more.
+    pub(super) fn dial_to(&self, dial: DialId) -> Option<PeerAddr> {
+        self.lock().dials.get(&dial).map(|dial| dial.to.clone())
     }
 
-    /// Notes who answers at the configured address `index`.
-    pub(super) fn dial_found(&self, index: usize, peer: NodeId) {
-        self.lock().dials[index].found = Some(peer);
+    /// Notes that the configured address `dial` is being dialled.
+    pub(super) fn dial_began(&self, dial: DialId) {
+        if let Some(dial) = self.lock().dials.get_mut(&dial) {
+            dial.attempts += 1;
+        }
     }
 
-    /// Notes and tells why there is no link to the configured address `index`.
-    pub(super) fn dial_failed(&self, index: usize, reason: String) {
+    /// Notes who answers at the configured address `dial`.
+    pub(super) fn dial_found(&self, dial: DialId, peer: NodeId) {
+        if let Some(dial) = self.lock().dials.get_mut(&dial) {
+            dial.found = Some(peer);
+        }
+    }
+
+    /// Notes and tells why there is no link to the configured address `dial`. It is a failure of who is known to live
+    /// there, unless it is `None`.
+    pub(super) fn dial_failed(&self, dial: DialId, failure: Option<Failure>, reason: String) {
         let mut table = self.lock();
-        let dial = &mut table.dials[index];
-        let addr = dial.to.addr.clone();
+        let Some(dial) = table.dials.get_mut(&dial) else { return };
+        let (addr, peer) = (dial.to.addr.clone(), dial.id());
         let news = dial.failure.as_ref() != Some(&reason);
         dial.failure = Some(reason.clone());
         drop(table);
@@ -112,6 +132,8 @@ impl Shared {
         } else {
             tracing::debug!(address = addr, reason, "cannot link to a peer, again");
         }
-        let _ = self.events.try_send(TransportEvent::DialFailed { addr, reason });
+        let peer = peer.filter(|_| failure.is_some());
+        let failure = failure.unwrap_or(Failure::Refused);
+        let _ = self.events.try_send(TransportEvent::DialFailed { addr, peer, failure, reason });
     }
 }

@@ -9,7 +9,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -17,10 +16,11 @@ use quinn::Connection;
 use sync_core::id::NodeId;
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use super::gates::DialId;
 use super::outbox::Outbox;
 use super::refusal::{Close, Refusal, RefusalLimit};
 use super::status::Dial;
-use super::{LinkId, TransportConfig, TransportEvent};
+use super::{Gate, LinkId, TransportConfig, TransportEvent};
 
 /// One life of a transport: 16 random bytes, told in the preface of each connection.
 pub(super) type Life = [u8; 16];
@@ -86,8 +86,16 @@ impl Peer {
 pub(super) struct Table {
     /// Bounded by the admission of `peers_max`, and a few whose last link is ending.
     pub(super) peers: BTreeMap<NodeId, Peer>,
-    pub(super) dials: Vec<Dial>,
+    /// In the order in which they were configured or added; at most `peers_max` are added.
+    pub(super) dials: BTreeMap<DialId, Dial>,
+    pub(super) dials_made: u64,
+    /// Who was found at addresses that were taken off the list; at most `peers_max`, the first in order goes.
+    pub(super) formerly: BTreeMap<String, NodeId>,
     pub(super) blocked: BTreeSet<NodeId>,
+    /// At most as many as the core keeps breakers.
+    pub(super) gates: BTreeMap<NodeId, Gate>,
+    /// Held peers that may be dialled once.
+    pub(super) permits: BTreeSet<NodeId>,
     links_made: u64,
     pub(super) refusals: RefusalLimit,
 }
@@ -100,22 +108,22 @@ pub(super) struct Shared {
     pub(super) life: Life,
     pub(super) events: mpsc::Sender<TransportEvent>,
     /// Counts changes of the table that a waiting dial may care for.
-    changed: watch::Sender<u64>,
-    /// Frames that peers announced and that were too long to be read.
-    pub(super) oversized: AtomicU64,
+    pub(super) changed: watch::Sender<u64>,
     table: Mutex<Table>,
 }
 
 impl Shared {
     pub(super) fn new(config: TransportConfig, life: Life, events: mpsc::Sender<TransportEvent>) -> Self {
-        let dials = config.peers.iter().map(|to| Dial::new(to.clone())).collect();
+        let mut table = Table::default();
+        for to in &config.peers {
+            table.add_dial(to.clone());
+        }
         Self {
             own: config.identity.node_id(),
             life,
             events,
             changed: watch::Sender::new(0),
-            oversized: AtomicU64::new(0),
-            table: Mutex::new(Table { dials, ..Table::default() }),
+            table: Mutex::new(table),
             config,
         }
     }
@@ -210,6 +218,11 @@ impl Shared {
                 "the two nodes are cut off from each other by an operator",
             ));
         }
+        if matches!(table.gates.get(&peer), Some(Gate::Shut | Gate::Removed)) {
+            let reason =
+                "the node that refuses has shut the other out for a while, or taken it off its list of peers";
+            return Err(Refusal::new(Close::Shut, reason));
+        }
         let in_use = |entry: &Peer| entry.current.is_some() || entry.dialling;
         let others = table.peers.iter().filter(|(id, entry)| **id != peer && in_use(entry)).count();
         let max = self.config.peers_max;
@@ -259,28 +272,7 @@ impl Shared {
         self.wake_dials();
     }
 
-    /// Waits until the configured address `index` is worth dialling: no link to who lives there, and not
-    /// blocked.
-    pub(super) async fn worth_dialling(&self, index: usize) {
-        let mut changed = self.changed.subscribe();
-        loop {
-            changed.mark_unchanged();
-            if self.is_worth_dialling(index) {
-                return;
-            }
-            // The sender is in `self`.
-            let _ = changed.changed().await;
-        }
-    }
-
-    fn is_worth_dialling(&self, index: usize) -> bool {
-        let table = self.lock();
-        let Some(id) = table.dials[index].id() else { return true };
-        let linked = table.peers.get(&id).is_some_and(|entry| entry.current.is_some());
-        !linked && !table.blocked.contains(&id)
-    }
-
-    fn wake_dials(&self) {
+    pub(super) fn wake_dials(&self) {
         self.changed.send_modify(|count| *count = count.wrapping_add(1));
     }
 
@@ -328,7 +320,7 @@ impl Registered {
             && entry.current.as_ref().is_some_and(|current| current.id == self.link.id)
         {
             entry.current = None;
-            for dial in table.dials.iter_mut().filter(|dial| dial.id() == Some(peer)) {
+            for dial in table.dials.values_mut().filter(|dial| dial.id() == Some(peer)) {
                 dial.failure = Some(reason.to_owned());
             }
         }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "each helper waits for one kind of event")]
 
+mod gates;
 mod hostile;
 mod links;
 mod trust;
@@ -74,7 +75,7 @@ impl Side {
 
     async fn down(&mut self, of: NodeId) -> String {
         self.until("Down", |event| match event {
-            TransportEvent::Down { peer, reason } if *peer == of => Some(reason.clone()),
+            TransportEvent::Down { peer, reason, .. } if *peer == of => Some(reason.clone()),
             _ => None,
         })
         .await

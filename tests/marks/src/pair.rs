@@ -227,7 +227,7 @@ impl Pair {
                 }
                 Output::Persist { n } => self.nodes[side].handle(now, Input::Persisted { n }),
                 Output::Disconnect { reason, .. } => panic!("the nodes part: {reason}"),
-                Output::Event(_) => {}
+                Output::Dial { .. } | Output::Event(_) => {}
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Peers with a valid certificate that break the rules, or only their own queue.
 
+use sync_core::breaker::Failure;
+
 use super::trust::Stranger;
 use super::*;
 use crate::transport::refusal::in_words;
@@ -38,6 +40,11 @@ async fn a_length_above_the_limit_closes_the_link_and_both_sides_say_why() {
         let (here, there) = (a.down(raw.id).await, raw.closed().await);
         let wanted = format!("a frame of {len} bytes was announced, the limit is 1000000");
         assert!(here.contains(&wanted) && there.contains(&wanted), "{here} / {there}");
+        let last = a.seen.last();
+        assert!(
+            matches!(last, Some(TransportEvent::Down { failure: Some(Failure::Oversize), .. })),
+            "{last:?}"
+        );
     }
 }
 

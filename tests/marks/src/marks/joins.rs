@@ -113,7 +113,7 @@ impl Wire {
                 }
                 Output::Persist { n } => node.handle(now, Input::Persisted { n }),
                 Output::Disconnect { reason, .. } => panic!("the nodes part: {reason}"),
-                Output::Event(_) => {}
+                Output::Dial { .. } | Output::Event(_) => {}
             }
         }
         frames
