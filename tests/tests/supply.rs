@@ -31,6 +31,7 @@ const LICENCES: &[&str] = &[
 const DUPLICATES: &[(&str, &str)] = &[
     ("embedded-io", "postcard names both, for features that are off"),
     ("getrandom", "0.2 is ring's, until its next release"),
+    ("itertools", "0.13 is that of the benches' statistics, until their next release"),
     ("syn", "build time only: two generations of derive macros"),
 ];
 
