@@ -165,8 +165,9 @@ async fn a_follower_over_the_endpoint_that_does_not_read_is_told_how_much_it_mis
     let node = alone().await;
     let (server, _dir) = served(&node).await;
     let mut followed = get(server.path(), "/v1/events").await.into_body();
-    // A watch makes the node tell of each change.
-    let _watch = node.watch("");
+    // A watch that is read makes the node tell of each change.
+    let mut watch = node.watch("");
+    let watching = tokio::spawn(async move { while watch.next().await.is_some() {} });
     let writes = 40 * FOLLOWER_EVENTS_MAX;
     let counter = node.pn_counter("c");
     for _ in 0..writes {
@@ -188,6 +189,7 @@ async fn a_follower_over_the_endpoint_that_does_not_read_is_told_how_much_it_mis
     let first: Value = serde_json::from_str(text.lines().next().expect("a line")).expect("JSON");
     assert_eq!((&first["event"], &first["severity"]), (&"changed".into(), &"info".into()));
     let _ = tokio::time::timeout(Duration::from_millis(1), followed.frame()).await;
+    watching.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
