@@ -77,7 +77,8 @@ fn an_operator_trips_resets_removes_and_adds_a_peer() {
     assert!(refused.complaint().contains("`peers add` puts it back"), "{refused:?}");
     b.done(&["peers", "add", &a.listen]);
     b.has_links(1);
-    b.done(&["converge", "--timeout", "10"]);
+    // Who was shut out has a breaker too, which may need some probes.
+    b.done(&["converge", "--timeout", "30"]);
     assert_eq!(a.done(&["set", "ls", "s"]), "x");
 
     let unknown = b.sync(&["peers", "trip", "ffffffff"]);
