@@ -3,42 +3,30 @@
 //! The node closes every local connection after a while; the tool then follows anew and says that something may have
 //! been missed in between. What it reads too slowly the node drops, and says how much.
 
-use std::time::{Duration, Instant};
-
 use serde_json::{Value, json};
 use sync_net::{NodeEvent, Severity};
 use tokio::signal::ctrl_c;
 
+use super::follow::{Ended, follow};
 use super::look;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::output::{self, shown};
 
-/// A node that ends an answer sooner than this does not want to be followed.
-const SHORT: Duration = Duration::from_secs(1);
-
 /// Prints each event until interrupted, or until whoever reads the output is gone.
 pub(super) async fn events(client: &Client, json: bool) -> Result<(), Failure> {
     let mut interrupted = std::pin::pin!(ctrl_c());
     loop {
-        let begun = Instant::now();
-        let mut lines = client.follow("/v1/events", &[]).await?;
-        loop {
-            let line = tokio::select! {
-                biased;
-                _ = &mut interrupted => return Ok(()),
-                line = lines.next() => line?,
-            };
-            let Some(line) = line else { break };
-            if !print(&line, json)? {
-                return Ok(());
+        let ended =
+            follow(client, ("/v1/events", &[]), interrupted.as_mut(), |line| print(line, json)).await?;
+        match ended {
+            Ended::Here => return Ok(()),
+            Ended::There if print(&json!({ "event": "reconnected" }).to_string(), json)? => {}
+            Ended::There => return Ok(()),
+            Ended::AtOnce => {
+                let text = "the node ended the events; look whether it still runs";
+                return Err(Failure::Failed(text.to_owned()));
             }
-        }
-        if begun.elapsed() < SHORT {
-            return Err(Failure::Failed("the node ended the events; look whether it still runs".to_owned()));
-        }
-        if !print(&json!({ "event": "reconnected" }).to_string(), json)? {
-            return Ok(());
         }
     }
 }

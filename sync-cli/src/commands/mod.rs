@@ -9,6 +9,7 @@ mod converge;
 mod data;
 mod diff;
 mod events;
+mod follow;
 mod health;
 mod look;
 mod ops;

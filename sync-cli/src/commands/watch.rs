@@ -3,17 +3,13 @@
 //! The node closes every local connection after a while; the watch goes on from the last cursor then, and nothing
 //! is lost between.
 
-use std::time::{Duration, Instant};
-
 use serde_json::Value;
 use tokio::signal::ctrl_c;
 
+use super::follow::{Ended, follow};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::output::{self, shown};
-
-/// A node that ends watches sooner than this does not want to be followed.
-const SHORT: Duration = Duration::from_secs(1);
 
 /// What to follow.
 pub(super) struct Watched {
@@ -29,26 +25,23 @@ pub(super) struct Watched {
 pub(super) async fn watch(client: &Client, mut watched: Watched, json: bool) -> Result<(), Failure> {
     let mut interrupted = std::pin::pin!(ctrl_c());
     loop {
-        let begun = Instant::now();
-        let mut lines = client.follow("/v1/watch", &query(&watched)).await?;
-        loop {
-            let line = tokio::select! {
-                biased;
-                _ = &mut interrupted => return Ok(()),
-                line = lines.next() => line?,
-            };
-            let Some(line) = line else { break };
-            let value: Value = serde_json::from_str(&line)
+        let mut cursor = None;
+        let query = query(&watched);
+        let ended = follow(client, ("/v1/watch", &query), interrupted.as_mut(), |line| {
+            let value: Value = serde_json::from_str(line)
                 .map_err(|error| Failure::Failed(format!("the node's line is not understood ({error})")))?;
-            if let Some(cursor) = value["cursor"].as_str() {
-                watched.cursor = Some(cursor.to_owned());
+            cursor = value["cursor"].as_str().map(str::to_owned).or(cursor.take());
+            print(line, &value, json)
+        });
+        let ended = ended.await?;
+        watched.cursor = cursor.or(watched.cursor);
+        match ended {
+            Ended::Here => return Ok(()),
+            Ended::There if watched.cursor.is_some() => {}
+            Ended::There | Ended::AtOnce => {
+                let text = "the node ended the watch; look whether it still runs";
+                return Err(Failure::Failed(text.to_owned()));
             }
-            if !print(&line, &value, json)? {
-                return Ok(());
-            }
-        }
-        if watched.cursor.is_none() || begun.elapsed() < SHORT {
-            return Err(Failure::Failed("the node ended the watch; look whether it still runs".to_owned()));
         }
     }
 }
