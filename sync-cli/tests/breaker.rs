@@ -5,13 +5,6 @@ mod support;
 use serde_json::{Value, json};
 use support::{Place, Running, eventually};
 
-fn place_with(names: &[&str]) -> Place {
-    let place = Place::new();
-    place.authority("ca");
-    names.iter().for_each(|name| place.issue("ca", name));
-    place
-}
-
 /// The breaker of the first peer that the node lists.
 fn breaker(node: &Running<'_>) -> Value {
     node.sync(&["peers", "--json"]).json()[0]["breaker"].clone()
@@ -19,7 +12,7 @@ fn breaker(node: &Running<'_>) -> Value {
 
 #[test]
 fn a_peer_that_is_gone_opens_its_breaker_and_is_found_again_when_it_is_back() {
-    let place = place_with(&["a", "b"]);
+    let place = Place::with(&["a", "b"]);
     let mut a = place.run("a", &[]);
     let listen = a.listen.clone();
     let b = place.run("b", &[&listen]);
@@ -53,7 +46,7 @@ fn a_peer_that_is_gone_opens_its_breaker_and_is_found_again_when_it_is_back() {
 
 #[test]
 fn an_operator_trips_resets_removes_and_adds_a_peer() {
-    let place = place_with(&["a", "b"]);
+    let place = Place::with(&["a", "b"]);
     let a = place.run("a", &[]);
     let b = place.run("b", &[&a.listen]);
     b.has_links(1);
@@ -90,7 +83,7 @@ fn an_operator_trips_resets_removes_and_adds_a_peer() {
 
 #[test]
 fn a_member_that_will_not_return_is_retired_and_the_rights_lost_with_it_are_shown() {
-    let place = place_with(&["a", "b"]);
+    let place = Place::with(&["a", "b"]);
     let mut a = place.run("a", &[]);
     let listen = a.listen.clone();
     let b = place.run("b", &[&listen]);

@@ -15,12 +15,7 @@ use support::{Place, Running, eventually};
 const CLONES_PATIENCE: Duration = Duration::from_secs(120);
 
 fn place() -> Place {
-    let place = Place::new();
-    place.authority("ca");
-    for name in ["a", "c"] {
-        place.issue("ca", name);
-    }
-    place
+    Place::with(&["a", "c"])
 }
 
 fn copy(place: &Place, from: &str, to: &str) {

@@ -49,9 +49,7 @@ fn storage(socket: &str) -> Option<Value> {
 
 #[test]
 fn on_a_full_file_system_removes_work_growth_is_refused_and_room_heals_it() {
-    let place = Place::new();
-    place.authority("ca");
-    place.issue("ca", "a");
+    let place = Place::with(&["a"]);
     let (dir, data, socket) = (place.at("a"), place.at("small"), place.at("a.sock"));
     fs::create_dir(&data).unwrap();
     let allowed = in_namespace().arg("mount -t tmpfs tmpfs \"$0\"").arg(&data).stderr(Stdio::null()).status();

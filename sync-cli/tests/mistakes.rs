@@ -48,10 +48,7 @@ fn a_missing_node_exits_with_1_and_says_how_to_name_one() {
 
 #[test]
 fn a_second_node_on_one_socket_is_refused() {
-    let place = Place::new();
-    place.authority("ca");
-    place.issue("ca", "a");
-    place.issue("ca", "b");
+    let place = Place::with(&["a", "b"]);
     let a = place.run("a", &[]);
     let dir = place.at("b");
     let second = place.sync(&["run", "--dir", &dir, "--listen", "127.0.0.1:0", "--socket", &a.socket]);
@@ -62,10 +59,7 @@ fn a_second_node_on_one_socket_is_refused() {
 
 #[test]
 fn a_port_in_use_is_named() {
-    let place = Place::new();
-    place.authority("ca");
-    place.issue("ca", "a");
-    place.issue("ca", "b");
+    let place = Place::with(&["a", "b"]);
     let a = place.run("a", &[]);
     let (dir, socket) = (place.at("b"), place.at("second.sock"));
     let second = place.sync(&["run", "--dir", &dir, "--listen", &a.listen, "--socket", &socket]);
@@ -76,9 +70,7 @@ fn a_port_in_use_is_named() {
 
 #[test]
 fn certificates_are_never_overwritten_and_keys_are_private() {
-    let place = Place::new();
-    place.authority("ca");
-    place.issue("ca", "a");
+    let place = Place::with(&["a"]);
     for key in ["ca/ca.key", "a/node.key"] {
         assert_eq!(fs::metadata(place.at(key)).unwrap().permissions().mode() & 0o777, 0o600, "{key}");
     }
@@ -113,9 +105,7 @@ fn certificates_are_told_in_json() {
 
 #[test]
 fn a_key_that_others_can_read_is_refused_with_the_chmod_to_run() {
-    let place = Place::new();
-    place.authority("ca");
-    place.issue("ca", "a");
+    let place = Place::with(&["a"]);
     let key = place.at("a/node.key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     let (dir, socket) = (place.at("a"), place.at("a.sock"));

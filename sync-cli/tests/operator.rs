@@ -11,22 +11,13 @@ use support::{Finished, PATIENCE, Place, Running};
 use sync_net::local::{LocalServer, serve};
 use sync_net::{ClusterCa, Node, PeerAddr};
 
-fn place_with(names: &[&str]) -> Place {
-    let place = Place::new();
-    place.authority("ca");
-    for name in names {
-        place.issue("ca", name);
-    }
-    place
-}
-
 fn lines(finished: &Finished) -> Vec<Value> {
     finished.out.lines().map(|line| serde_json::from_str(line).expect("a JSON value a line")).collect()
 }
 
 #[test]
 fn a_dry_run_shows_both_directions_of_each_peer_and_names_one_that_cannot_tell() {
-    let place = place_with(&["a", "b"]);
+    let place = Place::with(&["a", "b"]);
     let a = place.run("a", &[]);
     let mut b = place.run("b", &[&a.listen]);
     b.has_links(1);
@@ -55,7 +46,7 @@ fn a_dry_run_shows_both_directions_of_each_peer_and_names_one_that_cannot_tell()
 
 #[test]
 fn all_nodes_converge_with_each_other_and_one_that_is_stopped_is_named() {
-    let place = place_with(&["a", "b", "c"]);
+    let place = Place::with(&["a", "b", "c"]);
     let a = place.run("a", &[]);
     let b = place.run("b", &[&a.listen]);
     let mut c = place.run("c", &[&a.listen, &b.listen]);
@@ -88,7 +79,7 @@ fn all_nodes_converge_with_each_other_and_one_that_is_stopped_is_named() {
 
 #[test]
 fn a_node_that_is_configured_and_gone_keeps_all_from_having_converged() {
-    let place = place_with(&["a", "b"]);
+    let place = Place::with(&["a", "b"]);
     let mut a = place.run("a", &[]);
     let b = place.run("b", &[&a.listen]);
     b.has_links(1);
@@ -102,7 +93,7 @@ fn a_node_that_is_configured_and_gone_keeps_all_from_having_converged() {
 
 #[test]
 fn nodes_that_are_not_asked_because_no_link_leads_there_are_told_of() {
-    let place = place_with(&["a", "b", "c"]);
+    let place = Place::with(&["a", "b", "c"]);
     let a = place.run("a", &[]);
     let b = place.run("b", &[&a.listen]);
     let c = place.run("c", &[&b.listen]);
@@ -119,7 +110,7 @@ fn diff(place: &Place, a: &Running<'_>, b: &Running<'_>, more: &[&str]) -> Finis
 
 #[test]
 fn diff_of_equal_nodes_says_so_and_exits_with_0() {
-    let place = place_with(&["a", "b"]);
+    let place = Place::with(&["a", "b"]);
     let a = place.run("a", &[]);
     let b = place.run("b", &[&a.listen]);
     b.has_links(1);
@@ -136,7 +127,7 @@ fn diff_of_equal_nodes_says_so_and_exits_with_0() {
 
 #[test]
 fn diff_names_each_element_field_and_counter_row_with_both_readings_and_why() {
-    let place = place_with(&["a", "b"]);
+    let place = Place::with(&["a", "b"]);
     // Neither knows of the other.
     let (a, b) = (place.run("a", &[]), place.run("b", &[]));
     a.done(&["set", "add", "both", "x"]);

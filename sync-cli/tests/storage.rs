@@ -7,10 +7,7 @@ use std::fs;
 use support::{Place, Running};
 
 fn place() -> Place {
-    let place = Place::new();
-    place.authority("ca");
-    place.issue("ca", "a");
-    place
+    Place::with(&["a"])
 }
 
 /// The life of a running node.

@@ -8,18 +8,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use serde_json::json;
 use support::{Place, eventually};
 
-fn place_with(names: &[&str]) -> Place {
-    let place = Place::new();
-    place.authority("ca");
-    for name in names {
-        place.issue("ca", name);
-    }
-    place
-}
-
 #[test]
 fn a_write_on_one_node_is_read_on_the_others() {
-    let place = place_with(&["a", "b", "c"]);
+    let place = Place::with(&["a", "b", "c"]);
     let a = place.run("a", &[]);
     let b = place.run("b", &[&a.listen]);
     let c = place.run("c", &[&a.listen, &format!("{}@{}", b.id, b.listen)]);
@@ -54,7 +45,7 @@ fn a_write_on_one_node_is_read_on_the_others() {
 
 #[test]
 fn a_write_can_wait_until_others_have_it_and_says_who_lacks_it() {
-    let place = place_with(&["a", "b", "c"]);
+    let place = Place::with(&["a", "b", "c"]);
     let a = place.run("a", &[]);
     let b = place.run("b", &[&a.listen]);
     a.has_links(1);
@@ -79,7 +70,7 @@ fn a_write_can_wait_until_others_have_it_and_says_who_lacks_it() {
 
 #[test]
 fn what_expires_is_shown_with_its_time_and_goes_everywhere() {
-    let place = place_with(&["a", "b"]);
+    let place = Place::with(&["a", "b"]);
     let a = place.run("a", &[]);
     let b = place.run("b", &[&a.listen]);
     a.has_links(1);
@@ -100,7 +91,7 @@ fn what_expires_is_shown_with_its_time_and_goes_everywhere() {
 
 #[test]
 fn after_converge_the_roots_are_equal() {
-    let place = place_with(&["a", "b", "c"]);
+    let place = Place::with(&["a", "b", "c"]);
     let a = place.run("a", &[]);
     let b = place.run("b", &[&a.listen]);
     let c = place.run("c", &[&a.listen, &b.listen]);
@@ -129,7 +120,7 @@ fn after_converge_the_roots_are_equal() {
 
 #[test]
 fn every_command_speaks_json() {
-    let place = place_with(&["a", "b"]);
+    let place = Place::with(&["a", "b"]);
     let a = place.run("a", &[]);
     let b = place.run("b", &[&a.listen]);
     b.has_links(1);
@@ -174,7 +165,7 @@ fn every_command_speaks_json() {
 
 #[test]
 fn text_shows_keys_peers_and_cells() {
-    let place = place_with(&["a", "b"]);
+    let place = Place::with(&["a", "b"]);
     let a = place.run("a", &[]);
     let b = place.run("b", &[&a.listen]);
     b.has_links(1);
@@ -192,7 +183,7 @@ fn text_shows_keys_peers_and_cells() {
 
 #[test]
 fn a_node_of_another_authority_is_refused_and_both_logs_say_so() {
-    let place = place_with(&["a"]);
+    let place = Place::with(&["a"]);
     place.authority("other-ca");
     place.issue("other-ca", "stranger");
     let a = place.run("a", &[]);
@@ -216,7 +207,7 @@ fn a_node_of_another_authority_is_refused_and_both_logs_say_so() {
 
 #[test]
 fn converge_exits_with_3_and_names_the_peer_that_is_gone() {
-    let place = place_with(&["a", "b"]);
+    let place = Place::with(&["a", "b"]);
     let mut a = place.run("a", &[]);
     let b = place.run("b", &[&a.listen]);
     b.has_links(1);
@@ -234,7 +225,7 @@ fn converge_exits_with_3_and_names_the_peer_that_is_gone() {
 
 #[test]
 fn a_node_killed_and_started_again_gets_everything_back() {
-    let place = place_with(&["a", "b"]);
+    let place = Place::with(&["a", "b"]);
     let a = place.run("a", &[]);
     let mut b = place.run("b", &[&a.listen]);
     b.done(&["set", "add", "s", "from-b"]);
@@ -253,7 +244,7 @@ fn a_node_killed_and_started_again_gets_everything_back() {
 #[test]
 fn sigterm_and_sigint_hand_over_and_leave_nothing() {
     for name in ["TERM", "INT"] {
-        let place = place_with(&["a", "b"]);
+        let place = Place::with(&["a", "b"]);
         let a = place.run("a", &[]);
         let mut b = place.run("b", &[&a.listen]);
         b.has_links(1);
@@ -268,7 +259,7 @@ fn sigterm_and_sigint_hand_over_and_leave_nothing() {
 
 #[test]
 fn a_full_node_refuses_a_new_key_and_says_what_to_do() {
-    let place = place_with(&["a"]);
+    let place = Place::with(&["a"]);
     let a = place.run_with("a", &[], &["--max-crdts", "1"]);
     a.done(&["set", "add", "one", "x"]);
     a.done(&["set", "add", "one", "y"]);
@@ -280,7 +271,7 @@ fn a_full_node_refuses_a_new_key_and_says_what_to_do() {
 
 #[test]
 fn the_socket_may_come_from_the_environment() {
-    let place = place_with(&["a"]);
+    let place = Place::with(&["a"]);
     let a = place.run("a", &[]);
     let mut process = support::Process::spawn_with(place.path(), &["counter", "get", "n"], |command| {
         command.env("SYNC_SOCKET", &a.socket);

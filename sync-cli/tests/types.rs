@@ -207,9 +207,7 @@ fn a_token_is_waited_for_by_every_read() {
 
 #[test]
 fn get_shows_and_rm_removes_a_key_of_any_type() {
-    let place = Place::new();
-    place.authority("ca");
-    place.issue("ca", "a");
+    let place = Place::with(&["a"]);
     let a = place.run("a", &[]);
     for line in [
         "set add k tea",
@@ -249,9 +247,7 @@ fn get_shows_and_rm_removes_a_key_of_any_type() {
 
 #[test]
 fn what_json_shows_can_be_written_back() {
-    let place = Place::new();
-    place.authority("ca");
-    place.issue("ca", "a");
+    let place = Place::with(&["a"]);
     let a = place.run("a", &[]);
     let values = [
         r#"null"#,

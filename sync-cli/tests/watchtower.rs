@@ -7,11 +7,7 @@ use support::{Place, Process, eventually};
 
 #[test]
 fn health_is_an_exit_code_and_a_line_that_says_what_to_do() {
-    let place = Place::new();
-    place.authority("ca");
-    for name in ["a", "b"] {
-        place.issue("ca", name);
-    }
+    let place = Place::with(&["a", "b"]);
     let a = place.run("a", &[]);
     assert_eq!(a.done(&["health"]), "healthy, ready");
     let json = a.sync(&["health", "--json"]).json();
@@ -45,11 +41,7 @@ fn health_is_an_exit_code_and_a_line_that_says_what_to_do() {
 
 #[test]
 fn events_are_followed_as_text_and_as_json_lines_until_interrupted() {
-    let place = Place::new();
-    place.authority("ca");
-    for name in ["a", "b"] {
-        place.issue("ca", name);
-    }
+    let place = Place::with(&["a", "b"]);
     let a = place.run("a", &[]);
     let follow = |more: &[&str]| {
         let args: Vec<&str> = ["events", "--socket", &a.socket].iter().chain(more).copied().collect();
@@ -86,11 +78,7 @@ fn events_are_followed_as_text_and_as_json_lines_until_interrupted() {
 
 #[test]
 fn one_picture_shows_health_peers_and_bounds_as_text() {
-    let place = Place::new();
-    place.authority("ca");
-    for name in ["a", "b"] {
-        place.issue("ca", name);
-    }
+    let place = Place::with(&["a", "b"]);
     let a = place.run("a", &[]);
     let b = place.run("b", &[&a.listen]);
     b.has_links(1);

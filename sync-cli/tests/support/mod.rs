@@ -147,6 +147,14 @@ impl Place {
         finished.out.trim_end().to_owned()
     }
 
+    /// A place with the authority `ca`, and a certificate of it for each of `names`.
+    pub(crate) fn with(names: &[&str]) -> Self {
+        let place = Self::new();
+        place.authority("ca");
+        names.iter().for_each(|name| place.issue("ca", name));
+        place
+    }
+
     /// Creates the authority `ca`.
     pub(crate) fn authority(&self, ca: &str) {
         self.done(&["certs", "ca", "--dir", &self.at(ca)]);
