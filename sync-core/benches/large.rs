@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use sync_core::class::Class;
 use sync_core::id::{NamespaceId, NodeId, OwnerId, ReplicaId};
 use sync_core::limits::Limits;
 use sync_core::message::Frame;
@@ -119,7 +120,7 @@ fn cold_start(shape: Shape, entries: u32) {
         step(
             &mut nodes[from],
             from,
-            Input::Written { peer: receiver, frames: 1, bytes: len },
+            Input::Written { peer: receiver, class: Class::Normal, frames: 1, bytes: len },
             &mut wire,
             &mut sides[from],
         );

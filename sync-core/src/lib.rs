@@ -27,6 +27,7 @@
 pub mod breaker;
 pub mod causal;
 pub mod cell;
+pub mod class;
 pub mod codec;
 pub mod dictionary;
 pub mod error;

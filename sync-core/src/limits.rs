@@ -52,6 +52,12 @@ pub struct Limits {
     ///
     /// Stays below [`Self::message_bytes_max`], so that every group fits one frame. Default 512 KiB.
     pub group_bytes_max: usize,
+    /// Namespaces that a node keeps, open and closed, the default one among them. One more is not opened. Each costs a
+    /// store, and a link to each peer. Default 16: a guess.
+    pub namespaces_max: usize,
+    /// Most accounted bytes that the stores of all namespaces may come to: their ceilings, added. A namespace that would
+    /// take it further is not opened. Default 1 GiB.
+    pub node_bytes_max: u64,
     /// Peers known besides this node. One more is refused in the handshake with `PeersFull`. Default
     /// 100, the product's figure.
     pub peers_max: usize,
@@ -79,10 +85,10 @@ pub struct Limits {
     pub records_max: usize,
     /// Most bytes of records kept; edge as above. Default 4 MiB.
     pub records_bytes_max: usize,
-    /// Frames built for a peer and not yet written. When reached no further frame is built for it; its
+    /// Frames of a class built for a peer and not yet written. When reached no further one is built for it; its
     /// cursor waits. Default 1,000, the product's queue size.
     pub outbox_frames_max: usize,
-    /// Bytes of frames built for a peer and not yet written; edge as above. Default 4 MiB.
+    /// Bytes of frames of a class built for a peer and not yet written; edge as above. Default 4 MiB.
     pub outbox_bytes_max: usize,
     /// Peers up to which each push goes to every peer. Above it, pushes keep to an overlay of
     /// [`Self::overlay_degree`]: relays take more hops, and no node sends more. Default 8 (DESIGN
@@ -142,6 +148,8 @@ impl Default for Limits {
             value_bytes_max: 64 << 10,
             map_depth_max: 8,
             group_bytes_max: 512 << 10,
+            namespaces_max: 16,
+            node_bytes_max: 1 << 30,
             peers_max: 100,
             message_bytes_max: 1_000_000,
             staging_bytes_max: 256 << 20,
@@ -188,6 +196,7 @@ impl Limits {
             store_bytes_ceiling: bytes.saturating_mul(2),
             crdt_bytes_max: bytes / 2,
             crdt_cells_max: bytes / 256,
+            node_bytes_max: self.node_bytes_max.max(bytes.saturating_mul(4)),
             staging_bytes_max: usize::try_from(bytes.saturating_mul(4)).unwrap_or(usize::MAX),
             ..self
         }

@@ -4,6 +4,7 @@
 //! frame but [`Hello`] names its namespace and both incarnations. Each is idempotent: loss, duplication
 //! and reordering cost only time.
 
+mod hello;
 mod inspect;
 mod kind;
 mod open;
@@ -28,6 +29,8 @@ use crate::merkle::nodes::{Answer, Question};
 use crate::merkle::sketch::Symbol;
 use crate::time::WallMillis;
 
+pub use self::hello::{NAMESPACES_TOLD_MAX, Namespaces};
+use self::hello::{read_hello, write_hello};
 pub use self::inspect::{INSPECTED_MAX, Inspect, Inspected};
 use self::inspect::{read_inspect, write_inspect};
 pub use self::kind::FrameKind;
@@ -71,6 +74,8 @@ pub struct Hello {
     pub clock: WallMillis,
     /// True if the sender does not know the receiver's incarnation yet and wants its `Hello`.
     pub wants_reply: bool,
+    /// What the sender keeps besides the default namespace.
+    pub namespaces: Namespaces,
 }
 
 /// State id and log head of one snapshot: the first frame of a round.
@@ -642,37 +647,6 @@ fn read_flags(field: &'static str, max: u8, input: &mut Reader<'_>) -> Result<u8
         flags if flags <= max => Ok(flags),
         flags => Err(FrameError::Field { field, value: u64::from(flags) }),
     }
-}
-
-fn write_hello(hello: &Hello, out: &mut Writer) {
-    out.byte(HELLO);
-    out.byte(hello.versions.min.0);
-    out.byte(hello.versions.max.0);
-    out.fixed(&hello.features.to_le_bytes());
-    out.bytes(hello.cluster.as_bytes());
-    out.fixed(&hello.node.0);
-    out.fixed(&hello.incarnation.0);
-    out.varint(hello.clock.0);
-    out.byte(u8::from(hello.wants_reply));
-}
-
-fn read_hello(input: &mut Reader<'_>) -> Result<Hello, FrameError> {
-    let (min, max) = (input.byte("oldest version")?, input.byte("newest version")?);
-    if min == 0 || max < min {
-        return Err(FrameError::Field { field: "newest version", value: u64::from(max) });
-    }
-    let features = u32::from_le_bytes(input.fixed("features")?);
-    let label = input.bytes("cluster label", LABEL_BYTES_MAX)?;
-    let cluster = String::from_utf8(label.to_vec()).map_err(|_| FrameError::KeyEncoding)?;
-    Ok(Hello {
-        features,
-        versions: Versions { min: Version(min), max: Version(max) },
-        cluster,
-        node: NodeId(input.fixed("node")?),
-        incarnation: ReplicaId(input.fixed("incarnation")?),
-        clock: WallMillis(input.varint("clock")?),
-        wants_reply: read_flags("wants reply", 1, input)? == 1,
-    })
 }
 
 fn read_root(input: &mut Reader<'_>) -> Result<Root, FrameError> {

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use crate::class::Class;
 use crate::id::NodeId;
 use crate::limits::Limits;
 use crate::node::{Output, PersistStep};
@@ -46,34 +47,78 @@ impl Outbox {
     }
 }
 
+/// The outboxes of one peer: each class has its own, so that a full one stops no other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outboxes([Outbox; Class::ALL.len()]);
+
+impl Outboxes {
+    /// That of `class`.
+    pub fn of(&self, class: Class) -> &Outbox {
+        &self.0[class as usize]
+    }
+
+    /// That of `class`, to be changed.
+    pub fn of_mut(&mut self, class: Class) -> &mut Outbox {
+        &mut self.0[class as usize]
+    }
+
+    /// Frames waiting, in all of them.
+    pub fn frames(&self) -> usize {
+        self.0.iter().map(Outbox::frames).sum()
+    }
+
+    /// Their bytes.
+    pub fn bytes(&self) -> usize {
+        self.0.iter().map(Outbox::bytes).sum()
+    }
+
+    /// Each of them, by class.
+    pub fn iter(&self) -> impl Iterator<Item = (Class, &Outbox)> {
+        Class::ALL.into_iter().zip(&self.0)
+    }
+}
+
+/// A frame that waits until the state it shows is durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldFrame {
+    /// The step whose state it shows.
+    pub step: PersistStep,
+    /// For whom.
+    pub to: NodeId,
+    /// The class of its namespace.
+    pub class: Class,
+    /// The frame.
+    pub bytes: Vec<u8>,
+}
+
 /// Frames that wait until the state they show is durable, in order. Bounded by the outboxes, which
 /// count held frames too.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Held {
-    frames: VecDeque<(PersistStep, NodeId, Vec<u8>)>,
+    frames: VecDeque<HeldFrame>,
 }
 
 impl Held {
-    /// Holds a frame for `to` until step `n` is durable.
-    pub fn push(&mut self, n: PersistStep, to: NodeId, bytes: Vec<u8>) {
-        self.frames.push_back((n, to, bytes));
+    /// Holds a frame.
+    pub fn push(&mut self, frame: HeldFrame) {
+        self.frames.push_back(frame);
     }
 
     /// The next frame whose state is durable at step `persisted`.
     ///
     /// Steps only grow along the queue, so what comes out is never older than what stays.
     pub fn release(&mut self, persisted: PersistStep) -> Option<Output> {
-        self.frames.front().filter(|(n, ..)| *n <= persisted)?;
-        self.frames.pop_front().map(|(_, to, bytes)| Output::Send { to, bytes })
+        self.frames.front().filter(|frame| frame.step <= persisted)?;
+        self.frames.pop_front().map(|HeldFrame { to, class, bytes, .. }| Output::Send { to, class, bytes })
     }
 
     /// Drops the frames for a peer whose connection is gone.
     pub fn drop_for(&mut self, peer: NodeId) {
-        self.frames.retain(|(_, to, _)| *to != peer);
+        self.frames.retain(|frame| frame.to != peer);
     }
 
     /// Frames held.
-    pub fn iter(&self) -> impl Iterator<Item = &(PersistStep, NodeId, Vec<u8>)> {
+    pub fn iter(&self) -> impl Iterator<Item = &HeldFrame> {
         self.frames.iter()
     }
 }

@@ -9,8 +9,8 @@
 use crate::error::FrameError;
 use crate::id::NodeId;
 
-/// The version of the rows' layout. A disk of a later one is refused.
-pub const ROWS_VERSION: u64 = 1;
+/// The version of the rows' layout: 2 has the names of namespaces, and 1 is read too. A disk of a later one is refused.
+pub const ROWS_VERSION: u64 = 2;
 
 /// Bytes of the checksum behind every stored value.
 pub const CHECKSUM_BYTES: usize = 16;
@@ -22,7 +22,7 @@ pub enum Table {
     Node,
     /// The lives that wrote here: a row for each replica id.
     Life,
-    /// The open namespaces: horizon and clock of each.
+    /// The namespaces: horizon, clock and name of each.
     Space,
     /// The context: a row for each replica known.
     Column,

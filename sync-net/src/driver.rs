@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sync_core::breaker::Shift;
+use sync_core::class::Class;
 use sync_core::id::NodeId;
 use sync_core::message::Frame;
 use sync_core::node::{Bound, ConvergeGoal, Convergence, Event, Healed, Input, Level, Members, Output};
@@ -246,7 +247,8 @@ impl Driver {
                 }
             }
             TransportEvent::Written { peer, frames, bytes } => {
-                self.handle(Input::Written { peer, frames, bytes });
+                // One stream carries all classes.
+                self.handle(Input::Written { peer, class: Class::Normal, frames, bytes });
             }
             TransportEvent::Down { peer, reason, failure } => {
                 tracing::info!(node, ?peer, reason, "link down");
@@ -269,13 +271,13 @@ impl Driver {
 
     fn act(&mut self, output: Output) {
         match output {
-            Output::Send { to, bytes } => {
+            Output::Send { to, class, bytes } => {
                 let len = bytes.len();
                 let sent = self.links.get(&to).is_some_and(|link| self.transport.send(&to, *link, bytes));
                 if !sent {
                     // The link is gone and `Down` is on its way, or the frame is lost like any other:
                     // the core must not count it as waiting for ever.
-                    self.handle(Input::Written { peer: to, frames: 1, bytes: len });
+                    self.handle(Input::Written { peer: to, class, frames: 1, bytes: len });
                 }
             }
             Output::Disconnect { peer, reason } => {
@@ -307,6 +309,12 @@ impl Driver {
                     let text = "a key holds several types; opened without a type it reads as the first";
                     tracing::warn!(node, key = key.as_str(), ?ty, ?others, silenced, "{text}");
                 }
+            }
+            Event::NamespaceOpened { namespace, class } => {
+                tracing::info!(node, ?namespace, %class, "a namespace was opened");
+            }
+            Event::NamespaceClosed { namespace } => {
+                tracing::info!(node, ?namespace, "a namespace was closed; its state stays");
             }
             Event::PeerUp { peer, incarnation } => {
                 tracing::debug!(node, ?peer, ?incarnation, "peer introduced itself")

@@ -190,12 +190,13 @@ impl Cluster {
     fn drain(&mut self, index: u8) {
         while let Some(output) = self.node(index).poll_output() {
             match output {
-                Output::Send { to, bytes } => {
+                Output::Send { to, class, bytes } => {
                     let to = to.0[0] - 1;
                     let len = bytes.len();
                     self.wires.entry((index, to)).or_default().push_back(bytes);
                     let now = self.now_at(index);
-                    self.node(index).handle(now, Input::Written { peer: node_id(to), frames: 1, bytes: len });
+                    self.node(index)
+                        .handle(now, Input::Written { peer: node_id(to), class, frames: 1, bytes: len });
                 }
                 Output::Persist { n } => {
                     self.unpersisted.insert(index, n);

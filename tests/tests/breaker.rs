@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use sync_core::breaker::{BreakerReason, BreakerState, Failure};
+use sync_core::class::Class;
 use sync_core::error::FrameError;
 use sync_core::id::NodeId;
 use sync_core::limits::{Limits, Timing};
@@ -247,11 +248,14 @@ fn no_more_pulls_are_unanswered_at_a_time_than_may_be_and_all_nodes_agree_all_th
 }
 
 /// Gives an input to a node; gives back the frames that it sends, which nobody has written yet.
-fn given(node: &mut Node, at: Timestamp, input: Input) -> Vec<Vec<u8>> {
+fn given(node: &mut Node, at: Timestamp, input: Input) -> Vec<(Class, Vec<u8>)> {
     node.handle(Now::at(at, WALL_START), input);
     let sent = std::iter::from_fn(|| node.poll_output());
-    sent.filter_map(|output| if let Output::Send { bytes, .. } = output { Some(bytes) } else { None })
-        .collect()
+    let sent = sent.filter_map(|output| match output {
+        Output::Send { class, bytes, .. } => Some((class, bytes)),
+        Output::Persist { .. } | Output::Dial { .. } | Output::Disconnect { .. } | Output::Event(_) => None,
+    });
+    sent.collect()
 }
 
 #[test]
@@ -276,7 +280,7 @@ fn a_long_answer_that_is_not_read_is_given_up_after_a_while_and_what_was_kept_fo
     // All that is sent is written and read, until the answer begins.
     'talk: loop {
         for side in [0, 1] {
-            let Some(bytes) = wires[side].pop_front() else { continue };
+            let Some((class, bytes)) = wires[side].pop_front() else { continue };
             let peers = [node_id(0), node_id(1)];
             let (from, to) = (peers[side], peers[1 - side]);
             let dictionary = nodes[1 - side].reads(from);
@@ -285,7 +289,7 @@ fn a_long_answer_that_is_not_read_is_given_up_after_a_while_and_what_was_kept_fo
                 break 'talk;
             }
             let len = bytes.len();
-            let sent = given(&mut nodes[side], at, Input::Written { peer: to, frames: 1, bytes: len });
+            let sent = given(&mut nodes[side], at, Input::Written { peer: to, class, frames: 1, bytes: len });
             wires[side].extend(sent);
             let sent = given(&mut nodes[1 - side], at, Input::Received { peer: from, frame, len });
             wires[1 - side].extend(sent);
@@ -296,8 +300,8 @@ fn a_long_answer_that_is_not_read_is_given_up_after_a_while_and_what_was_kept_fo
     at = at + Timing::default().sync_timeout + Timing::default().sync_timeout;
     assert!(given(&mut nodes[0], at, Input::Wake).is_empty());
     assert!(nodes[0].stats().timeouts > timeouts, "the answer made no progress");
-    let written = Input::Written { peer: node_id(1), frames: 1, bytes: 2_000 };
+    let written = Input::Written { peer: node_id(1), class: Class::Normal, frames: 1, bytes: 2_000 };
     let sent = given(&mut nodes[0], at, written);
-    let items = sent.iter().filter(|bytes| ["Part", "Payloads"].contains(&Frame::name_of(bytes[1])));
+    let items = sent.iter().filter(|(_, bytes)| ["Part", "Payloads"].contains(&Frame::name_of(bytes[1])));
     assert_eq!(items.count(), 0, "nothing of it is left");
 }

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use sync_core::class::Class;
 use sync_core::dictionary::{Version, Versions};
 use sync_core::limits::Limits;
 use sync_core::message::Frame;
@@ -22,7 +23,7 @@ fn limits() -> Limits {
 struct Pair {
     nodes: [Node; 2],
     now: Timestamp,
-    wire: VecDeque<(usize, Vec<u8>)>,
+    wire: VecDeque<(usize, Class, Vec<u8>)>,
     events: Vec<Event>,
     /// Items delivered in payloads.
     items: u64,
@@ -72,7 +73,7 @@ impl Pair {
         self.nodes[at].handle(now, input);
         while let Some(output) = self.nodes[at].poll_output() {
             match output {
-                Output::Send { bytes, .. } => self.wire.push_back((at, bytes)),
+                Output::Send { class, bytes, .. } => self.wire.push_back((at, class, bytes)),
                 Output::Event(event) => self.events.push(event),
                 Output::Persist { .. } | Output::Dial { .. } => {}
                 Output::Disconnect { reason, .. } => panic!("{reason}"),
@@ -101,8 +102,8 @@ impl Pair {
 
     /// Tells the sender that the frame is written, and takes it off the wire.
     fn take(&mut self) -> Option<(usize, Vec<u8>)> {
-        let (from, bytes) = self.wire.pop_front()?;
-        self.input(from, Input::Written { peer: Self::peer(from), frames: 1, bytes: bytes.len() });
+        let (from, class, bytes) = self.wire.pop_front()?;
+        self.input(from, Input::Written { peer: Self::peer(from), class, frames: 1, bytes: bytes.len() });
         Some((from, bytes))
     }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use sync_core::causal::DotSet;
 use sync_core::cell::{Hlc, TypeTag};
+use sync_core::class::Class;
 use sync_core::error::WriteError;
 use sync_core::fragment::Fragment;
 use sync_core::id::{Dot, OwnerId, ReplicaId};
@@ -292,7 +293,10 @@ fn a_peer_with_too_many_bytes_unread_gets_no_more_and_loses_nothing() {
     let bound = reading(&mut cluster, 0, Bound::OutboxBytes);
     assert_eq!(bound.used, sent as u64);
     frames.iter().for_each(|frame| cluster.deliver(0, 1, frame));
-    cluster.input(0, Input::Written { peer: node_id(1), frames: frames.len(), bytes: sent });
+    cluster.input(
+        0,
+        Input::Written { peer: node_id(1), class: Class::Normal, frames: frames.len(), bytes: sent },
+    );
     cluster.advance(Span::from_secs(40));
     assert!(cluster.is_converged());
 }
@@ -465,6 +469,8 @@ fn limits() -> Vec<(&'static str, u64)> {
             value_bytes_max,
             map_depth_max,
             group_bytes_max,
+            namespaces_max,
+            node_bytes_max,
             peers_max,
             message_bytes_max,
             staging_bytes_max,

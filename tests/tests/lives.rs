@@ -150,8 +150,8 @@ fn talk(cluster: &Cluster, nodes: &mut [&mut Node; 2]) {
         for at in 0..2 {
             let mut sent = Vec::new();
             while let Some(output) = nodes[at].poll_output() {
-                if let Output::Send { to, bytes } = output {
-                    nodes[at].handle(now, Input::Written { peer: to, frames: 1, bytes: bytes.len() });
+                if let Output::Send { to, class, bytes } = output {
+                    nodes[at].handle(now, Input::Written { peer: to, class, frames: 1, bytes: bytes.len() });
                     sent.push(bytes);
                 }
             }

@@ -18,11 +18,13 @@ use sync_core::limits::Limits;
 use sync_core::merkle::Fingerprint;
 use sync_core::merkle::sketch::Symbol;
 use sync_core::message::{
-    Ack, Dialect, Frame, Give, Hello, More, Open, Part, Payloads, Pull, Push, Quote, Root, Route, Skeleton,
-    Survey, Symbols,
+    Ack, Dialect, Frame, Give, Hello, More, Namespaces, Open, Part, Payloads, Pull, Push, Quote, Root, Route,
+    Skeleton, Survey, Symbols,
 };
+use sync_core::node::{ImageRows, Node};
+use sync_core::rows::Table;
 use sync_core::store::{Load, Store};
-use sync_core::time::WallMillis;
+use sync_core::time::{Now, WallMillis};
 use sync_core::types::{lww_map, or_set, pn_counter};
 use sync_tests::lab::{Lab, Mix};
 
@@ -103,7 +105,13 @@ fn frames() -> Vec<(&'static str, Frame)> {
         incarnation: A,
         clock: WallMillis(1_750_000_000_000),
         wants_reply: true,
+        namespaces: Namespaces::default(),
     };
+    let lanes = Namespaces {
+        open: ["alarms", "bulk"].map(NamespaceId::named).into(),
+        closed: [NamespaceId::named("old")].into(),
+    };
+    let hello_namespaces = Hello { namespaces: lanes, ..hello.clone() };
     let root = Root {
         state: StateId([0x22; 32]),
         head: 12_345,
@@ -122,6 +130,7 @@ fn frames() -> Vec<(&'static str, Frame)> {
     let pull = Pull { context: context(), horizon: WallMillis(7), listing: false, have: DotSet::default() };
     vec![
         ("hello", Frame::Hello(hello)),
+        ("hello_namespaces", Frame::Hello(hello_namespaces)),
         ("root", Frame::Root(route(), root)),
         ("push", Frame::Push(route(), Push { lo: 10, hi: 14, fragment: fragment(Claims::None) })),
         ("ack", Frame::Ack(route(), Ack { hi: Some(14), known: context() })),
@@ -378,4 +387,30 @@ fn rows_of_a_fixed_history_are_frozen() {
         .collect();
     lines.sort();
     assert_frozen("rows", &lines.concat());
+}
+
+#[test]
+fn rows_of_version_1_are_read_and_hold_what_those_of_version_2_hold() {
+    let read = |name: &str| {
+        let text = fs::read_to_string(vector(name)).expect("the vector is there");
+        let bytes = |hex: &str| -> Vec<u8> {
+            let digits = |at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).expect("hex digits");
+            (0..hex.len() / 2).map(digits).collect()
+        };
+        let mut rows = ImageRows::new(&sync_tests::config(0, 1));
+        for table in Table::ALL {
+            for line in text.lines().filter(|line| line.split(' ').next() == Some(table.name())) {
+                let fields: Vec<&str> = line.split(' ').collect();
+                rows.stored(table, &bytes(fields[1]), &bytes(fields[2])).expect("these rows are sound");
+            }
+        }
+        let node = Node::restart(
+            sync_tests::config(0, 1),
+            rows.finish().expect("all rows are there"),
+            Now::default(),
+        );
+        let names: Vec<String> = node.namespace_statuses().into_iter().map(|status| status.name).collect();
+        (node.clone().state_id(sync_tests::namespace()), names)
+    };
+    assert_eq!(read("rows_1"), read("rows"));
 }

@@ -254,10 +254,10 @@ impl Local {
         let (mut letters, mut asked) = (Vec::new(), None);
         while let Some(output) = self.node.poll_output() {
             match output {
-                Output::Send { to, bytes } => {
+                Output::Send { to, class, bytes } => {
                     let len = bytes.len();
                     letters.push(Letter::new(&self.node, self.index, usize::from(to.0[0]) - 1, bytes)?);
-                    self.handle(Input::Written { peer: to, frames: 1, bytes: len });
+                    self.handle(Input::Written { peer: to, class, frames: 1, bytes: len });
                 }
                 Output::Persist { n } => asked = Some(n),
                 Output::Disconnect { peer, reason } => {
@@ -338,6 +338,8 @@ fn alarm(node: usize, event: &Event) -> Result<(), String> {
         | Event::ClockOff { .. }
         | Event::ClockJumped { .. }
         | Event::HorizonAhead { .. }
+        | Event::NamespaceOpened { .. }
+        | Event::NamespaceClosed { .. }
         | Event::EventsLost { .. } => Err(format!("node {node} raises an alarm: {event:?}")),
     }
 }

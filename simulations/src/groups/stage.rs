@@ -155,7 +155,7 @@ impl Stage {
         let mut large = false;
         while let Some(output) = self.nodes[at].poll_output() {
             match output {
-                Output::Send { to, bytes } => {
+                Output::Send { to, class, bytes } => {
                     let to = usize::from(to.0[0]) - 1;
                     self.story.update(&bytes);
                     let len = bytes.len();
@@ -164,7 +164,7 @@ impl Stage {
                     }
                     let peer = self.nodes[to].id();
                     self.nodes[at]
-                        .handle(Self::clock(self.now), Input::Written { peer, frames: 1, bytes: len });
+                        .handle(Self::clock(self.now), Input::Written { peer, class, frames: 1, bytes: len });
                 }
                 Output::Persist { n } => self.persists[at] = Some(n),
                 Output::Disconnect { .. } => return Err(format!("node {at} breaks a link by itself")),

@@ -72,7 +72,7 @@ impl Stage {
     fn handle(&mut self, at: usize, input: Input) -> Result<(), Violation> {
         self.nodes[at].handle(self.now, input);
         while let Some(output) = self.nodes[at].poll_output() {
-            if let Output::Send { to, bytes } = output {
+            if let Output::Send { to, bytes, .. } = output {
                 self.flights.push_back(Flight { from: at, to: usize::from(to.0[0]), bytes });
             }
         }

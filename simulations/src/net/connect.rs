@@ -31,12 +31,11 @@ impl Net {
         for ((node, peer), ready) in [(a, b), (b, a)].into_iter().zip(ready) {
             let link = self.link(node, peer);
             link.clear();
-            // Nothing arrives at an end that does not know the connection yet.
-            link.last_arrival = at;
             self.pending.push((ready, Wire::Opened { node, peer, connection }));
         }
-        self.link(a, b).last_arrival = ready[1];
-        self.link(b, a).last_arrival = ready[0];
+        // Nothing arrives at an end that does not know the connection yet.
+        self.link(a, b).begin(ready[1]);
+        self.link(b, a).begin(ready[0]);
         true
     }
 

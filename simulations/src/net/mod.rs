@@ -13,6 +13,7 @@ mod rules;
 use std::collections::BTreeMap;
 
 use rand::RngExt;
+use sync_core::class::Class;
 
 use crate::random::{Random, fork};
 use crate::scenario::{Mode, Network, Scenario};
@@ -25,9 +26,9 @@ use link::Link;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Wire {
     /// A frame arrives.
-    Arrive { from: usize, to: usize, connection: u64, bytes: Vec<u8> },
+    Arrive { way: Way, bytes: Vec<u8> },
     /// A frame counts as written at its sender.
-    Written { from: usize, to: usize, connection: u64, bytes: usize },
+    Written { way: Way, bytes: usize },
     /// `node` learns that its connection to `peer` is up.
     Opened { node: usize, peer: usize, connection: u64 },
     /// `node` learns that its connection to `peer` is closed.
@@ -36,6 +37,25 @@ pub(crate) enum Wire {
     Idle { node: usize, peer: usize, connection: u64 },
     /// One of the two tries to connect.
     Dial { a: usize, b: usize },
+}
+
+/// Where a frame goes: from whom to whom, in which stream of which connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Way {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    pub(crate) class: Class,
+    pub(crate) connection: u64,
+}
+
+impl Way {
+    fn arrive(self, bytes: Vec<u8>) -> Wire {
+        Wire::Arrive { way: self, bytes }
+    }
+
+    fn written(self, bytes: usize) -> Wire {
+        Wire::Written { way: self, bytes }
+    }
 }
 
 /// The two ends of a pair.
@@ -131,68 +151,70 @@ impl Net {
     // Frames.
 
     /// Sends a frame on the connection that `from` holds to be up; without one it is lost.
-    pub(crate) fn send(&mut self, at: u64, from: usize, to: usize, bytes: Vec<u8>) {
+    pub(crate) fn send(&mut self, at: u64, from: usize, to: usize, class: Class, bytes: Vec<u8>) {
         let Some(connection) = self.end(from, to) else { return };
+        let way = Way { from, to, class, connection };
         self.counts.frames += 1;
         self.counts.bytes += bytes.len() as u64;
         match self.setup.mode {
-            Mode::Stream => self.send_stream(at, from, to, connection, bytes),
-            Mode::Datagram => self.send_datagram(at, from, to, connection, bytes),
+            Mode::Stream => self.send_stream(at, way, bytes),
+            Mode::Datagram => self.send_datagram(at, way, bytes),
         }
     }
 
     /// When a frame of `bytes` has left the wire of its sender.
-    fn departure(&mut self, at: u64, from: usize, to: usize, bytes: usize) -> u64 {
+    fn departure(&mut self, at: u64, way: Way, bytes: usize) -> u64 {
         let bandwidth = self.setup.bandwidth;
-        let link = &mut self.links[from * self.nodes + to];
         if bandwidth == 0 {
             return at;
         }
-        self.counts.throttled += u64::from(link.free_at > at);
-        link.free_at = link.free_at.max(at) + bytes as u64 * 1_000_000 / bandwidth;
-        link.free_at
+        let link = &mut self.links[way.from * self.nodes + way.to];
+        self.counts.throttled += u64::from(link.lane(way.class).free_at > at);
+        link.depart(at, way.class, bytes as u64 * 1_000_000 / bandwidth)
     }
 
-    fn send_stream(&mut self, at: u64, from: usize, to: usize, connection: u64, bytes: Vec<u8>) {
+    fn send_stream(&mut self, at: u64, way: Way, bytes: Vec<u8>) {
         let (window, len) = (self.setup.window_bytes, bytes.len());
-        let link = self.link(from, to);
-        link.unread_bytes += len;
-        let waits = link.unread_bytes > window;
+        let link = self.link(way.from, way.to);
+        let is_blocked = link.blocked_since.is_some();
+        let lane = link.lane(way.class);
+        lane.unread_bytes += len;
+        let waits = lane.unread_bytes > window;
         if waits {
-            link.unwritten.push_back(len);
+            lane.unwritten.push_back(len);
         }
         let mut departure = at;
-        if link.blocked_since.is_some() {
-            link.stalled.push_back(bytes);
+        if is_blocked {
+            lane.stalled.push_back(bytes);
         } else {
-            departure = self.transmit(at, from, to, connection, bytes);
+            departure = self.transmit(at, way, bytes);
         }
         if !waits {
-            self.pending.push((departure + 1, Wire::Written { from, to, connection, bytes: len }));
+            self.pending.push((departure + 1, way.written(len)));
         }
     }
 
     /// Puts a frame of a stream on the wire; each loss costs a retransmission.
-    fn transmit(&mut self, at: u64, from: usize, to: usize, connection: u64, bytes: Vec<u8>) -> u64 {
-        let departure = self.departure(at, from, to, bytes.len());
+    fn transmit(&mut self, at: u64, way: Way, bytes: Vec<u8>) -> u64 {
+        let departure = self.departure(at, way, bytes.len());
         let mut travel = self.delay();
         while self.setup.loss > 0.0 && self.random.random_bool(self.setup.loss) {
             self.counts.lost += 1;
             travel += 2 * self.delay() + 10_000;
         }
-        let link = self.link(from, to);
-        let arrival = (departure + travel + link.extra_us).max(link.last_arrival + 1);
-        link.last_arrival = arrival;
+        let link = self.link(way.from, way.to);
         link.under_way += 1;
-        self.pending.push((arrival, Wire::Arrive { from, to, connection, bytes }));
+        let slowed = departure + travel + link.extra_us;
+        let arrival = link.arrive(way.class, slowed);
+        self.pending.push((arrival, way.arrive(bytes)));
         departure
     }
 
-    fn send_datagram(&mut self, at: u64, from: usize, to: usize, connection: u64, bytes: Vec<u8>) {
+    fn send_datagram(&mut self, at: u64, way: Way, bytes: Vec<u8>) {
         let len = bytes.len();
-        let departure = self.departure(at, from, to, len);
-        self.pending.push((departure + 1, Wire::Written { from, to, connection, bytes: len }));
-        let link = &self.links[from * self.nodes + to];
+        let departure = self.departure(at, way, len);
+        self.pending.push((departure + 1, way.written(len)));
+        let link = &self.links[way.from * self.nodes + way.to];
         if link.blocked_since.is_some() {
             return;
         }
@@ -206,30 +228,30 @@ impl Net {
         }
         if self.setup.duplicate > 0.0 && self.random.random_bool(self.setup.duplicate) {
             self.counts.duplicated += 1;
-            self.fly(departure, from, to, connection, bytes.clone());
+            self.fly(departure, way, bytes.clone());
         }
-        self.fly(departure, from, to, connection, bytes);
+        self.fly(departure, way, bytes);
     }
 
-    fn fly(&mut self, departure: u64, from: usize, to: usize, connection: u64, bytes: Vec<u8>) {
+    fn fly(&mut self, departure: u64, way: Way, bytes: Vec<u8>) {
         let mut travel = self.delay();
         if self.setup.reorder > 0.0 && self.random.random_bool(self.setup.reorder) {
             self.counts.reordered += 1;
             travel += self.random.random_range(0..=10 * self.setup.delay_us.1);
         }
         let in_order = self.in_order;
-        let link = self.link(from, to);
+        let link = self.link(way.from, way.to);
         link.under_way += 1;
         let mut arrival = departure + travel + link.extra_us;
         if in_order {
-            arrival = arrival.max(link.last_arrival + 1);
-            link.last_arrival = arrival;
+            arrival = link.arrive(way.class, arrival);
         }
-        self.pending.push((arrival, Wire::Arrive { from, to, connection, bytes }));
+        self.pending.push((arrival, way.arrive(bytes)));
     }
 
     /// A frame has come to the end of its way. True if the connection is still the one it was sent on.
-    pub(crate) fn arrived(&mut self, from: usize, to: usize, connection: u64) -> bool {
+    pub(crate) fn arrived(&mut self, way: Way) -> bool {
+        let Way { from, to, connection, .. } = way;
         let current = self.pair(from, to).connection == connection;
         if current {
             let link = self.link(from, to);
@@ -239,13 +261,13 @@ impl Net {
     }
 
     /// The receiver has read a frame: the sender's window opens.
-    pub(crate) fn read(&mut self, at: u64, from: usize, to: usize, connection: u64, bytes: usize) {
-        if self.pair(from, to).connection != connection {
+    pub(crate) fn read(&mut self, at: u64, way: Way, bytes: usize) {
+        if self.pair(way.from, way.to).connection != way.connection {
             return;
         }
         let window = self.setup.window_bytes;
-        for bytes in self.link(from, to).read(bytes, window) {
-            self.pending.push((at + 1, Wire::Written { from, to, connection, bytes }));
+        for bytes in self.link(way.from, way.to).lane(way.class).read(bytes, window) {
+            self.pending.push((at + 1, way.written(bytes)));
         }
     }
 
@@ -294,10 +316,10 @@ impl Net {
         }
         if !blocked && was_blocked {
             link.blocked_since = None;
-            let stalled = std::mem::take(&mut link.stalled);
+            let stalled = link.take_stalled();
             let Some(connection) = self.end(from, to) else { return };
-            for bytes in stalled {
-                self.transmit(at, from, to, connection, bytes);
+            for (class, bytes) in stalled {
+                self.transmit(at, Way { from, to, class, connection }, bytes);
             }
         }
     }

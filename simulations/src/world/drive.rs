@@ -4,6 +4,7 @@
 
 use rand::RngExt;
 use sync_core::breaker::Shift;
+use sync_core::class::Class;
 use sync_core::error::FrameError;
 use sync_core::id::NodeId;
 use sync_core::node::{Event as NodeEvent, Input, Output, RepairedBy};
@@ -47,7 +48,7 @@ impl World {
     fn drain(&mut self, at: usize) {
         while let Some(output) = self.machines[at].node.as_mut().and_then(|node| node.poll_output()) {
             match output {
-                Output::Send { to, bytes } => self.send(at, to, bytes),
+                Output::Send { to, class, bytes } => self.send(at, to, class, bytes),
                 Output::Disconnect { peer, reason } => {
                     self.trace.note(self.at, Mark::Event, at, &peer.0, || format!("disconnects: {reason}"));
                     if let Some(place) = self.place_of(at, peer) {
@@ -75,7 +76,7 @@ impl World {
         (self.machines[node].peers[place] == Some(peer)).then_some(place)
     }
 
-    fn send(&mut self, from: usize, peer: NodeId, bytes: Vec<u8>) {
+    fn send(&mut self, from: usize, peer: NodeId, class: Class, bytes: Vec<u8>) {
         let Some(to) = self.place_of(from, peer) else { return };
         self.trace.note(self.at, Mark::Sent, from, &bytes, || {
             format!("sends {} to n{to} ({} bytes)", trace::frame_name(&bytes), bytes.len())
@@ -89,7 +90,7 @@ impl World {
         if trace::frame_name(&bytes) == "Hello" {
             self.on_greeting(from, peer, &bytes);
         }
-        self.net.send(self.at, from, to, bytes);
+        self.net.send(self.at, from, to, class, bytes);
     }
 
     pub(super) fn write_disk(&mut self, at: usize) {
@@ -202,6 +203,8 @@ impl World {
             | NodeEvent::PeerUp { .. }
             | NodeEvent::PeerDown { .. }
             | NodeEvent::Pressure { .. }
+            | NodeEvent::NamespaceOpened { .. }
+            | NodeEvent::NamespaceClosed { .. }
             | NodeEvent::EventsLost { .. } => {}
         }
     }

@@ -201,10 +201,10 @@ impl World {
             return;
         }
         self.trace.note(self.at, Mark::Fault, at, &[], || "reads again".to_owned());
-        while let Some((from, connection, bytes)) = self.machines[at].unread.pop_front() {
-            if self.net.end(at, from) == Some(connection) {
-                self.net.read(self.at, from, at, connection, bytes.len());
-                self.receive(from, at, &bytes);
+        while let Some((way, bytes)) = self.machines[at].unread.pop_front() {
+            if self.net.end(at, way.from) == Some(way.connection) {
+                self.net.read(self.at, way, bytes.len());
+                self.receive(way.from, at, &bytes);
             }
         }
     }

@@ -9,6 +9,7 @@ use sync_core::time::Now;
 use super::Event;
 use super::clock::Clock;
 use super::disk::{Disk, Held};
+use crate::net::Way;
 
 /// One machine of the world.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ pub(crate) struct Machine {
     /// True while it does not read.
     pub(crate) deaf: bool,
     /// Frames that wait until it reads again: from whom, on which connection, what.
-    pub(crate) unread: VecDeque<(usize, u64, Vec<u8>)>,
+    pub(crate) unread: VecDeque<(Way, Vec<u8>)>,
     /// Under which id each peer is connected.
     pub(crate) peers: Vec<Option<NodeId>>,
     /// Whom the node wants dialled, once each: its probes.

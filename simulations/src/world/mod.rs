@@ -33,7 +33,7 @@ use sync_core::node::Input;
 
 use crate::checkers::{Suite, Violation};
 use crate::history::History;
-use crate::net::{Net, Rule, Wire};
+use crate::net::{Net, Rule, Way, Wire};
 use crate::random::{Random, fork};
 use crate::scenario::Scenario;
 use crate::timeline::RunTimeline;
@@ -315,7 +315,10 @@ impl World {
 /// Whose process must run for `event` to be handled; `None` if it happens to the world.
 fn handled_by(event: &Event) -> Option<usize> {
     match event {
-        Event::Wire(Wire::Arrive { to: node, .. } | Wire::Written { from: node, .. })
+        Event::Wire(
+            Wire::Arrive { way: Way { to: node, .. }, .. }
+            | Wire::Written { way: Way { from: node, .. }, .. },
+        )
         | Event::Wire(Wire::Opened { node, .. } | Wire::Closed { node, .. } | Wire::Idle { node, .. })
         | Event::Wake { node, .. }
         | Event::Look { node, .. }

@@ -5,7 +5,7 @@ use sync_core::node::Input;
 
 use super::World;
 use crate::checkers::OnLink;
-use crate::net::Wire;
+use crate::net::{Way, Wire};
 use crate::scenario::Mode;
 
 /// Frames that wait for a node that does not read, when nothing holds their senders back (datagrams).
@@ -14,16 +14,16 @@ const UNREAD_DATAGRAMS_MAX: usize = 256;
 impl World {
     pub(super) fn on_wire(&mut self, wire: Wire) {
         match wire {
-            Wire::Arrive { from, to, connection, bytes } => {
-                if self.net.arrived(from, to, connection) {
-                    self.on_arrival(from, to, connection, bytes);
+            Wire::Arrive { way, bytes } => {
+                if self.net.arrived(way) {
+                    self.on_arrival(way, bytes);
                 }
             }
-            Wire::Written { from, to, connection, bytes } => {
+            Wire::Written { way: Way { from, to, class, connection }, bytes } => {
                 if self.net.end(from, to) == Some(connection)
                     && let Some(peer) = self.machines[from].peers[to]
                 {
-                    self.feed(from, Input::Written { peer, frames: 1, bytes }, &[]);
+                    self.feed(from, Input::Written { peer, class, frames: 1, bytes }, &[]);
                 }
             }
             Wire::Opened { node, peer, connection } => {
@@ -63,17 +63,17 @@ impl World {
         }
     }
 
-    fn on_arrival(&mut self, from: usize, to: usize, connection: u64, bytes: Vec<u8>) {
-        let machine = &mut self.machines[to];
+    fn on_arrival(&mut self, way: Way, bytes: Vec<u8>) {
+        let machine = &mut self.machines[way.to];
         if machine.deaf {
             let bounded = self.scenario.network.mode == Mode::Datagram;
             if !bounded || machine.unread.len() < UNREAD_DATAGRAMS_MAX {
-                machine.unread.push_back((from, connection, bytes));
+                machine.unread.push_back((way, bytes));
             }
             return;
         }
-        self.net.read(self.at, from, to, connection, bytes.len());
-        self.receive(from, to, &bytes);
+        self.net.read(self.at, way, bytes.len());
+        self.receive(way.from, way.to, &bytes);
     }
 
     /// Hands a frame to the node that it came to.

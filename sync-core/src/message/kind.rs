@@ -171,6 +171,7 @@ mod tests {
             incarnation: crate::id::ReplicaId([2; 16]),
             clock: Default::default(),
             wants_reply: false,
+            namespaces: Default::default(),
         });
         assert_eq!(FrameKind::of_bytes(&hello.encode(&Dialect::default())), Some(hello.kind()));
     }

@@ -22,7 +22,7 @@ pub struct Condition {
 impl Node {
     /// What is wrong with `namespace` now; `None` if it is not open here.
     pub fn condition(&self, namespace: NamespaceId) -> Option<Condition> {
-        self.spaces.get(&namespace)?;
+        self.open_space(namespace)?;
         let diverged = |peer: &super::Peer| peer.links.get(&namespace).is_some_and(|link| link.diverged);
         Some(Condition {
             is_mending: self.is_mending(namespace),

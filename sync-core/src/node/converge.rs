@@ -23,7 +23,7 @@ impl Node {
     /// # Errors
     /// [`WriteError::NoNamespace`].
     pub fn converge_begin(&mut self, now: Now, namespace: NamespaceId) -> Result<ConvergeGoal, WriteError> {
-        let space = self.spaces.get(&namespace).ok_or(WriteError::NoNamespace { namespace })?;
+        let space = self.open_space(namespace).ok_or(WriteError::NoNamespace { namespace })?;
         let context = space.store.context().clone();
         let goal = ConvergeGoal { namespace, context, exchanges: self.exchanges };
         self.want_roots();

@@ -38,11 +38,7 @@ impl Node {
         if self.peers.get(&peer).is_some_and(|peer| peer.connected) {
             self.on_disconnected(now, peer);
         }
-        let namespaces: Vec<NamespaceId> = self.spaces.keys().copied().collect();
         let state = self.peers.entry(peer).or_default();
-        for namespace in namespaces {
-            state.links.entry(namespace).or_default();
-        }
         state.connected = true;
         state.introduced = false;
         state.seen_at = now.mono;
@@ -81,7 +77,7 @@ impl Node {
         state.seen_at = now.mono;
         (state.hello_due, state.hello_owed) = (None, false);
         state.hello_at = None;
-        state.outbox = Default::default();
+        state.outboxes = Default::default();
         state.links.values_mut().for_each(Link::disconnected);
         self.held.drop_for(peer);
         self.outputs.retain(|output| !matches!(output, Output::Send { to, .. } if *to == peer));
@@ -175,7 +171,9 @@ impl Node {
             state.hello_due = Some(state.hello_due.unwrap_or(false) || !known_sender);
             return Ok(());
         }
-        let Some(space) = self.spaces.get(&route.namespace) else {
+        // Closed here or there while the frame was on its way: the other end hears of it, or has been told.
+        let is_linked = self.peer_mut(peer).links.contains_key(&route.namespace);
+        let Some(space) = self.spaces.get(&route.namespace).filter(|_| is_linked) else {
             self.peer_mut(peer).stats.frames_stale += 1;
             return Ok(());
         };
@@ -260,6 +258,7 @@ impl Node {
         if reborn && !mutant::is(Mutant::RebirthIgnored) {
             state.links.values_mut().for_each(|link| *link = Link::default());
         }
+        self.on_namespaces(now, peer, &hello.namespaces, fresh || reborn);
         if fresh || reborn {
             // Who can ask in its first frame does so (`build_open`). Else one of the two begins, or both would ask
             // for the same repair. The other steps in if nothing comes.

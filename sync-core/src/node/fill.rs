@@ -7,12 +7,14 @@ use super::peer::{Link, Peer};
 use super::{Node, Output, PersistStep};
 use crate::breaker::Failure;
 use crate::causal::{CausalContext, DotSet};
+use crate::class::Class;
 use crate::dictionary::Version;
 use crate::id::{NamespaceId, NodeId};
 use crate::limits::Limits;
 use crate::message::{Ack, Dialect, Frame, Give, Hello, PART_OVERHEAD, Pull, Push, Route};
 use crate::mutant::{self, Mutant};
 use crate::push;
+use crate::queue::HeldFrame;
 use crate::session::{Given, Giving, Sketched};
 use crate::time::Now;
 
@@ -56,13 +58,13 @@ impl Node {
         let peers: Vec<NodeId> = self.peers.iter().filter_map(looked_at).collect();
         for peer in peers {
             self.wake(now, peer);
-            while self.has_room(peer) && self.build_next(now, peer) {}
+            while self.build_next(now, peer) {}
         }
         if std::mem::take(&mut self.fill_due) {
             // A large answer was overdue and has given way to pulls that waited for it.
             let up = |(node, peer): (&NodeId, &Peer)| peer.connected.then_some(*node);
             for peer in self.peers.iter().filter_map(up).collect::<Vec<_>>() {
-                while self.has_room(peer) && self.build_next(now, peer) {}
+                while self.build_next(now, peer) {}
             }
         }
         if self.step > self.asked {
@@ -71,9 +73,9 @@ impl Node {
         }
     }
 
-    fn has_room(&self, peer: NodeId) -> bool {
-        mutant::is(Mutant::OutboxUnbounded)
-            || self.peers.get(&peer).is_some_and(|peer| peer.outbox.has_room(&self.config.limits))
+    fn has_room(&self, peer: NodeId, class: Class) -> bool {
+        let has_room = |peer: &Peer| peer.outboxes.of(class).has_room(&self.config.limits);
+        mutant::is(Mutant::OutboxUnbounded) || self.peers.get(&peer).is_some_and(has_room)
     }
 
     /// Turns deadlines that have passed into what is due.
@@ -84,14 +86,16 @@ impl Node {
         // What our own disk holds back is not the peer's fault.
         let mut overdue = 0;
         let mut late =
-            |is_late: bool| overdue += u32::from(is_late && !held.iter().any(|(_, to, _)| *to == peer));
+            |is_late: bool| overdue += u32::from(is_late && !held.iter().any(|frame| frame.to == peer));
         if state.hello_at.is_some_and(|at| at <= now.mono) {
             state.hello_at = None;
             state.hello_due = Some(true);
             late(true);
         }
-        let is_neighbour = state.is_neighbour();
+        let (is_up, is_neighbour) = (state.is_up(), state.is_neighbour());
         for (namespace, link) in &mut state.links {
+            let space = &spaces[namespace];
+            let is_neighbour = is_neighbour || (is_up && space.class == Class::Urgent);
             late(link.session.wake_answer(now.mono));
             let pull_is_late = link.session.wake(now.mono, timeout);
             late(pull_is_late);
@@ -106,12 +110,12 @@ impl Node {
             }
             late(link.cursor.wake(now.mono));
             link.surveying.wake(now.mono);
-            let head = spaces[namespace].store.log_head();
+            let head = space.store.log_head();
             let waiting = link.tell_at.is_some_and(|at| at > now.mono);
             if !is_neighbour || waiting || (link.tell_at.is_none() && link.told_at == Some(head)) {
                 continue;
             }
-            let context = spaces[namespace].store.context();
+            let context = space.store.context();
             let news = context.columns().any(|(id, seq)| link.is_untold(id, seq));
             let due = link.tell_at.take().is_some();
             if !news {
@@ -125,35 +129,40 @@ impl Node {
         (0..overdue).for_each(|_| self.peer_failed(now, peer, Failure::TimedOut));
     }
 
-    /// Builds the most urgent frame that is due to `peer`; false if none is.
+    /// Builds the frame that is due to `peer` and goes first; false if none is, or none has room.
     fn build_next(&mut self, now: Now, peer: NodeId) -> bool {
-        if self.build_hello(now, peer) {
+        if self.has_room(peer, Class::Urgent) && self.build_hello(now, peer) {
             return true;
         }
         let state = &self.peers[&peer];
         if !state.is_up() || !self.may_send(peer) {
             return false;
         }
-        let namespaces: Vec<NamespaceId> = state.links.keys().copied().collect();
-        let heals = self.healing.is_some();
-        namespaces.into_iter().any(|namespace| {
-            // Pushes before the root: behind them it finds the peer up to date, before them it makes it pull.
-            if self.build_ack(peer, namespace) || self.build_push(now, peer, namespace) {
-                return true;
-            }
-            // Mostly there is nothing else, and many to ask.
-            if !heals && self.link(peer, namespace).is_idle() {
-                return false;
-            }
-            self.build_open(now, peer, namespace)
-                || self.build_root(now, peer, namespace)
-                || self.build_pull(now, peer, namespace)
-                || self.build_survey(peer, namespace)
-                || self.build_quote(now, peer, namespace)
-                || self.build_answer(now, peer, namespace)
-                || self.build_sketch(peer, namespace)
-                || self.build_repair(now, peer, namespace)
-        })
+        let mut lanes: Vec<(Class, NamespaceId)> =
+            state.links.keys().map(|namespace| (self.class(*namespace), *namespace)).collect();
+        lanes.sort_unstable();
+        lanes
+            .into_iter()
+            .any(|(class, namespace)| self.has_room(peer, class) && self.build_of(now, peer, namespace))
+    }
+
+    fn build_of(&mut self, now: Now, peer: NodeId, namespace: NamespaceId) -> bool {
+        // Pushes before the root: behind them it finds the peer up to date, before them it makes it pull.
+        if self.build_ack(peer, namespace) || self.build_push(now, peer, namespace) {
+            return true;
+        }
+        // Mostly there is nothing else, and many to ask.
+        if self.healing.is_none() && self.link(peer, namespace).is_idle() {
+            return false;
+        }
+        self.build_open(now, peer, namespace)
+            || self.build_root(now, peer, namespace)
+            || self.build_pull(now, peer, namespace)
+            || self.build_survey(peer, namespace)
+            || self.build_quote(now, peer, namespace)
+            || self.build_answer(now, peer, namespace)
+            || self.build_sketch(peer, namespace)
+            || self.build_repair(now, peer, namespace)
     }
 
     fn build_hello(&mut self, now: Now, peer: NodeId) -> bool {
@@ -176,9 +185,10 @@ impl Node {
             incarnation: self.replica,
             clock: now.wall,
             wants_reply,
+            namespaces: self.told_namespaces(),
         };
         let bytes = Frame::Hello(hello).encode(&Dialect::default());
-        self.send_bytes(peer, bytes, Shows::Nothing);
+        self.send_bytes(peer, Class::Urgent, bytes, Shows::Nothing);
         true
     }
 
@@ -302,7 +312,7 @@ impl Node {
         if long {
             link.session.giving = Some(Giving { answer, bytes, at: 0, head });
         } else {
-            self.send_bytes(peer, bytes, Shows::State);
+            self.send_bytes(peer, self.class(namespace), bytes, Shows::State);
         }
         true
     }
@@ -343,7 +353,7 @@ impl Node {
         }
         let Self { peers, spaces, config, overlay, rng, .. } = self;
         let state = peers.get_mut(&peer).expect("the caller took it from the map");
-        if !state.is_neighbour() {
+        if !state.is_pushed_to(spaces[&namespace].class) {
             return false;
         }
         let Some(incarnation) = state.incarnation else { return false };
@@ -387,7 +397,7 @@ impl Node {
                 let stats = &mut self.peers.get_mut(&peer).expect("the caller took it from the map").stats;
                 stats.pushes_sent += 1;
                 stats.deltas_sent += items;
-                self.send_bytes(peer, bytes, Shows::State);
+                self.send_bytes(peer, self.class(namespace), bytes, Shows::State);
                 true
             }
         }
@@ -402,20 +412,20 @@ impl Node {
 
     pub(super) fn send(&mut self, peer: NodeId, namespace: NamespaceId, frame: &Frame, shows: Shows) {
         let bytes = frame.encode(&self.dialect(peer, namespace));
-        self.send_bytes(peer, bytes, shows);
+        self.send_bytes(peer, self.class(namespace), bytes, shows);
     }
 
-    pub(super) fn send_bytes(&mut self, peer: NodeId, bytes: Vec<u8>, shows: Shows) {
-        let state = self.peers.get_mut(&peer).expect("the caller took it from the map");
-        state.outbox.built(bytes.len());
+    pub(super) fn send_bytes(&mut self, to: NodeId, class: Class, bytes: Vec<u8>, shows: Shows) {
+        let state = self.peers.get_mut(&to).expect("the caller took it from the map");
+        state.outboxes.of_mut(class).built(bytes.len());
         state.stats.frames_sent += 1;
         state.stats.bytes_sent += bytes.len() as u64;
         self.meter.count_sent(&bytes);
-        let ready: PersistStep = if shows == Shows::State { self.step } else { PersistStep::default() };
-        if ready <= self.persisted || mutant::is(Mutant::FramesNotHeld) {
-            self.outputs.push_back(Output::Send { to: peer, bytes });
+        let step: PersistStep = if shows == Shows::State { self.step } else { PersistStep::default() };
+        if step <= self.persisted || mutant::is(Mutant::FramesNotHeld) {
+            self.outputs.push_back(Output::Send { to, class, bytes });
         } else {
-            self.held.push(ready, peer, bytes);
+            self.held.push(HeldFrame { step, to, class, bytes });
         }
     }
 }

@@ -184,6 +184,13 @@ impl Node {
         }
     }
 
+    /// As [`Self::heal_without`], for one namespace.
+    pub(super) fn heal_unlinked(&mut self, peer: NodeId, namespace: NamespaceId) {
+        if self.healing.as_ref().is_some_and(|healing| healing.namespace == namespace) {
+            self.heal_without(peer);
+        }
+    }
+
     /// The states of both are equal: what was to be healed between them is healed, and what was heard is out of date.
     pub(super) fn heal_no_more(&mut self, peer: NodeId, namespace: NamespaceId) {
         self.healing.take_if(|healing| healing.peer == Some(peer) && healing.namespace == namespace);

@@ -5,6 +5,7 @@
 
 use crate::breaker::{BreakerReason, BreakerState, Failure};
 use crate::cell::{Key, ObjectId, Path, TypeTag};
+use crate::class::Class;
 use crate::dictionary::Versions;
 use crate::error::FrameError;
 use crate::id::{Dot, NamespaceId, NodeId, OwnerId, ReplicaId};
@@ -53,6 +54,8 @@ pub enum Input {
     Written {
         /// To whom.
         peer: NodeId,
+        /// Their class.
+        class: Class,
         /// How many.
         frames: usize,
         /// Their length in all.
@@ -83,6 +86,9 @@ pub enum Output {
     Send {
         /// To whom.
         to: NodeId,
+        /// The class of its namespace. Frames of one class must arrive in order or not at all; those of another need
+        /// not wait for them. A `Hello` is urgent, and no frame of a connection may be taken in before its `Hello`.
+        class: Class,
         /// One frame.
         bytes: Vec<u8>,
     },
@@ -398,6 +404,18 @@ pub enum Event {
         namespace: NamespaceId,
         /// Horizon minus clock, in milliseconds.
         ahead_ms: u64,
+    },
+    /// A namespace was opened here.
+    NamespaceOpened {
+        /// Which.
+        namespace: NamespaceId,
+        /// Its class.
+        class: Class,
+    },
+    /// A namespace was closed here: its state stays, and is not exchanged.
+    NamespaceClosed {
+        /// Which.
+        namespace: NamespaceId,
     },
     /// The application did not read its events; this many were dropped, oldest first.
     EventsLost {

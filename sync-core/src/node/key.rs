@@ -10,6 +10,7 @@ use crate::causal::{CausalContext, DotSet};
 use crate::dictionary::Names;
 use crate::fragment::{Claims, Fragment};
 use crate::id::ReplicaId;
+use crate::queue::HeldFrame;
 use crate::time::{Now, Timestamp};
 
 /// No replica of a store, so every one is spelled out.
@@ -116,14 +117,16 @@ impl Node {
                 cell.borrow_mut().hasher.update(&node.0);
             },
         );
-        for (step, to, bytes) in self.held.iter() {
+        for HeldFrame { step, to, class, bytes } in self.held.iter() {
             sink.number(step.0 - persisted);
             sink.hasher.update(&to.0);
+            sink.number(*class as u64);
             sink.bytes(bytes);
         }
         for output in &self.outputs {
-            if let Output::Send { to, bytes } = output {
+            if let Output::Send { to, class, bytes } = output {
                 sink.hasher.update(&to.0);
+                sink.number(*class as u64);
                 sink.bytes(bytes);
             }
         }
@@ -150,6 +153,8 @@ impl Node {
 
 fn space_key(space: &Space, sink: &mut Sink<'_>) {
     let store = &space.store;
+    sink.flags(&[space.is_open]);
+    sink.number(space.class as u64);
     sink.number(space.hlc.0);
     sink.deadline(space.settling.as_ref().map(|settling| settling.at));
     // The full fragment is canonical, and says all of (C, L, H); records and floors follow by hand.
@@ -196,9 +201,10 @@ fn peer_key(peer: &Peer, answers: u64, sink: &mut Sink<'_>) {
         is_chosen,
         has_chosen_us,
         is_linked,
-        outbox,
+        outboxes,
         stats: _,
         arrival_lag_ms: _,
+        namespaces,
         links,
         had: _,
     } = peer;
@@ -207,7 +213,11 @@ fn peer_key(peer: &Peer, answers: u64, sink: &mut Sink<'_>) {
     sink.bytes(incarnation.as_ref().map_or(&[][..], |replica| &replica.0));
     sink.number(u64::from(version.0));
     sink.deadline(*hello_at);
-    sink.number(outbox.frames() as u64);
+    outboxes.iter().for_each(|(_, outbox)| sink.number(outbox.frames() as u64));
+    sink.number(namespaces.open.len() as u64);
+    for namespace in namespaces.open.iter().chain(&namespaces.closed) {
+        sink.hasher.update(&namespace.0);
+    }
     for (namespace, link) in links {
         sink.hasher.update(&namespace.0);
         link_key(link, answers, sink);

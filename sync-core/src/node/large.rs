@@ -198,13 +198,13 @@ impl Node {
         if long {
             link.session.giving = Some(Giving { answer, bytes, at: 0, head });
         } else {
-            self.send_bytes(peer, bytes, Shows::State);
+            self.send_bytes(peer, self.class(namespace), bytes, Shows::State);
         }
     }
 
     /// Builds the next frame of items of a large answer; false if there is none.
     pub(super) fn build_payloads(&mut self, peer: NodeId, namespace: NamespaceId) -> bool {
-        if self.is_unsound(namespace) || self.peers[&peer].outbox.bytes() >= ITEMS_AHEAD_BYTES {
+        if self.is_unsound(namespace) || self.outbox(peer, namespace).bytes() >= ITEMS_AHEAD_BYTES {
             return false;
         }
         let session = &mut self.link(peer, namespace).session;
@@ -229,7 +229,7 @@ impl Node {
         state.stats.payload_frames += 1;
         state.stats.deltas_sent += items.dots().len();
         let bytes = Frame::encode_items(&route, state.version, answer, &items);
-        self.send_bytes(peer, bytes, Shows::State);
+        self.send_bytes(peer, self.class(namespace), bytes, Shows::State);
         true
     }
 

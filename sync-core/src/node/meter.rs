@@ -130,7 +130,7 @@ impl Node {
     /// How far the scrub of a store has come, from 0.0 to 1.0; 1.0 of an empty one. `None` if it is not open here.
     #[expect(clippy::cast_precision_loss, reason = "a share needs no more than 52 bits")]
     pub fn scrub_progress(&self, namespace: NamespaceId) -> Option<f64> {
-        let space = self.spaces.get(&namespace)?;
+        let space = self.open_space(namespace)?;
         let places = space.store.scrub_places();
         Some(if places == 0 { 1.0 } else { space.scrubbed.min(places) as f64 / places as f64 })
     }
@@ -140,7 +140,7 @@ impl Node {
     ///
     /// Costs a look at up to 1,024 events of each peer that lags, so it is for people, not for each frame.
     pub fn lags(&self, now: Now, namespace: NamespaceId) -> Vec<PeerLag> {
-        let Some(space) = self.spaces.get(&namespace) else { return Vec::new() };
+        let Some(space) = self.open_space(namespace) else { return Vec::new() };
         let store = &space.store;
         let met = self.peers.iter().filter_map(|(node, peer)| {
             let link = peer.links.get(&namespace)?;

@@ -24,6 +24,7 @@ mod heal;
 mod image;
 mod io;
 mod key;
+mod lanes;
 mod large;
 mod meter;
 mod overlay;
@@ -48,6 +49,7 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, RngExt, SeedableRng};
 
 use crate::breaker::Failure;
+use crate::class::Class;
 use crate::error::{FrameError, WriteError};
 use crate::id::{Dot, NamespaceId, NodeId, OwnerId, ReplicaId, StateId};
 use crate::large::Inbound;
@@ -67,6 +69,7 @@ pub use converge::ConvergeGoal;
 pub use heal::Healed;
 pub use image::Image;
 pub use io::{Cause, DisconnectReason, Event, Input, Output, PersistStep, RepairedBy};
+pub use lanes::{NAMESPACE_NAME_BYTES_MAX, NamespaceConfig, NamespaceError, NamespaceStatus};
 pub use meter::{Latency, Meter, PeerLag, Traffic};
 pub use persist::{ImageRows, StepRows};
 pub use pressure::{Bound, Level, Pressure, Reading};
@@ -192,7 +195,14 @@ impl Node {
         Self::with_spaces(config, now, BTreeMap::from([(namespace, space)]))
     }
 
-    fn with_spaces(config: Config, now: Now, spaces: BTreeMap<NamespaceId, Space>) -> Self {
+    fn with_spaces(config: Config, now: Now, mut spaces: BTreeMap<NamespaceId, Space>) -> Self {
+        let default = NamespaceId::named(DEFAULT_NAMESPACE);
+        for (namespace, space) in &mut spaces {
+            space.is_open = *namespace == default;
+            if space.is_open {
+                space.name = DEFAULT_NAMESPACE.into();
+            }
+        }
         let cleanup_interval = config.timing.cleanup_interval;
         let mut node = Self {
             replica: config.replica,
@@ -260,8 +270,8 @@ impl Node {
                 self.on_malformed(now, peer, error);
                 Touched::Peer(peer)
             }
-            Input::Written { peer, frames, bytes } => {
-                self.on_written(peer, frames, bytes);
+            Input::Written { peer, class, frames, bytes } => {
+                self.on_written(peer, class, frames, bytes);
                 Touched::Peer(peer)
             }
             Input::Failed { peer, failure } => {
@@ -288,9 +298,9 @@ impl Node {
         self.tell_pressure();
     }
 
-    fn on_written(&mut self, peer: NodeId, frames: usize, bytes: usize) {
+    fn on_written(&mut self, peer: NodeId, class: Class, frames: usize, bytes: usize) {
         if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.outbox.written(frames, bytes);
+            peer.outboxes.of_mut(class).written(frames, bytes);
         }
     }
 
@@ -354,7 +364,8 @@ impl Node {
         if self.damaged {
             return Err(WriteError::Damaged.into());
         }
-        let space = self.spaces.get_mut(&namespace).ok_or(WriteError::NoNamespace { namespace })?;
+        let space = self.spaces.get_mut(&namespace).filter(|space| space.is_open);
+        let space = space.ok_or(WriteError::NoNamespace { namespace })?;
         let next = space.store.context().get(self.replica) + 1;
         let hlc = space.hlc.tick(now.wall);
         let mut group = space.store.group(self.replica, self.owner, next, hlc).at_wall(now.wall);
@@ -401,27 +412,36 @@ impl Node {
 
     /// The open namespaces.
     pub fn namespaces(&self) -> impl Iterator<Item = NamespaceId> + '_ {
-        self.spaces.keys().copied()
+        self.spaces.iter().filter(|(_, space)| space.is_open).map(|(namespace, _)| *namespace)
     }
 
     /// The state of a namespace; `None` if it is not open here.
     pub fn store(&self, namespace: NamespaceId) -> Option<&Store> {
-        self.spaces.get(&namespace).map(|space| &space.store)
+        self.open_space(namespace).map(|space| &space.store)
+    }
+
+    fn open_space(&self, namespace: NamespaceId) -> Option<&Space> {
+        self.spaces.get(&namespace).filter(|space| space.is_open)
+    }
+
+    fn open_store(&mut self, namespace: NamespaceId) -> Option<&mut Store> {
+        self.spaces.get_mut(&namespace).filter(|space| space.is_open).map(|space| &mut space.store)
     }
 
     /// The Merkle root of a namespace, settling its trie; `None` if it is not open here.
     pub fn root(&mut self, namespace: NamespaceId) -> Option<Fingerprint> {
-        self.spaces.get_mut(&namespace).map(|space| space.store.root())
+        self.open_store(namespace).map(Store::root)
     }
 
     /// The state id of a namespace, settling its trie; `None` if it is not open here.
     pub fn state_id(&mut self, namespace: NamespaceId) -> Option<StateId> {
-        self.spaces.get_mut(&namespace).map(|space| space.store.state_id())
+        self.open_store(namespace).map(Store::state_id)
     }
 
     /// Every peer kept, as seen in `namespace`, ascending by node.
     pub fn peers(&self, namespace: NamespaceId) -> Vec<PeerStatus> {
         let head = self.store(namespace).map_or(0, Store::log_head);
+        let class = self.spaces.get(&namespace).map_or(Class::Normal, |space| space.class);
         let status = |(node, peer): (&NodeId, &Peer)| {
             let link = peer.links.get(&namespace);
             let acked = link.and_then(|link| link.cursor.acked());
@@ -430,14 +450,15 @@ impl Node {
                 connected: peer.connected,
                 incarnation: peer.incarnation,
                 version: peer.incarnation.map(|_| peer.version),
-                behind: peer.is_neighbour() && acked.is_none(),
-                neighbour: peer.is_neighbour(),
+                shared: link.is_some(),
+                behind: link.is_some() && peer.is_pushed_to(class) && acked.is_none(),
+                neighbour: peer.is_pushed_to(class),
                 acked,
                 head,
                 roots_equal: link.and_then(|link| link.session.roots_equal),
                 exchange: link.map_or(0, |link| link.session.exchange),
-                queued_frames: peer.outbox.frames(),
-                queued_bytes: peer.outbox.bytes(),
+                queued_frames: peer.outboxes.frames(),
+                queued_bytes: peer.outboxes.bytes(),
                 arrival_lag_ms: peer.arrival_lag_ms,
                 clock_ahead_ms: peer.clock_ahead_ms,
                 stats: peer.stats,
@@ -511,13 +532,18 @@ impl Node {
         self.step_on();
         let (new, owner) = (self.replica, self.owner);
         self.event(Event::Fenced { peer, old, new, owner, claimed, minted });
-        let namespaces: Vec<NamespaceId> = self.spaces.keys().copied().collect();
+        let default = NamespaceId::named(DEFAULT_NAMESPACE);
+        let open: Vec<NamespaceId> = self.namespaces().collect();
         for peer in self.peers.values_mut() {
-            peer.links.extend(namespaces.iter().map(|namespace| {
-                let mut link = Link::default();
-                link.session.want_root(true);
-                (*namespace, link)
-            }));
+            let shared = open.iter().filter(|id| **id == default || peer.namespaces.open.contains(*id));
+            let links: Vec<_> = shared
+                .map(|namespace| {
+                    let mut link = Link::default();
+                    link.session.want_root(true);
+                    (*namespace, link)
+                })
+                .collect();
+            peer.links.extend(links);
         }
     }
 }

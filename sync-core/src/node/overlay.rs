@@ -9,10 +9,14 @@
 //! as there is news, a root goes to a random one of them, and a session levels whatever the graph has
 //! left uneven (DESIGN section 5, overlay; docs/decisions/0007-overlay.md).
 
+use std::collections::BTreeMap;
+
 use rand::{Rng, RngExt};
 
 use super::Node;
 use super::peer::Peer;
+use super::space::Space;
+use crate::class::Class;
 use crate::id::{NamespaceId, NodeId};
 use crate::limits::Timing;
 use crate::mutant::{self, Mutant};
@@ -98,7 +102,7 @@ impl Node {
                 peer.links.values_mut().for_each(|link| link.session.want_root(false));
                 self.fill_due = true;
             }
-            peer.settle_link(|namespace| spaces[&namespace].store.log_head());
+            peer.settle_link(spaces);
         }
     }
 
@@ -107,7 +111,7 @@ impl Node {
         let Self { peers, spaces, .. } = self;
         let peer = peers.get_mut(&peer).expect("frames are taken in from connected peers only");
         peer.has_chosen_us = chosen && !mutant::is(Mutant::OverlayOneSided);
-        peer.settle_link(|namespace| spaces[&namespace].store.log_head());
+        peer.settle_link(spaces);
     }
 
     fn random_session(&mut self, now: Now) {
@@ -138,19 +142,27 @@ impl Peer {
         self.is_up() && (self.is_chosen || self.has_chosen_us)
     }
 
+    /// As [`Self::is_neighbour`], but that urgent namespaces are pushed to everybody.
+    pub(super) fn is_pushed_to(&self, class: Class) -> bool {
+        self.is_neighbour() || (class == Class::Urgent && self.is_up())
+    }
+
     /// Begins or ends the use of the link if [`Self::is_neighbour`] has changed. One that was in use when its
     /// connection broke goes on where it was confirmed.
-    fn settle_link(&mut self, head: impl Fn(NamespaceId) -> u64) {
+    fn settle_link(&mut self, spaces: &BTreeMap<NamespaceId, Space>) {
         let used = self.is_neighbour();
         if !self.is_up() || std::mem::replace(&mut self.is_linked, used) == used {
             return;
         }
-        for (namespace, link) in &mut self.links {
+        let spaces = |namespace| &spaces[namespace];
+        let links = self.links.iter_mut().map(|(namespace, link)| (spaces(namespace), link));
+        // Those of urgent namespaces are always in use.
+        for (space, link) in links.filter(|(space, _)| space.class != Class::Urgent) {
             if !used {
                 // Nothing is in flight that would be missed: the cursor waits where it was confirmed.
                 link.cursor.fall_back();
                 link.tell_at = None;
-            } else if link.cursor.acked().is_some_and(|acked| acked != head(*namespace)) {
+            } else if link.cursor.acked().is_some_and(|acked| acked != space.store.log_head()) {
                 // Whatever was learned meanwhile the peer may have from others: a session finds out, a
                 // push from an old cursor would carry it all.
                 link.cursor = Cursor::default();

@@ -6,14 +6,14 @@ use crate::causal::{CausalContext, DotSet};
 use crate::dictionary::Version;
 use crate::id::{NamespaceId, ReplicaId};
 use crate::merkle::nodes::Question;
-use crate::message::Inspect;
+use crate::message::{Inspect, Namespaces};
 use crate::mutant::{self, Mutant};
 use crate::node::Stats;
 use crate::node::bases::Bases;
 use crate::node::stable::Stated;
 use crate::node::survey::Surveying;
 use crate::push::Cursor;
-use crate::queue::Outbox;
+use crate::queue::Outboxes;
 use crate::session::Session;
 use crate::time::{Timestamp, WallMillis};
 
@@ -46,8 +46,10 @@ pub(crate) struct Peer {
     pub(crate) clock: Option<(Timestamp, WallMillis)>,
     /// Age of the newest write that it last taught us, by the writer's clock; for people alone.
     pub(crate) arrival_lag_ms: Option<u64>,
-    pub(crate) outbox: Outbox,
+    pub(crate) outboxes: Outboxes,
     pub(crate) stats: Stats,
+    /// What it keeps besides the default namespace, by its last `Hello`.
+    pub(crate) namespaces: Namespaces,
     pub(crate) links: BTreeMap<NamespaceId, Link>,
     /// What it ever had staged: only a planted bug heeds it.
     pub(crate) had: DotSet,
@@ -71,8 +73,9 @@ impl Default for Peer {
             clock_ahead_ms: None,
             clock: None,
             arrival_lag_ms: None,
-            outbox: Outbox::default(),
+            outboxes: Outboxes::default(),
             stats: Stats::default(),
+            namespaces: Namespaces::default(),
             links: BTreeMap::new(),
             had: DotSet::default(),
         }

@@ -60,7 +60,7 @@ impl Node {
         let mut rows = vec![node_row(self.config.node, self.replica, self.owner, self.step)];
         rows.extend(self.lives.iter().filter(|life| whole || **life == self.replica).map(life_row));
         for (namespace, space) in &mut self.spaces {
-            space.store.take_rows(whole, space.hlc, &mut rows);
+            space.store.take_rows(whole, &space.name, space.hlc, &mut rows);
             let moved = space.moved.replace(BTreeSet::new()).unwrap_or_default();
             if whole {
                 rows.extend(space.inbound.keys().map(|peer| inbound_row(*namespace, *peer, space)));
@@ -108,7 +108,7 @@ impl Image {
         let mut rows = vec![node_row(node, self.replica, self.owner, self.step)];
         rows.extend(self.lives.iter().map(life_row));
         for (namespace, mut space) in self.spaces {
-            space.store.take_rows(true, space.hlc, &mut rows);
+            space.store.take_rows(true, &space.name, space.hlc, &mut rows);
             rows.extend(space.inbound.keys().map(|peer| inbound_row(namespace, *peer, &space)));
         }
         Salvage::of(self.salvaged).take_rows(true, &mut rows);
@@ -197,9 +197,9 @@ impl ImageRows {
                 self.lives.insert(ReplicaId(id.fixed("replica").map_err(malformed)?));
             }
             Table::Space => {
-                let (rows, hlc) = StoreRows::begin(key, value, &self.limits, self.lookup_key)?;
+                let (rows, hlc, name) = StoreRows::begin(key, value, &self.limits, self.lookup_key)?;
                 let empty = crate::store::Store::new(rows.namespace(), self.limits.clone());
-                self.stores.push((rows, Space::new(empty, hlc)));
+                self.stores.push((rows, Space { name, ..Space::new(empty, hlc) }));
             }
             Table::Salvaged => self.salvaged.push(Salvaged::parse(table, key, value)?),
             Table::Column | Table::Item | Table::Record | Table::Floor | Table::Inbound => {

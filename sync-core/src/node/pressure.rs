@@ -12,7 +12,6 @@ use std::fmt;
 
 use super::{Event, Node};
 use crate::id::NamespaceId;
-use crate::limits::Limits;
 use crate::store::Store;
 
 /// A bound that fills up, named after the field of [`Limits`] that sets it.
@@ -40,9 +39,9 @@ pub enum Bound {
     PinnedBytes,
     /// [`Limits::peers_max`], by the peers that are connected: one that is away gives its place to a new one.
     Peers,
-    /// [`Limits::outbox_frames_max`], of the peer with the most.
+    /// [`Limits::outbox_frames_max`], of the peer and class with the most.
     OutboxFrames,
-    /// [`Limits::outbox_bytes_max`], of the peer with the most.
+    /// [`Limits::outbox_bytes_max`], of the peer and class with the most.
     OutboxBytes,
     /// [`Limits::staging_bytes_max`].
     StagingBytes,
@@ -258,8 +257,7 @@ impl Node {
     /// # Ok::<(), sync_core::error::WriteError>(())
     /// ```
     pub fn pressure(&mut self, namespace: NamespaceId) -> Option<Pressure> {
-        let limits = &self.config.limits;
-        let of_namespace = of_namespace(&mut self.spaces.get_mut(&namespace)?.store, limits);
+        let of_namespace = of_namespace(&mut self.spaces.get_mut(&namespace)?.store);
         let of_node = self.of_node();
         let mut readings = [Reading::default(); Bound::ALL.len()];
         readings[..of_namespace.len()].copy_from_slice(&of_namespace);
@@ -270,11 +268,11 @@ impl Node {
     /// Tells of the bounds that have come to 80 % or 100 % since the last look.
     pub(super) fn tell_pressure(&mut self) {
         let of_node = self.of_node();
-        let Self { spaces, levels, config, .. } = self;
+        let Self { spaces, levels, .. } = self;
         let mut higher: Vec<_> = Vec::new();
         for (namespace, space) in spaces {
             let namespace = Some(*namespace);
-            let readings = of_namespace(&mut space.store, &config.limits);
+            let readings = of_namespace(&mut space.store);
             let of_namespace = levels.read(namespace, &Bound::ALL, &readings);
             higher.extend(of_namespace.map(|reading| (namespace, reading)));
         }
@@ -291,8 +289,10 @@ impl Node {
         let (mut connected, mut frames, mut bytes) = (0, 0, 0);
         for peer in self.peers.values() {
             connected += usize::from(peer.connected);
-            frames = frames.max(peer.outbox.frames());
-            bytes = bytes.max(peer.outbox.bytes());
+            for (_, outbox) in peer.outboxes.iter() {
+                frames = frames.max(outbox.frames());
+                bytes = bytes.max(outbox.bytes());
+            }
         }
         let parts = self.staging.as_ref().map_or(0, |(.., staging)| staging.bytes());
         let staged = self.inbound.as_ref().map_or(0, crate::large::Inbound::bytes);
@@ -307,8 +307,9 @@ impl Node {
 }
 
 /// The readings up to [`Bound::Peers`].
-fn of_namespace(store: &mut Store, limits: &Limits) -> [Reading; 10] {
+fn of_namespace(store: &mut Store) -> [Reading; 10] {
     let (cells, bytes) = store.fullest();
+    let limits = store.limits();
     let (records, log) = (store.record_sizes(), store.log_sizes());
     [
         Reading { used: store.crdt_count(), max: limits.crdts_max },

@@ -210,7 +210,7 @@ impl Node {
         let level = |member: &&crate::id::NodeId| {
             self.peers.get(*member).is_some_and(|peer| {
                 let equal = |namespace| peer.links.get(namespace).and_then(|link| link.session.roots_equal);
-                peer.connected && spaces.keys().all(|namespace| equal(namespace) == Some(true))
+                peer.connected && spaces.iter().all(|(id, space)| !space.is_open || equal(id) == Some(true))
             })
         };
         let members = self.other_members();

@@ -69,7 +69,7 @@ impl Node {
             bases.asked(base);
         });
         let shows = if mutant::is(Mutant::OpenNotHeld) { Shows::Nothing } else { Shows::State };
-        self.send_bytes(peer, bytes, shows);
+        self.send_bytes(peer, self.class(namespace), bytes, shows);
         true
     }
 
@@ -85,7 +85,8 @@ impl Node {
 
     /// If the peer needs a session to be pushed to, and if it was chosen as a neighbour.
     fn says_of_link(&mut self, peer: NodeId, namespace: NamespaceId) -> (bool, bool) {
-        let behind = self.link(peer, namespace).cursor.acked().is_none() && self.peers[&peer].is_neighbour();
+        let lacks_cursor = self.link(peer, namespace).cursor.acked().is_none();
+        let behind = lacks_cursor && self.peers[&peer].is_pushed_to(self.class(namespace));
         (behind, self.peers[&peer].is_chosen)
     }
 

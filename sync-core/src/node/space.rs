@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::cell::Hlc;
+use crate::class::Class;
 use crate::dictionary::Base;
 use crate::id::{NodeId, ReplicaId};
 use crate::node::settle::Settling;
@@ -13,6 +14,11 @@ use crate::store::Store;
 /// inbound cursors)`. The log is not in it: a new life begins a new log.
 #[derive(Clone, Debug)]
 pub(crate) struct Space {
+    /// Whether it is exchanged and served. If not, its state waits for being opened again.
+    pub(crate) is_open: bool,
+    /// What people call it; empty if only its id is known.
+    pub(crate) name: Box<str>,
+    pub(crate) class: Class,
     pub(crate) store: Store,
     pub(crate) hlc: Hlc,
     /// Of each peer, its incarnation and the position up to which its log is held here.
@@ -28,9 +34,21 @@ pub(crate) struct Space {
 }
 
 impl Space {
-    /// A space that holds no log of others.
+    /// An open space that holds no log of others.
     pub(crate) fn new(store: Store, hlc: Hlc) -> Self {
-        Self { store, hlc, inbound: BTreeMap::new(), moved: None, scrubbed: 0, settling: None, base: None }
+        let (is_open, name, class) = (true, Box::default(), Class::default());
+        Self {
+            is_open,
+            name,
+            class,
+            store,
+            hlc,
+            inbound: BTreeMap::new(),
+            moved: None,
+            scrubbed: 0,
+            settling: None,
+            base: None,
+        }
     }
 
     /// The present context, as frames build on it. Whatever the context learns is logged, so the log head

@@ -178,7 +178,7 @@ impl Node {
     }
 
     pub(super) fn needs_cleanup(&self) -> bool {
-        self.spaces.iter().any(|(namespace, space)| {
+        self.spaces.iter().filter(|(_, space)| space.is_open).any(|(namespace, space)| {
             let Some(last) = self.cleaned.get(namespace) else { return !space.store.context().is_empty() };
             last.head != space.store.log_head() || (last.marked && last.stated != self.stated)
         })
@@ -191,8 +191,7 @@ impl Node {
         }
         // Drawn, so that not all nodes end the same marks in the same instant: one event is enough.
         self.cleanup_at = now.mono + self.jittered(self.config.timing.cleanup_interval);
-        let namespaces: Vec<NamespaceId> = self.spaces.keys().copied().collect();
-        for namespace in namespaces {
+        for namespace in self.namespaces().collect::<Vec<_>>() {
             for stale in counter::stale_floors(&self.spaces[&namespace].store, self.owner) {
                 // A limit met here costs nothing: the floors stay, and are tried again.
                 drop(self.write(now, namespace, |group| counter::collect_floors(group, &stale, |_| true)));

@@ -125,6 +125,8 @@ pub struct PeerStatus {
     pub version: Option<Version>,
     /// Its life, once it has introduced itself.
     pub incarnation: Option<ReplicaId>,
+    /// It has the namespace open too.
+    pub shared: bool,
     /// True if pushes go to it; above [`crate::limits::Limits::full_mesh_peers_max`] peers not all are.
     pub neighbour: bool,
     /// True if pushes should go to it and no cursor stands: it catches up by a session.

@@ -123,7 +123,7 @@ impl Node {
         namespace: NamespaceId,
         counts: bool,
     ) -> Result<SurveyGoal, WriteError> {
-        if !self.spaces.contains_key(&namespace) {
+        if self.open_space(namespace).is_none() {
             return Err(WriteError::NoNamespace { namespace });
         }
         self.surveys += 1;

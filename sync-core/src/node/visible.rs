@@ -35,7 +35,7 @@ impl Node {
 
     /// Who knows them now, as far as this node has heard. Costs a look at each peer.
     pub fn visible_check(&self, goal: &mut VisibleGoal) -> Holders {
-        let space = self.spaces.get(&goal.namespace);
+        let space = self.open_space(goal.namespace);
         let here = space.is_some_and(|space| space.store.context().covers(&goal.context));
         if let Some(space) = space.filter(|_| here) {
             goal.head.get_or_insert(space.store.log_head());

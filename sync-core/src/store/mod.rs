@@ -306,6 +306,16 @@ impl Store {
         self.no_growth = !allowed;
     }
 
+    /// The bounds in force here.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Puts other bounds in force. What is beyond a lower one stays; only what comes is held to it.
+    pub(crate) fn rebound(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     pub(crate) fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
         if mutant::is(Mutant::DeadColumnsPruned) {

@@ -17,6 +17,7 @@ use crate::fragment::{Record, read_record, write_record};
 use crate::id::{Dot, NamespaceId, ReplicaId};
 use crate::limits::Limits;
 use crate::mutant::{self, Mutant};
+use crate::node::NAMESPACE_NAME_BYTES_MAX;
 use crate::rows::{Row, RowError, Table, hex};
 use crate::time::WallMillis;
 
@@ -82,12 +83,13 @@ impl Store {
     }
 
     /// Appends the rows that changed since the last call, or every row if `whole`, and begins new notes.
-    pub(crate) fn take_rows(&mut self, whole: bool, hlc: Hlc, rows: &mut Vec<Row>) {
+    pub(crate) fn take_rows(&mut self, whole: bool, name: &str, hlc: Hlc, rows: &mut Vec<Row>) {
         let notes = self.notes.replace(Box::default()).unwrap_or_default();
         let namespace = self.namespace;
         let mut space = Writer::default();
         space.varint(self.horizon.0);
         space.varint(if mutant::is(Mutant::ClockNotPersisted) { 0 } else { hlc.0 });
+        space.bytes(name.as_bytes());
         rows.push(Row { table: Table::Space, key: namespace.0.to_vec(), value: Some(space.finish()) });
         let lost = self.planted_lost();
         let is_lost = |dot: &Dot| lost.contains(*dot);
@@ -183,16 +185,22 @@ impl StoreRows {
         value: &[u8],
         limits: &Limits,
         lookup_key: super::LookupKey,
-    ) -> Result<(Self, Hlc), RowError> {
+    ) -> Result<(Self, Hlc, Box<str>), RowError> {
         let malformed = |error| RowError::Malformed { table: Table::Space, key: hex(key), error };
         let mut input = Reader::new(value);
         let read = (|| {
             let namespace = NamespaceId(Reader::new(key).fixed("namespace")?);
             let (horizon, hlc) = (input.varint("horizon")?, input.varint("clock")?);
+            // Rows of version 1 end here.
+            let mut name = "";
+            if input.remaining() > 0 {
+                let given = input.bytes("name", NAMESPACE_NAME_BYTES_MAX)?;
+                name = std::str::from_utf8(given).map_err(|_| FrameError::KeyEncoding)?;
+            }
             input.finish()?;
-            Ok((namespace, WallMillis(horizon), Hlc(hlc)))
+            Ok((namespace, WallMillis(horizon), Hlc(hlc), name))
         })();
-        let (namespace, horizon, hlc) = read.map_err(malformed)?;
+        let (namespace, horizon, hlc, name) = read.map_err(malformed)?;
         let rows = Self {
             namespace,
             limits: limits.clone(),
@@ -203,7 +211,7 @@ impl StoreRows {
             records: super::Records::default(),
             last_key: None,
         };
-        Ok((rows, hlc))
+        Ok((rows, hlc, name.into()))
     }
 
     /// Which namespace it is.

@@ -68,7 +68,9 @@ impl Alarm {
             | Event::Pressure { .. }
             | Event::Healed { .. }
             | Event::Replayed { .. }
-            | Event::MarksEnded { .. } => None,
+            | Event::MarksEnded { .. }
+            | Event::NamespaceOpened { .. }
+            | Event::NamespaceClosed { .. } => None,
         }
     }
 }

@@ -187,6 +187,15 @@ pub(super) fn of_core(told: &Event) -> NodeEvent {
             );
             event(Alarm, "horizon_ahead", text, json!({ "ahead_ms": ahead_ms }))
         }
+        Event::NamespaceOpened { namespace, class } => {
+            let text = format!("the namespace {} was opened, class {class}", namespace.short());
+            let fields = json!({ "namespace": namespace.to_hex(), "class": class.as_str() });
+            event(Info, "namespace_opened", text, fields)
+        }
+        Event::NamespaceClosed { namespace } => {
+            let text = format!("the namespace {} was closed; its state stays", namespace.short());
+            event(Info, "namespace_closed", text, json!({ "namespace": namespace.to_hex() }))
+        }
         Event::EventsLost { count } => {
             let text = format!(
                 "{count} events were dropped before the node's driver took them: the machine is too slow"

@@ -220,10 +220,10 @@ impl Pair {
         self.nodes[side].handle(now, input);
         while let Some(output) = self.nodes[side].poll_output() {
             match output {
-                Output::Send { to, bytes } => {
+                Output::Send { to, class, bytes } => {
                     let len = bytes.len();
                     self.wires.push_back((self.now + ONE_WAY, 1 - side, bytes));
-                    self.nodes[side].handle(now, Input::Written { peer: to, frames: 1, bytes: len });
+                    self.nodes[side].handle(now, Input::Written { peer: to, class, frames: 1, bytes: len });
                 }
                 Output::Persist { n } => self.nodes[side].handle(now, Input::Persisted { n }),
                 Output::Disconnect { reason, .. } => panic!("the nodes part: {reason}"),

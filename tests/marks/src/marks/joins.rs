@@ -107,8 +107,8 @@ impl Wire {
         let mut frames = Vec::new();
         while let Some(output) = node.poll_output() {
             match output {
-                Output::Send { to, bytes } => {
-                    node.handle(now, Input::Written { peer: to, frames: 1, bytes: bytes.len() });
+                Output::Send { to, class, bytes } => {
+                    node.handle(now, Input::Written { peer: to, class, frames: 1, bytes: bytes.len() });
                     frames.push(bytes);
                 }
                 Output::Persist { n } => node.handle(now, Input::Persisted { n }),
