@@ -224,6 +224,7 @@ mod tests {
             version: None,
             node: NodeId([5; 32]),
             connected: false,
+            shared: true,
             incarnation: None,
             neighbour: false,
             behind: false,
