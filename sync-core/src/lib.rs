@@ -40,6 +40,7 @@ pub mod message;
 pub mod mutant;
 pub mod nested;
 pub mod node;
+pub mod pacing;
 pub mod push;
 pub mod queue;
 pub mod rows;

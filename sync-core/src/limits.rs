@@ -90,6 +90,17 @@ pub struct Limits {
     pub outbox_frames_max: usize,
     /// Bytes of frames of a class built for a peer and not yet written; edge as above. Default 4 MiB.
     pub outbox_bytes_max: usize,
+    /// Bytes a second of frames of urgent namespaces to one peer; 0 for as fast as it goes. Beyond it nothing is built;
+    /// what waits is a cursor. Default 0.
+    pub urgent_rate_max: u64,
+    /// The same of normal namespaces. Default 0.
+    pub normal_rate_max: u64,
+    /// The same of bulk namespaces; it falls, down to a sixteenth, while the queues of the other classes to the same peer
+    /// fill. Default 64 MiB: a guess.
+    pub bulk_rate_max: u64,
+    /// Bytes that may go to a peer at once, after a pause, in a class with a rate. One frame always may. Default 1 MiB: a
+    /// guess.
+    pub rate_burst_bytes: u64,
     /// Peers up to which each push goes to every peer. Above it, pushes keep to an overlay of
     /// [`Self::overlay_degree`]: relays take more hops, and no node sends more. Default 8 (DESIGN
     /// section 5).
@@ -160,6 +171,10 @@ impl Default for Limits {
             records_bytes_max: 4 << 20,
             outbox_frames_max: 1_000,
             outbox_bytes_max: 4 << 20,
+            urgent_rate_max: 0,
+            normal_rate_max: 0,
+            bulk_rate_max: 64 << 20,
+            rate_burst_bytes: 1 << 20,
             full_mesh_peers_max: 8,
             overlay_degree: 4,
             pushes_in_flight_max: 8,

@@ -4,9 +4,12 @@ use sync_core::class::Class;
 use sync_core::error::WriteError;
 use sync_core::id::NamespaceId;
 use sync_core::limits::Limits;
-use sync_core::node::{Input, NamespaceConfig, NamespaceError};
-use sync_core::time::Span;
-use sync_core::types::or_set;
+use sync_core::node::{Input, NamespaceConfig, NamespaceError, Output};
+use sync_core::pacing::{Bucket, Rate};
+use sync_core::queue::Outboxes;
+use sync_core::store::Group;
+use sync_core::time::{Span, Timestamp};
+use sync_core::types::{lww_map, or_set};
 use sync_tests::{Cluster, node_id};
 
 fn of_class(class: Class) -> NamespaceConfig {
@@ -143,4 +146,108 @@ fn names_are_bounded_and_the_default_namespace_stays_open() {
     let unknown = NamespaceId::named("unknown");
     assert_eq!(node.close_namespace(now, unknown), Err(NamespaceError::NotOpen { namespace: unknown }));
     assert!(node.peers(default).is_empty() && node_id(0) == node.id());
+}
+
+/// The most that a frame of `class` found sent before it, beyond what a rate of 10,000 bytes a second allows by then, while
+/// there is always something to send; and how much was sent in ten seconds.
+fn sent_in_ten_seconds(limits: &Limits, class: Class) -> (u64, u64) {
+    let mut cluster = Cluster::new(2, limits);
+    let lane = open(&mut cluster, 0, "lane", class);
+    open(&mut cluster, 1, "lane", class);
+    cluster.settle();
+    let before = cluster.node(0).stats().bytes_sent;
+    let (mut sent, mut ahead) = (0, 0);
+    for write in 0..1_000u32 {
+        let now = cluster.now_at(0);
+        let put = |group: &mut Group<'_>| lww_map::put(group, "m", &write.to_be_bytes(), &[7; 900]);
+        cluster.node(0).write(now, lane, put).expect("there is room");
+        cluster.input(0, Input::Wake);
+        cluster.advance(Span::from_millis(10));
+        let total = cluster.node(0).stats().bytes_sent - before;
+        // Less than a write is the default namespace's.
+        if total > sent + 900 {
+            ahead = ahead.max(sent.saturating_sub(u64::from(write + 1) * 100));
+        }
+        sent = total;
+    }
+    (ahead, sent)
+}
+
+#[test]
+fn each_class_keeps_to_its_rate_and_its_burst() {
+    let burst = 20_000;
+    let free = Limits { rate_burst_bytes: burst, bulk_rate_max: 0, ..Limits::default() };
+    for class in Class::ALL {
+        let mut slow = free.clone();
+        match class {
+            Class::Urgent => slow.urgent_rate_max = 10_000,
+            Class::Normal => slow.normal_rate_max = 10_000,
+            Class::Bulk => slow.bulk_rate_max = 10_000,
+        }
+        // A frame carries all that has waited, and what it costs beyond the rate the next one waits for.
+        let (ahead, sent) = sent_in_ten_seconds(&slow, class);
+        assert!((burst / 2..=burst + 2_000).contains(&ahead), "{class}: {ahead} bytes ahead of the rate");
+        let (free_ahead, free_sent) = sent_in_ten_seconds(&free, class);
+        assert!(free_ahead > 10 * burst && free_sent > sent, "{class}: {free_sent} bytes without a rate");
+    }
+    let wide = Limits { bulk_rate_max: 10_000, rate_burst_bytes: 2_000_000, ..Limits::default() };
+    let (_, sent) = sent_in_ten_seconds(&wide, Class::Bulk);
+    assert!(sent > 900_000, "{sent} bytes with a burst for all of them");
+}
+
+/// Bytes of bulk that node 0 builds in ten seconds for a peer that takes them at once, beside what waits in `full`.
+fn bulk_beside(full: usize) -> u64 {
+    let limits =
+        Limits { bulk_rate_max: 16_000, rate_burst_bytes: 1_000, outbox_frames_max: 16, ..Limits::default() };
+    let mut outboxes = Outboxes::default();
+    (0..full).for_each(|_| outboxes.of_mut(Class::Urgent).built(1));
+    let (mut bucket, mut sent) = (Bucket::default(), 0);
+    for millis in 0..10_000 {
+        let now = Timestamp::ZERO + Span::from_millis(millis);
+        let rate = Rate::of(Class::Bulk, &limits, &outboxes);
+        while bucket.may_build(now, rate) {
+            bucket.built(100);
+            sent += 100;
+        }
+    }
+    sent
+}
+
+#[test]
+fn bulk_gives_way_while_what_goes_first_waits() {
+    let sent = [0, 8, 16].map(bulk_beside);
+    for (sent, wanted) in sent.into_iter().zip([161_000, 81_000, 11_000]) {
+        assert!(sent.abs_diff(wanted) < wanted / 10, "{sent} bytes, and not about {wanted}");
+    }
+}
+
+#[test]
+fn a_full_bulk_queue_stops_no_other_class() {
+    let limits = Limits { outbox_frames_max: 2, ..Limits::default() };
+    let mut cluster = Cluster::new(2, &limits);
+    let [bulk, urgent] = [("bulk", Class::Bulk), ("urgent", Class::Urgent)].map(|(name, class)| {
+        open(&mut cluster, 1, name, class);
+        open(&mut cluster, 0, name, class)
+    });
+    cluster.settle();
+    let now = cluster.now_at(0);
+    let node = cluster.node(0);
+    let mut sent = [0, 0];
+    for write in 0..10u8 {
+        // Nobody says that a frame of bulk was written; those of the urgent class are.
+        for (at, lane) in [bulk, urgent].into_iter().enumerate() {
+            node.write(now, lane, |group| or_set::add(group, "set", &[write])).expect("there is room");
+            node.handle(now, Input::Wake);
+            while let Some(output) = node.poll_output() {
+                let Output::Send { to, class, bytes } = output else { continue };
+                sent[usize::from(class == Class::Urgent)] += 1;
+                if class == Class::Urgent {
+                    node.handle(now, Input::Written { peer: to, class, frames: 1, bytes: bytes.len() });
+                }
+            }
+            assert!(at < 2);
+        }
+    }
+    assert_eq!(sent[0], 2, "the queue of bulk is full");
+    assert!(sent[1] >= 8, "{} urgent frames", sent[1]);
 }

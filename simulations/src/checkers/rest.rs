@@ -74,7 +74,6 @@ mod tests {
             behind: false,
             neighbour: false,
             wants_reply: false,
-            namespaces: Default::default(),
             wants_whole: false,
         };
         let root = Frame::Root(route, root).encode(&Dialect::default());

@@ -77,7 +77,7 @@ impl Node {
         state.seen_at = now.mono;
         (state.hello_due, state.hello_owed) = (None, false);
         state.hello_at = None;
-        state.outboxes = Default::default();
+        (state.outboxes, state.paced_until) = (Default::default(), None);
         state.links.values_mut().for_each(Link::disconnected);
         self.held.drop_for(peer);
         self.outputs.retain(|output| !matches!(output, Output::Send { to, .. } if *to == peer));

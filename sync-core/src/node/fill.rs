@@ -13,6 +13,7 @@ use crate::id::{NamespaceId, NodeId};
 use crate::limits::Limits;
 use crate::message::{Ack, Dialect, Frame, Give, Hello, PART_OVERHEAD, Pull, Push, Route};
 use crate::mutant::{self, Mutant};
+use crate::pacing::Rate;
 use crate::push;
 use crate::queue::HeldFrame;
 use crate::session::{Given, Giving, Sketched};
@@ -78,11 +79,28 @@ impl Node {
         mutant::is(Mutant::OutboxUnbounded) || self.peers.get(&peer).is_some_and(has_room)
     }
 
+    /// True if `class` has room and tokens. If only tokens are lacking, the peer is looked at again once they are there.
+    fn may_build(&mut self, now: Now, peer: NodeId, class: Class) -> bool {
+        if !self.has_room(peer, class) {
+            return false;
+        }
+        let state = self.peers.get_mut(&peer).expect("the caller took it from the map");
+        let rate = Rate::of(class, &self.config.limits, &state.outboxes);
+        let bucket = &mut state.buckets[class as usize];
+        let may = bucket.may_build(now.mono, rate);
+        if !may {
+            let due = bucket.deadline(rate).expect("tokens are lacking");
+            state.paced_until = Some(state.paced_until.map_or(due, |until| until.min(due)));
+        }
+        may
+    }
+
     /// Turns deadlines that have passed into what is due.
     fn wake(&mut self, now: Now, peer: NodeId) {
         let (tell_delay, timeout) = (self.config.timing.tell_delay, self.config.timing.sync_timeout);
         let Self { spaces, staging, inbound, peers, fill_due, held, .. } = self;
         let state = peers.get_mut(&peer).expect("the caller took it from the map");
+        state.paced_until.take_if(|until| *until <= now.mono);
         // What our own disk holds back is not the peer's fault.
         let mut overdue = 0;
         let mut late =
@@ -143,7 +161,7 @@ impl Node {
         lanes.sort_unstable();
         lanes
             .into_iter()
-            .any(|(class, namespace)| self.has_room(peer, class) && self.build_of(now, peer, namespace))
+            .any(|(class, namespace)| self.may_build(now, peer, class) && self.build_of(now, peer, namespace))
     }
 
     fn build_of(&mut self, now: Now, peer: NodeId, namespace: NamespaceId) -> bool {
@@ -418,6 +436,7 @@ impl Node {
     pub(super) fn send_bytes(&mut self, to: NodeId, class: Class, bytes: Vec<u8>, shows: Shows) {
         let state = self.peers.get_mut(&to).expect("the caller took it from the map");
         state.outboxes.of_mut(class).built(bytes.len());
+        state.buckets[class as usize].built(bytes.len());
         state.stats.frames_sent += 1;
         state.stats.bytes_sent += bytes.len() as u64;
         self.meter.count_sent(&bytes);

@@ -202,6 +202,8 @@ fn peer_key(peer: &Peer, answers: u64, sink: &mut Sink<'_>) {
         has_chosen_us,
         is_linked,
         outboxes,
+        buckets,
+        paced_until,
         stats: _,
         arrival_lag_ms: _,
         namespaces,
@@ -214,6 +216,12 @@ fn peer_key(peer: &Peer, answers: u64, sink: &mut Sink<'_>) {
     sink.number(u64::from(version.0));
     sink.deadline(*hello_at);
     outboxes.iter().for_each(|(_, outbox)| sink.number(outbox.frames() as u64));
+    for bucket in buckets {
+        let (debt, filled) = bucket.key();
+        sink.number(debt.cast_unsigned());
+        sink.deadline(filled);
+    }
+    sink.deadline(*paced_until);
     sink.number(namespaces.open.len() as u64);
     for namespace in namespaces.open.iter().chain(&namespaces.closed) {
         sink.hasher.update(&namespace.0);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::causal::{CausalContext, DotSet};
+use crate::class::Class;
 use crate::dictionary::Version;
 use crate::id::{NamespaceId, ReplicaId};
 use crate::merkle::nodes::Question;
@@ -12,6 +13,7 @@ use crate::node::Stats;
 use crate::node::bases::Bases;
 use crate::node::stable::Stated;
 use crate::node::survey::Surveying;
+use crate::pacing::Bucket;
 use crate::push::Cursor;
 use crate::queue::Outboxes;
 use crate::session::Session;
@@ -47,6 +49,10 @@ pub(crate) struct Peer {
     /// Age of the newest write that it last taught us, by the writer's clock; for people alone.
     pub(crate) arrival_lag_ms: Option<u64>,
     pub(crate) outboxes: Outboxes,
+    /// How fast frames are built for it.
+    pub(crate) buckets: [Bucket; Class::ALL.len()],
+    /// Something is due that waits for tokens until then.
+    pub(crate) paced_until: Option<Timestamp>,
     pub(crate) stats: Stats,
     /// What it keeps besides the default namespace, by its last `Hello`.
     pub(crate) namespaces: Namespaces,
@@ -74,6 +80,8 @@ impl Default for Peer {
             clock: None,
             arrival_lag_ms: None,
             outboxes: Outboxes::default(),
+            buckets: [Bucket::default(); Class::ALL.len()],
+            paced_until: None,
             stats: Stats::default(),
             namespaces: Namespaces::default(),
             links: BTreeMap::new(),
@@ -149,7 +157,7 @@ impl Link {
 impl Peer {
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
         let links = self.links.values().filter_map(Link::deadline).min();
-        [self.hello_at, links.filter(|_| self.introduced)].into_iter().flatten().min()
+        [self.hello_at, links.filter(|_| self.introduced), self.paced_until].into_iter().flatten().min()
     }
 
     /// True while frames other than `Hello` may go.
