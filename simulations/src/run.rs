@@ -65,13 +65,19 @@ impl World {
         if self.violation.is_none() {
             self.check_end(converged);
         }
+        if self.violation.is_none() && converged {
+            self.check_lanes();
+        }
         self.outcome()
     }
 
     fn converge(&mut self) {
         let (healed, until) = (self.at, self.at + self.scenario.converge_ms * 1_000);
         while self.violation.is_none() {
-            if self.agrees() && (self.history.damages().is_empty() || self.contents_agree()) {
+            if self.agrees()
+                && self.lanes_agree()
+                && (self.history.damages().is_empty() || self.contents_agree())
+            {
                 self.counts.converged_us = Some(self.at - healed);
                 return self.picture_converged(self.at);
             }

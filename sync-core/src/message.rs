@@ -281,6 +281,30 @@ pub(crate) const PART_OVERHEAD: usize = 2 + 8 + 10 + 10 + 10 + 10 + 10;
 pub(crate) const PAYLOADS_OVERHEAD: usize = 2 + 8 + 10 + 10 + 1 + 5 * 4;
 
 impl Frame {
+    /// Its namespace and the two lives; `None` for a [`Hello`], which is of all.
+    pub fn route(&self) -> Option<&Route> {
+        match self {
+            Self::Hello(_) => None,
+            Self::Root(route, _)
+            | Self::Push(route, _)
+            | Self::Ack(route, _)
+            | Self::Pull(route, _)
+            | Self::Give(route, _)
+            | Self::Part(route, _)
+            | Self::Survey(route, _)
+            | Self::Quote(route, _)
+            | Self::Skeleton(route, _)
+            | Self::Payloads(route, _)
+            | Self::More(route, _)
+            | Self::Symbols(route, _)
+            | Self::Nodes(route, _)
+            | Self::NodesFound(route, _)
+            | Self::Inspect(route, _)
+            | Self::Inspected(route, _)
+            | Self::Open(route, _) => Some(route),
+        }
+    }
+
     /// The frame's bytes. [`Hello`] is the same in every version, so that any two nodes can agree on one.
     pub fn encode(&self, dialect: &Dialect) -> Vec<u8> {
         let mut out = Writer::default();

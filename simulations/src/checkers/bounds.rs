@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use sync_core::class::Class;
 use sync_core::id::NamespaceId;
-use sync_core::node::Node;
+use sync_core::node::{Node, PeerStatus};
 
 use super::{Checker, Origin, Step, Violation};
 use crate::history::OpId;
@@ -77,7 +78,8 @@ impl Checker for Bounds {
 
     fn stepped(&mut self, node: usize, state: &Node, namespace: NamespaceId) -> Result<(), Violation> {
         let max = state.limits().outbox_frames_max;
-        let frames = state.peers(namespace).iter().map(|peer| peer.queued_frames).max().unwrap_or(0);
+        let queued = |peer: &PeerStatus| Class::ALL.map(|class| state.queued(peer.node, class).0);
+        let frames = state.peers(namespace).iter().flat_map(queued).max().unwrap_or(0);
         if frames > max {
             let what = format!("{frames} frames wait for one peer; the limit is {max}");
             return Err(Violation { property: NAME, node, what });

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sync_core::id::NamespaceId;
-use sync_core::node::{DEFAULT_NAMESPACE, Node};
+use sync_core::node::Node;
 
 use super::{Checker, Origin, Step, Violation};
 use crate::history::{History, OpId, Seen};
@@ -14,6 +14,8 @@ const NAME: &str = "nothing durable is lost";
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct Durability {
+    /// That of the application.
+    namespace: Option<NamespaceId>,
     /// Operations of each node's life that are not durable yet, with their steps.
     pending: BTreeMap<usize, Vec<(u64, OpId)>>,
     /// Operations that the disk of each node holds.
@@ -33,6 +35,7 @@ impl Checker for Durability {
     }
 
     fn wrote(&mut self, step: &mut Step<'_>, ops: &[OpId]) -> Result<(), Violation> {
+        self.namespace = Some(step.namespace);
         let steps = ops.iter().map(|id| (step.history.op(*id).step, *id));
         self.pending.entry(step.node).or_default().extend(steps);
         Ok(())
@@ -49,6 +52,7 @@ impl Checker for Durability {
     }
 
     fn started(&mut self, step: &mut Step<'_>, origin: Origin) -> Result<(), Violation> {
+        self.namespace = Some(step.namespace);
         self.pending.remove(&step.node);
         if origin != Origin::Durable {
             self.safe.remove(&step.node);
@@ -66,7 +70,7 @@ impl Checker for Durability {
         nodes: &mut [(usize, &mut Node)],
         _converged: bool,
     ) -> Result<(), Violation> {
-        let namespace = NamespaceId::named(DEFAULT_NAMESPACE);
+        let Some(namespace) = self.namespace else { return Ok(()) };
         for (node, state) in nodes {
             let seen = state.store(namespace).map(|store| Seen::from(store.context())).unwrap_or_default();
             if let Some(id) = self.lost(history, *node, &seen) {

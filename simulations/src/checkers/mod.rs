@@ -291,6 +291,12 @@ impl Suite {
         Self { checkers, watches: BTreeMap::new(), every: every.max(1), namespace }
     }
 
+    /// Looks at this namespace, in place of the default one.
+    #[must_use]
+    pub fn within(self, namespace: NamespaceId) -> Self {
+        Self { namespace, ..self }
+    }
+
     /// A life of `node` begins, as `origin` says.
     ///
     /// # Errors
@@ -380,6 +386,9 @@ impl Suite {
     /// # Errors
     /// The first property that does not hold.
     pub fn told(&mut self, node: usize, changed: &Changed) -> Result<(), Violation> {
+        if changed.namespace != self.namespace {
+            return Ok(());
+        }
         self.checkers.iter_mut().try_for_each(|checker| checker.told(node, changed))
     }
 

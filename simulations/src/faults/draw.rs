@@ -6,7 +6,9 @@ use rand::seq::SliceRandom;
 use super::{Fault, FaultKind, damage, expiry, rotten};
 use crate::deed::Typed;
 use crate::random::{Random, fork};
-use crate::scenario::{Bounds, Clocks, Disk, Load, Mode, Network, Periods, Protocol, Scenario, Topology};
+use crate::scenario::{
+    Bounds, Clocks, Disk, Lane, Lanes, Load, Mode, Network, Periods, Protocol, Scenario, Topology,
+};
 
 /// Ten years in milliseconds: how far a clock is set at most, either way.
 const TEN_YEARS_MS: i64 = 10 * 365 * 86_400_000;
@@ -34,6 +36,7 @@ pub fn draw(seed: u64) -> Scenario {
         clocks: draw_clocks(&mut random),
         periods: draw_periods(&mut random, mode),
         workload: draw_load(&mut random, nodes),
+        lanes: Lanes::default(),
         bounds,
         protocol: draw_protocol(&mut random, nodes),
         faults: Vec::new(),
@@ -51,7 +54,30 @@ pub fn draw(seed: u64) -> Scenario {
     damage::draw(&mut fork(seed, "damage"), &mut scenario);
     expiry::draw(&mut fork(seed, "expiry"), &mut scenario);
     rotten::draw(&mut fork(seed, "rotten disk"), &mut scenario);
+    draw_lanes(&mut fork(seed, "lanes"), &mut scenario);
     scenario
+}
+
+/// In a quarter of the seeds there are other namespaces: the application's own, or some beside it.
+///
+/// Not where what is damaged or set back belongs to one of them: the world tells of that in one namespace alone.
+fn draw_lanes(random: &mut Random, scenario: &mut Scenario) {
+    let of_one = |fault: &Fault| {
+        matches!(
+            fault.kind,
+            FaultKind::Damage { .. } | FaultKind::RottenDisk { .. } | FaultKind::Revert { .. }
+        )
+    };
+    if !random.random_bool(0.25) || scenario.faults.iter().any(of_one) {
+        return;
+    }
+    let lane = |random: &mut Random| [Lane::Urgent, Lane::Normal, Lane::Bulk][random.random_range(0..3)];
+    scenario.lanes.main = random.random_bool(0.6).then(|| lane(random));
+    let sides = random.random_range(usize::from(scenario.lanes.main.is_none())..=2);
+    scenario.lanes.side = std::iter::repeat_with(|| lane(random)).take(sides).collect();
+    if random.random_bool(0.3) {
+        scenario.bounds.bulk_rate_max = Some(random.random_range(20_000..=200_000));
+    }
 }
 
 /// How long nodes are watched at rest.
@@ -131,6 +157,7 @@ fn draw_bounds(random: &mut Random, nodes: usize) -> Bounds {
         log_entries_max: sometimes(random, 0.35, |random| random.random_range(1..=20)),
         records_max: sometimes(random, 0.35, |random| random.random_range(0..=10)),
         outbox_frames_max: sometimes(random, 0.1, |random| random.random_range(1..=4)),
+        bulk_rate_max: None,
         pushes_in_flight_max: sometimes(random, 0.2, |random| random.random_range(1..=3)),
         skipped_entries_max: sometimes(random, 0.2, |random| random.random_range(0..=8)),
         full_mesh_peers_max: None,

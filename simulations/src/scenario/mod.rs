@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::faults::Fault;
 use crate::random::fork;
 
-pub use settings::{Bounds, Clocks, Disk, Load, Mode, Network, Periods, Protocol};
+pub use settings::{Bounds, Clocks, Disk, Lane, Lanes, Load, Mode, Network, Periods, Protocol};
 
 /// All that decides a run, but for the seed of its small choices. Every field has a default, so a file
 /// says only what is special about it.
@@ -50,6 +50,8 @@ pub struct Scenario {
     pub disk: Disk,
     /// The clocks.
     pub clocks: Clocks,
+    /// Namespaces that are not the default one.
+    pub lanes: Lanes,
     /// Bounds of the nodes that are not the engine's defaults.
     pub bounds: Bounds,
     /// What the nodes speak.
@@ -131,6 +133,7 @@ impl Default for Scenario {
             network: Network::default(),
             disk: Disk::default(),
             clocks: Clocks::default(),
+            lanes: Lanes::default(),
             bounds: Bounds::default(),
             protocol: Protocol::default(),
             periods: Periods::default(),

@@ -1,6 +1,7 @@
 //! The settings of a scenario: links, disks, clocks, bounds, periods, load. Each has defaults.
 
 use serde::{Deserialize, Serialize};
+use sync_core::class::Class;
 use sync_core::limits::{Limits, Timing};
 use sync_core::time::Span;
 
@@ -15,6 +16,38 @@ pub enum Mode {
     Stream,
     /// Harsher than QUIC: each frame is lost, doubled and overtaken for itself.
     Datagram,
+}
+
+/// The class of a namespace, as [`Class`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lane {
+    /// [`Class::Urgent`].
+    Urgent,
+    /// [`Class::Normal`].
+    Normal,
+    /// [`Class::Bulk`].
+    Bulk,
+}
+
+impl Lane {
+    pub(crate) fn class(self) -> Class {
+        match self {
+            Self::Urgent => Class::Urgent,
+            Self::Normal => Class::Normal,
+            Self::Bulk => Class::Bulk,
+        }
+    }
+}
+
+/// Namespaces.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Lanes {
+    /// The class of the application's namespace; if there is none, it lives in the default one.
+    pub main: Option<Lane>,
+    /// Namespaces beside it, which turns write to, open and close.
+    pub side: Vec<Lane>,
 }
 
 /// The links.
@@ -119,6 +152,9 @@ pub struct Bounds {
     /// See [`Limits::outbox_frames_max`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outbox_frames_max: Option<usize>,
+    /// See [`Limits::bulk_rate_max`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bulk_rate_max: Option<u64>,
     /// See [`Limits::pushes_in_flight_max`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pushes_in_flight_max: Option<u64>,
@@ -149,6 +185,7 @@ impl Bounds {
             log_entries_max: self.log_entries_max.unwrap_or(defaults.log_entries_max),
             records_max: self.records_max.unwrap_or(defaults.records_max),
             outbox_frames_max: self.outbox_frames_max.unwrap_or(defaults.outbox_frames_max),
+            bulk_rate_max: self.bulk_rate_max.unwrap_or(defaults.bulk_rate_max),
             pushes_in_flight_max: self.pushes_in_flight_max.unwrap_or(defaults.pushes_in_flight_max),
             skipped_entries_max: self.skipped_entries_max.unwrap_or(defaults.skipped_entries_max),
             full_mesh_peers_max: self.full_mesh_peers_max.unwrap_or(defaults.full_mesh_peers_max),

@@ -96,6 +96,8 @@ const RARE: &[Rare] = &[
     ("breaker-opens-for-misbehaviour", |outcome| outcome.counts.breaker_shuts),
     ("breaker-probes-failed", |outcome| outcome.counts.probes_failed),
     ("marks-ended", |outcome| outcome.counts.marks_ended),
+    ("side-lane-writes", |outcome| outcome.counts.lane_writes),
+    ("side-lanes-opened-or-closed", |outcome| outcome.counts.lanes_turned),
     ("storage-faults", storage_faults),
     ("items-salvaged", |outcome| outcome.counts.salvaged),
     ("items-salvaged-and-written-again", |outcome| outcome.counts.replayed),

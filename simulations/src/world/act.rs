@@ -3,7 +3,7 @@
 use rand::RngExt;
 use sync_core::cell::{ObjectId, Path, TypeTag};
 use sync_core::error::WriteError;
-use sync_core::id::{Dot, NamespaceId};
+use sync_core::id::Dot;
 use sync_core::store::{Group, Store};
 use sync_core::time::Span;
 use sync_core::types::{lww_map, or_set, pn_counter};
@@ -337,10 +337,5 @@ impl World {
             | Act::Again { .. }
             | Act::Typed(_) => {}
         }
-    }
-
-    /// The namespace that every world uses.
-    pub(crate) fn namespace_of_worlds() -> NamespaceId {
-        NamespaceId::named(sync_core::node::DEFAULT_NAMESPACE)
     }
 }

@@ -66,6 +66,10 @@ pub struct Counts {
     pub probes_failed: u64,
     /// Marks of remove-wins sets that nodes ended.
     pub marks_ended: u64,
+    /// Elements added to side lanes.
+    pub lane_writes: u64,
+    /// Side lanes opened or closed.
+    pub lanes_turned: u64,
     /// Inputs that nodes handled.
     pub steps: u64,
     /// Frames sent.

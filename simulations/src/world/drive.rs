@@ -84,8 +84,10 @@ impl World {
         let dictionary = self.machines[from].node.as_ref().map(|node| node.writes(peer)).unwrap_or_default();
         let resting = self.resting;
         let sent = Sent { node: from, to, bytes: &bytes, dictionary: &dictionary, resting };
-        let checked = self.suite.sent(&sent);
-        self.judge(checked);
+        if self.is_of_application(&bytes, &dictionary) {
+            let checked = self.suite.sent(&sent);
+            self.judge(checked);
+        }
         self.check_mending(from, &bytes, &dictionary);
         if trace::frame_name(&bytes) == "Hello" {
             self.on_greeting(from, peer, &bytes);

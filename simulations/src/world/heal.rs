@@ -32,6 +32,7 @@ impl World {
                 self.start(at);
             }
         }
+        self.heal_lanes();
         self.take_pending();
     }
 

@@ -60,6 +60,7 @@ impl World {
             }
             None => Node::new(config, now),
         };
+        self.open_lanes(at, &mut node, now);
         node.set_members(self.members());
         if let Some(salvaged) = salvaged {
             self.salvage(at, &mut node, salvaged);

@@ -16,6 +16,7 @@ mod drive;
 mod expiry;
 mod heal;
 mod inject;
+mod lanes;
 mod life;
 mod machine;
 mod picture;
@@ -93,6 +94,7 @@ pub struct World {
     /// Virtual microseconds since the world began.
     pub(crate) at: u64,
     pub(crate) namespace: NamespaceId,
+    lanes: lanes::Lanes,
     queue: Queue<Event>,
     pub(crate) machines: Vec<Machine>,
     /// Which machine a node lives on, nodes of the past too.
@@ -150,9 +152,11 @@ impl World {
                 Machine::new(NodeId(ids_random.random()), clock, nodes)
             })
             .collect();
+        let namespace = Self::namespace_of(&scenario);
         let mut world = Self {
             at: 0,
-            namespace: Self::namespace_of_worlds(),
+            namespace,
+            lanes: lanes::Lanes::of(&scenario),
             queue: Queue::default(),
             places: machines.iter().enumerate().map(|(place, machine)| (machine.id, place)).collect(),
             machines,
@@ -161,7 +165,7 @@ impl World {
             disk_random: fork(scenario.seed, "disk"),
             errors_random: fork(scenario.seed, "disk errors"),
             history: History::default(),
-            suite: Suite::new(scenario.check_every),
+            suite: Suite::new(scenario.check_every).within(namespace),
             workload: Some(workload),
             trace: Trace::new(0),
             counts: Counts::default(),
@@ -189,7 +193,7 @@ impl World {
     /// Watches these checkers in place of all.
     #[must_use]
     pub fn with_checkers(mut self, suite: Suite) -> Self {
-        self.suite = suite;
+        self.suite = suite.within(self.namespace);
         self
     }
 
@@ -285,6 +289,7 @@ impl World {
         workload.turn(&mut Turn::new(self, turn.node, random));
         self.workload = Some(workload);
         self.check_application(turn.node);
+        self.chatter(turn.node, turn.pick);
     }
 
     pub(crate) fn check_application(&mut self, node: usize) {

@@ -211,6 +211,12 @@ impl Node {
         self.spaces.iter().map(status).collect()
     }
 
+    /// Frames of a class built for a peer and not yet written, and their bytes; none for a peer not known.
+    pub fn queued(&self, peer: NodeId, class: Class) -> (usize, usize) {
+        let outbox = self.peers.get(&peer).map(|peer| *peer.outboxes.of(class)).unwrap_or_default();
+        (outbox.frames(), outbox.bytes())
+    }
+
     /// What a `Hello` says of them. The default one is open everywhere and is not said.
     pub(super) fn told_namespaces(&self) -> Namespaces {
         let default = NamespaceId::named(DEFAULT_NAMESPACE);
