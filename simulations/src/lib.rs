@@ -31,6 +31,7 @@ pub mod images;
 pub mod library;
 #[cfg(feature = "mutants")]
 pub mod mutants;
+pub mod neighbours;
 mod net;
 pub mod oracle;
 pub mod plant;

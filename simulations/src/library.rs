@@ -27,6 +27,10 @@ const TEXTS: &[&str] = &[
     include_str!("../scenarios/damaged-memory.toml"),
     include_str!("../scenarios/lossy.toml"),
     include_str!("../scenarios/bounded-rights.toml"),
+    include_str!("../scenarios/stopped-peer.toml"),
+    include_str!("../scenarios/slow-peer.toml"),
+    include_str!("../scenarios/flapping-peer.toml"),
+    include_str!("../scenarios/healing-crowd.toml"),
 ];
 
 /// The scenarios of `seeds/regressions.toml` that are not of the library.

@@ -30,6 +30,8 @@ enum Command {
     Images(simulations::images::Args),
     /// Search everything that two or three nodes can do in a small scope.
     Exhaust(simulations::exhaust::cli::Args),
+    /// Show what a sick peer costs its neighbours, and a crowd that heals at once.
+    Neighbours(simulations::neighbours::Args),
     /// Reduce a failing seed to a small scenario.
     Shrink(simulations::shrink::Args),
 }
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Groups(args) => simulations::groups::command(&args),
         Command::Images(args) => simulations::images::command(&args),
         Command::Exhaust(args) => simulations::exhaust::cli::command(&args),
+        Command::Neighbours(args) => simulations::neighbours::command(&args),
         Command::Shrink(args) => simulations::shrink::command(&args),
     }
 }

@@ -118,4 +118,8 @@ pub struct Sample {
     pub keys_differing: u64,
     /// Bytes handed to the network since the sample before.
     pub bytes: u64,
+    /// Frames that wait for one peer, of the node and peer with the most.
+    pub queued: u64,
+    /// Bytes of them, of the node and peer with the most.
+    pub queued_bytes: u64,
 }

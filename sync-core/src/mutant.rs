@@ -247,6 +247,8 @@ mutants! {
     ToldOnlyWhatIsLacked = "overlay: a peer that knows is told too, so that it need not relay",
     /// No root goes to a random peer.
     RandomSessionNeverRuns = "overlay: one random push-pull session a second while there is news",
+    /// A namespace that is opened again begins empty, under the same replica id.
+    ClosedSpaceForgotten = "lanes: closing keeps the state, or dots would be minted twice",
     /// An alarm is raised, and nothing is healed.
     NeverHealed = "T8: what differs is found by the trie and healed",
     /// A divergence is healed without a word of it.

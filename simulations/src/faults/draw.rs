@@ -30,6 +30,7 @@ pub fn draw(seed: u64) -> Scenario {
         rest_ms: 0,
         check_every: random.random_range(8..=40),
         measure: false,
+        measured: Vec::new(),
         topology: draw_topology(&mut random, nodes),
         network: draw_network(&mut random, mode),
         disk: draw_disk(seed, &mut random),

@@ -39,6 +39,9 @@ pub struct Scenario {
     pub check_every: u32,
     /// Measure how long each write takes to reach every node.
     pub measure: bool,
+    /// Of these nodes alone: writes of theirs, until they have reached these. All, if none is named.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub measured: Vec<usize>,
     /// Who connects to whom.
     pub topology: Topology,
     /// The turns of the workload, each `[microseconds, node, pick]`. If empty, they are drawn from
@@ -129,6 +132,7 @@ impl Default for Scenario {
             rest_ms: 0,
             check_every: 1,
             measure: false,
+            measured: Vec::new(),
             topology: Topology::Mesh,
             network: Network::default(),
             disk: Disk::default(),

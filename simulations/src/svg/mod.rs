@@ -1,7 +1,7 @@
 //! Draws a finished run as one SVG picture.
 //!
 //! From top to bottom, over one axis of virtual time: a lane for each node with its lives and what befell
-//! it; how many distinct roots there were; how many keys differed; bytes a second. Cuts are shaded in all
+//! it; how many distinct roots there were; how many keys differed; bytes a second; frames that wait. Cuts are shaded in all
 //! of them. Equal timelines give equal bytes: the picture of a seed can be compared like its trace.
 
 mod lanes;
@@ -56,7 +56,7 @@ pub fn draw(run: &RunTimeline, path: &Path) -> Result<(), DrawError> {
 fn to_string(run: &RunTimeline) -> Result<String, Fault> {
     let mut text = String::new();
     let lanes_height = lanes::height(run.lanes.len());
-    let height = HEADLINE + lanes_height + 3 * PLOT_HEIGHT + style::LEGEND + style::AXIS;
+    let height = HEADLINE + lanes_height + 4 * PLOT_HEIGHT + style::LEGEND + style::AXIS;
     {
         let root = SVGBackend::with_string(&mut text, (WIDTH, height)).into_drawing_area();
         root.fill(&WHITE)?;
@@ -93,7 +93,7 @@ fn headline(run: &RunTimeline, area: &Area<'_>) -> Result<(), Fault> {
     ))
 }
 
-fn all_series(run: &RunTimeline) -> [Series; 3] {
+fn all_series(run: &RunTimeline) -> [Series; 4] {
     let plain = |name: &'static str, color, value: fn(&Sample) -> u64| Series {
         name,
         color,
@@ -115,7 +115,8 @@ fn all_series(run: &RunTimeline) -> [Series; 3] {
         points: run.samples.iter().map(rate).collect(),
         floor: 0.0,
     };
-    [roots, keys, bytes]
+    let queued = plain("frames that wait for a peer", style::QUEUED, |sample| sample.queued);
+    [roots, keys, bytes, queued]
 }
 
 /// Virtual microseconds as seconds.
@@ -163,7 +164,14 @@ mod tests {
                 kind: CutKind::Full,
                 sides: vec![vec![0], vec![1]],
             }],
-            samples: vec![Sample { at: 1_000_000, roots: 2, keys_differing: 3, bytes: 400 }],
+            samples: vec![Sample {
+                at: 1_000_000,
+                roots: 2,
+                keys_differing: 3,
+                bytes: 400,
+                queued: 1,
+                queued_bytes: 90,
+            }],
             ..RunTimeline::default()
         };
         let picture = to_string(&run).expect("a string can be written");

@@ -33,3 +33,5 @@ pub(super) const WRITE: RGBColor = RGBColor(40, 40, 40);
 pub(super) const ROOTS: RGBColor = RGBColor(178, 58, 72);
 pub(super) const KEYS: RGBColor = RGBColor(128, 100, 162);
 pub(super) const BYTES: RGBColor = RGBColor(76, 120, 168);
+/// Frames that wait.
+pub(super) const QUEUED: RGBColor = RGBColor(148, 103, 189);

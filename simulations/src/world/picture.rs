@@ -118,10 +118,22 @@ impl World {
         }
         let (roots, keys_differing) = self.divergence();
         let total = self.net.counts.bytes;
+        let nodes = self.machines.iter().filter_map(|machine| machine.node.as_ref());
+        let peers = nodes.flat_map(|node| node.peers(self.namespace));
+        let (queued, queued_bytes) = peers.fold((0, 0), |(frames, bytes), peer| {
+            (frames.max(peer.queued_frames as u64), bytes.max(peer.queued_bytes as u64))
+        });
         let at = self.at;
         let Some(timeline) = &mut self.timeline else { return };
         let before: u64 = timeline.samples.iter().map(|sample| sample.bytes).sum();
-        timeline.samples.push(Sample { at, roots, keys_differing, bytes: total - before });
+        timeline.samples.push(Sample {
+            at,
+            roots,
+            keys_differing,
+            bytes: total - before,
+            queued,
+            queued_bytes,
+        });
         let step = (self.scenario.run_ms * 1_000 / SAMPLES).max(1_000);
         self.queue.push(at + step, Event::Sample);
     }

@@ -44,21 +44,33 @@ impl World {
     /// A write of the application begins to spread.
     pub(crate) fn spread_wrote(&mut self, at: usize, dot: Dot) {
         let bytes = self.net.counts.bytes;
-        if let Some(spreading) = &mut self.spreading {
+        let measured = self.measured();
+        if let Some(spreading) = self.spreading.as_mut().filter(|_| measured >> at & 1 == 1) {
             spreading.bytes_before.get_or_insert(bytes);
             spreading.open.push(Open { dot, at: self.at, reached: 1 << at });
         }
     }
 
+    /// The nodes whose writes are measured, a bit each.
+    fn measured(&self) -> u128 {
+        match &self.scenario.measured[..] {
+            [] => u128::MAX >> (128 - self.machines.len()),
+            nodes => nodes.iter().fold(0, |mask, node| mask | 1 << node),
+        }
+    }
+
     /// Looks which writes have reached `at`.
     pub(crate) fn spread_reached(&mut self, at: usize) {
+        let everyone = self.measured();
+        if everyone >> at & 1 == 0 {
+            return;
+        }
         let Some(spreading) = self.spreading.as_mut().filter(|spreading| !spreading.open.is_empty()) else {
             return;
         };
         let Some(store) = self.machines[at].node.as_ref().and_then(|node| node.store(self.namespace)) else {
             return;
         };
-        let everyone = u128::MAX >> (128 - self.machines.len());
         let Spreading { open, took, .. } = spreading;
         open.retain_mut(|write| {
             if write.reached >> at & 1 == 0 && store.context().contains(write.dot) {

@@ -16,6 +16,7 @@ use crate::dictionary::Version;
 use crate::id::{NamespaceId, NodeId};
 use crate::limits::Limits;
 use crate::message::Namespaces;
+use crate::mutant::{self, Mutant};
 use crate::queue::Outbox;
 use crate::store::Store;
 use crate::time::Now;
@@ -137,6 +138,9 @@ impl Node {
         }
         let namespace = NamespaceId::named(name);
         let NamespaceConfig { class, limits } = config;
+        if mutant::is(Mutant::ClosedSpaceForgotten) {
+            self.spaces.retain(|id, space| *id != namespace || space.is_open);
+        }
         let kept = self.spaces.get(&namespace);
         if kept.is_some_and(|space| space.is_open) {
             return Err(NamespaceError::IsOpen { name: name.to_owned() });
