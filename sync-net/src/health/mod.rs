@@ -253,7 +253,7 @@ mod tests {
     async fn a_node_whose_lock_is_held_is_stuck_for_that_long_and_answers_within_a_second_or_so() {
         let node = node().await;
         let (holding, held) = (node.clone(), std::sync::Arc::new(std::sync::Barrier::new(2)));
-        let (there, done) = (held.clone(), std::sync::mpsc::channel::<()>());
+        let (there, done) = (held.clone(), std::sync::mpsc::sync_channel::<()>(1));
         let holder = std::thread::spawn(move || {
             let _core = holding.shared().core();
             there.wait();
