@@ -47,7 +47,7 @@ pub fn config(index: u8, life: u8) -> Config {
 }
 
 /// Nodes and the wires between them. See the module's documentation.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Cluster {
     nodes: Vec<Node>,
     now: Timestamp,
