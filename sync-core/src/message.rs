@@ -28,6 +28,7 @@ use crate::merkle::Fingerprint;
 use crate::merkle::nodes::{Answer, Question};
 use crate::merkle::sketch::Symbol;
 use crate::time::WallMillis;
+use crate::trace::TraceContext;
 
 pub use self::hello::{NAMESPACES_TOLD_MAX, Namespaces};
 use self::hello::{read_hello, write_hello};
@@ -76,6 +77,8 @@ pub struct Hello {
     pub wants_reply: bool,
     /// What the sender keeps besides the default namespace.
     pub namespaces: Namespaces,
+    /// The request because of which the sender talks now.
+    pub trace: Option<TraceContext>,
 }
 
 /// State id and log head of one snapshot: the first frame of a round.

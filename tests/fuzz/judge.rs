@@ -36,13 +36,15 @@ pub(crate) struct Heap {
     pub(crate) peak: u64,
     /// Allocations.
     pub(crate) count: u64,
+    /// The most that is allowed beyond [`HEAP_FREE_BYTES`], as a multiple of the input.
+    factor: u64,
 }
 
-/// Runs a decoder and counts what it takes from the heap.
-pub(crate) fn measured<T>(read: impl FnOnce() -> T) -> (T, Heap) {
+/// Runs a decoder and counts what it takes from the heap, of which `factor` times the input is allowed.
+pub(crate) fn measured<T>(factor: u64, read: impl FnOnce() -> T) -> (T, Heap) {
     let mut value = None;
     let told = allocation_counter::measure(|| value = Some(read()));
-    let heap = Heap { peak: told.bytes_max, count: told.count_total };
+    let heap = Heap { peak: told.bytes_max, count: told.count_total, factor };
     (value.expect("it was run"), heap)
 }
 
@@ -79,31 +81,31 @@ impl Seen {
         Self { heap: Some(heap), ..self }
     }
 
-    /// Numbers in words say where and how much: of them, how long they are.
-    fn signature(&self, len: usize) -> u64 {
+    /// Numbers and names in words say where, how much and whose: what counts is how long they are.
+    fn signature(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.accepted.hash(&mut hasher);
-        let mut digits = 0u8;
-        for byte in self.words.bytes().take(200) {
-            if byte.is_ascii_digit() {
-                digits += 1;
-            } else {
-                std::mem::take(&mut digits).hash(&mut hasher);
-                byte.hash(&mut hasher);
+        for (at, part) in self.words.splitn(9, '"').enumerate() {
+            if at % 2 == 1 {
+                continue;
+            }
+            for word in part.split(|c: char| !c.is_alphanumeric()).take(40) {
+                if word.bytes().any(|byte| byte.is_ascii_digit()) {
+                    word.len().div_ceil(4).hash(&mut hasher);
+                } else {
+                    word.hash(&mut hasher);
+                }
             }
         }
-        (bucket(len as u64) / 2, bucket(self.size as u64)).hash(&mut hasher);
-        let Heap { peak, count } = self.heap.unwrap_or_default();
-        (bucket(peak), bucket(count)).hash(&mut hasher);
+        let Heap { peak, count, .. } = self.heap.unwrap_or_default();
+        [self.size as u64, peak / 64, count].map(log).hash(&mut hasher);
         hasher.finish()
     }
 }
 
-/// Few values of many: exact while small, then two for each power of two.
-fn bucket(value: u64) -> u32 {
-    let log = value.checked_ilog2().unwrap_or(0);
-    let half = value.checked_shr(log.saturating_sub(1)).unwrap_or(0) & 1;
-    2 * log + u32::from(half == 1)
+/// Few values of many.
+fn log(value: u64) -> u32 {
+    value.checked_ilog2().map_or(0, |log| log + 1)
 }
 
 /// What may not happen.
@@ -147,14 +149,14 @@ impl Failure {
 pub(crate) struct Stats {
     pub(crate) runs: u64,
     pub(crate) accepted: u64,
-    /// Heap and length of the input that took most for its length.
-    pub(crate) heap_most: Option<(u64, usize)>,
+    /// Heap and length of the input that took most for its length, and what came of it.
+    pub(crate) heap_most: Option<(u64, usize, String)>,
 }
 
 impl Stats {
     /// The heap beyond what is free, as a multiple of the input; 0 if none took so much.
     pub(crate) fn heap_ratio(&self) -> f64 {
-        self.heap_most.map_or(0.0, |(peak, len)| ratio(peak, len))
+        self.heap_most.as_ref().map_or(0.0, |(peak, len, _)| ratio(*peak, *len))
     }
 }
 
@@ -181,15 +183,15 @@ impl Judge {
 
     /// Runs an input of the corpus, which is sound.
     pub(crate) fn run_sound(&mut self, input: &[u8]) -> Result<bool, Failure> {
-        self.run_within(input, HEAP_FACTOR_SOUND)
+        self.run_within(input, Some(HEAP_FACTOR_SOUND))
     }
 
     /// Runs any input; true if it showed something new.
     pub(crate) fn run(&mut self, input: &[u8]) -> Result<bool, Failure> {
-        self.run_within(input, self.target.heap_factor)
+        self.run_within(input, None)
     }
 
-    fn run_within(&mut self, input: &[u8], heap_factor: u64) -> Result<bool, Failure> {
+    fn run_within(&mut self, input: &[u8], heap_factor: Option<u64>) -> Result<bool, Failure> {
         let run = &mut self.run;
         let caught = panic::catch_unwind(AssertUnwindSafe(|| run(input)));
         let seen = match caught {
@@ -202,9 +204,9 @@ impl Judge {
         };
         self.stats.runs += 1;
         self.stats.accepted += u64::from(seen.accepted);
-        if let Some(Heap { peak, count }) = seen.heap {
+        if let Some(Heap { peak, count, factor }) = seen.heap {
             let len = input.len() as u64;
-            let max = heap_factor * len + HEAP_FREE_BYTES;
+            let max = heap_factor.unwrap_or(factor) * len + HEAP_FREE_BYTES;
             if peak > max {
                 return Err(Failure::Heap { peak, max });
             }
@@ -213,10 +215,10 @@ impl Judge {
                 return Err(Failure::Allocations { count, max });
             }
             if self.stats.heap_most.is_none() || ratio(peak, input.len()) > self.stats.heap_ratio() {
-                self.stats.heap_most = Some((peak, input.len()));
+                self.stats.heap_most = Some((peak, input.len(), seen.words.clone()));
             }
         }
-        Ok(self.seen.insert(seen.signature(input.len())))
+        Ok(self.seen.insert(seen.signature()))
     }
 
     /// The shortest input found that fails alike.

@@ -84,7 +84,8 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     judge::catch_panics();
-    let asked = |target: &&Target| args.target.is_empty() || args.target.iter().any(|name| name == target.name);
+    let asked =
+        |target: &&Target| args.target.is_empty() || args.target.iter().any(|name| name == target.name);
     let queue: Mutex<Vec<&Target>> = Mutex::new(TARGETS.iter().filter(asked).rev().collect());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = args.jobs.unwrap_or(cores).max(1);
@@ -110,7 +111,8 @@ fn run_watched(target: &'static Target, args: &Args) -> bool {
     let (beat, beats) = mpsc::sync_channel(1);
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name(target.name.to_owned()).stack_size(STACK_BYTES);
-        let run = move || run(target, args, &|| drop(beat.try_send(())));
+        // A beat that finds the last one still there says the same.
+        let run = move || run(target, args, &|| beat.try_send(()).unwrap_or_default());
         let run = thread.spawn_scoped(scope, run).expect("the machine has a thread for us");
         watch(target, args.seed, &beats);
         run.join().expect("what a target does is caught")
@@ -160,7 +162,9 @@ fn run(target: &'static Target, args: &Args, beat: &dyn Fn()) -> bool {
     let mut inputs = (target.corpus)();
     let sound = inputs.len();
     inputs.extend(corpus::regressions(target.name));
-    inputs.extend(kept.iter().flat_map(|folder| corpus::files(folder).unwrap_or_default()).map(|(_, input)| input));
+    inputs.extend(
+        kept.iter().flat_map(|folder| corpus::files(folder).unwrap_or_default()).map(|(_, input)| input),
+    );
     for (at, input) in inputs.into_iter().enumerate() {
         beat();
         let judged = if at < sound { judge.run_sound(&input) } else { judge.run(&input) };
@@ -191,9 +195,13 @@ fn run(target: &'static Target, args: &Args, beat: &dyn Fn()) -> bool {
 
 fn tell(target: &Target, own: usize, pool: &Pool, stats: &Stats, took: Duration) {
     let Stats { runs, accepted, heap_most, .. } = stats;
-    let heap = heap_most.map_or(String::new(), |(bytes, len)| {
-        format!("; most heap beyond 64 KiB: {:.2} x the input ({bytes} bytes for {len})", stats.heap_ratio())
-    });
+    let heap = heap_most.as_ref().filter(|_| stats.heap_ratio() > 0.0).map_or(
+        String::new(),
+        |(bytes, len, words)| {
+            let ratio = stats.heap_ratio();
+            format!("; most heap beyond 64 KiB: {ratio:.2} x the input ({bytes} bytes for {len}: {words})")
+        },
+    );
     println!(
         "{}: {runs} inputs in {:.1} s of work, {accepted} read, {own} in the corpus, {} new{heap}",
         target.name,

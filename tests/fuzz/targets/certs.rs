@@ -17,15 +17,19 @@ use crate::mutate::Form;
 pub(crate) const IDENTITY: Target = Target {
     name: "identity",
     form: Form::Binary,
-    heap_factor: 0,
-    corpus: || corpus(&["ca.pem", "node.pem", "node.key"], |ca, folder| ca.issue("node").expect("it can").save(folder)),
+
+    corpus: || {
+        corpus(&["ca.pem", "node.pem", "node.key"], |ca, folder| {
+            ca.issue("node").expect("it can").save(folder)
+        })
+    },
     begin: || begin(&["ca.pem", "node.pem", "node.key"], |folder| Identity::load(folder).map(drop)),
 };
 
 pub(crate) const AUTHORITY: Target = Target {
     name: "authority",
     form: Form::Binary,
-    heap_factor: 0,
+
     corpus: || corpus(&["ca.pem", "ca.key"], |ca, folder| ca.save(folder)),
     begin: || begin(&["ca.pem", "ca.key"], |folder| ClusterCa::load(folder).map(drop)),
 };
@@ -90,7 +94,8 @@ fn pem_of(label: &str, der: &[u8]) -> Vec<u8> {
     for three in der.chunks(3) {
         let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
         let word = byte(0) << 16 | byte(1) << 8 | byte(2);
-        let letter = |at: usize| if at > three.len() { b'=' } else { ALPHABET[(word >> (18 - 6 * at) & 63) as usize] };
+        let letter =
+            |at: usize| if at > three.len() { b'=' } else { ALPHABET[(word >> (18 - 6 * at) & 63) as usize] };
         body.extend((0..4).map(letter));
     }
     let mut text = format!("-----BEGIN {label}-----\n").into_bytes();

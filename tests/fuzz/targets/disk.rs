@@ -16,10 +16,10 @@ use crate::judge::Seen;
 use crate::mutate::Form;
 
 pub(crate) const FILE: Target =
-    Target { name: "file", form: Form::Binary, heap_factor: 0, corpus: changes, begin: begin_file };
+    Target { name: "file", form: Form::Binary, corpus: changes, begin: begin_file };
 
 pub(crate) const BACKUP: Target =
-    Target { name: "backup", form: Form::Binary, heap_factor: 0, corpus: backups, begin: begin_backup };
+    Target { name: "backup", form: Form::Binary, corpus: backups, begin: begin_backup };
 
 /// Bytes of one change, at most.
 const CHANGE_BYTES_MAX: usize = 64 << 10;

@@ -19,12 +19,44 @@ use super::{Run, Target};
 use crate::judge::{self, Seen};
 use crate::mutate::Form;
 
-pub(crate) const HTTP: Target = Target { name: "http", form: WORDS, heap_factor: 0, corpus, begin };
+pub(crate) const HTTP: Target = Target { name: "http", form: WORDS, corpus, begin };
 
 const WORDS: Form = Form::Text(&[
-    "{", "}", "[", "]", ",", ":", "\"", "null", "true", "-1", "0", "1e9", "18446744073709551616", "\"key\":", "\"op\":",
-    "\"type\":", "\"at\":[", "\"set\"", "\"counter\"", "\"map\"", "\"value\":", "\"by\":", "\"expires_in_ms\":", "\"ops\":[",
-    "?key=", "&", "%", "%00", "%ff", "=", "&after=", "&timeout_ms=1", "\\u0000", "{\"$raw\":\"AA==\"}", "/v1/",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    "\"",
+    "null",
+    "true",
+    "-1",
+    "0",
+    "1e9",
+    "18446744073709551616",
+    "\"key\":",
+    "\"op\":",
+    "\"type\":",
+    "\"at\":[",
+    "\"set\"",
+    "\"counter\"",
+    "\"map\"",
+    "\"value\":",
+    "\"by\":",
+    "\"expires_in_ms\":",
+    "\"ops\":[",
+    "?key=",
+    "&",
+    "%",
+    "%00",
+    "%ff",
+    "=",
+    "&after=",
+    "&timeout_ms=1",
+    "\\u0000",
+    "{\"$raw\":\"AA==\"}",
+    "/v1/",
 ]);
 
 /// How long a request may wait for its answer to begin. Longer is nothing wrong: some wait for peers.
@@ -40,9 +72,22 @@ fn corpus() -> Vec<Vec<u8>> {
     let token = (super::text::TOKEN.corpus)().pop().and_then(|token| String::from_utf8(token).ok());
     let token = token.expect("a token is text");
     let reads = [
-        "status", "peers", "keys?prefix=a", "inspect?key=set", "set?key=set", "map?key=map&field=f", "counter?key=c",
-        "register?key=r", "health", "survey", "knowledge", "watch?prefix=&snapshot=true", "events", "export?prefix=a",
-        "compare/objects", "get?key=set&type=set",
+        "status",
+        "peers",
+        "keys?prefix=a",
+        "inspect?key=set",
+        "set?key=set",
+        "map?key=map&field=f",
+        "counter?key=c",
+        "register?key=r",
+        "health",
+        "survey",
+        "knowledge",
+        "watch?prefix=&snapshot=true",
+        "events",
+        "export?prefix=a",
+        "compare/objects",
+        "get?key=set&type=set",
     ];
     let mut inputs: Vec<String> = reads.iter().map(|path| format!("GET /v1/{path}\n")).collect();
     inputs.push(format!("GET /v1/set?key=set&after={token}\n"));
@@ -92,7 +137,8 @@ struct Endpoint {
 
 fn endpoint() -> Endpoint {
     // On this thread, so that its panics are this target's.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
     let folder = tempfile::tempdir().expect("a folder can be made");
     let (node, server) = runtime.block_on(async {
         let identity = ClusterCa::create("fuzz").and_then(|ca| ca.issue("node")).expect("it can be made");
@@ -172,8 +218,9 @@ fn judged(status: u16, body: &[u8]) -> Result<Seen, String> {
         // An answer to HEAD has no body.
         _ if body.is_empty() => Ok(Seen::read(format!("{status} without a body"), 0)),
         400..600 => {
-            let said: Value = serde_json::from_slice(body)
-                .map_err(|error| format!("{status} with a body that is no JSON ({error}): {:?}", String::from_utf8_lossy(body)))?;
+            let said: Value = serde_json::from_slice(body).map_err(|error| {
+                format!("{status} with a body that is no JSON ({error}): {:?}", String::from_utf8_lossy(body))
+            })?;
             let words = said["error"].as_str().ok_or_else(|| format!("{status} without a reason: {said}"))?;
             if words.trim().is_empty() || words.contains('\n') {
                 return Err(format!("{status} with a reason that is no line: {words:?}"));
@@ -182,7 +229,12 @@ fn judged(status: u16, body: &[u8]) -> Result<Seen, String> {
             if status == 500 {
                 return Err(format!("the endpoint blames itself: {said}"));
             }
-            Ok(Seen { accepted: false, words: format!("{status} {kind}"), size: words.len() / 16, heap: None })
+            Ok(Seen {
+                accepted: false,
+                words: format!("{status} {kind}"),
+                size: words.len() / 16,
+                heap: None,
+            })
         }
         _ => Err(format!("an answer of status {status}")),
     }

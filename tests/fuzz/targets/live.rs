@@ -11,7 +11,7 @@ use sync_core::dictionary::{Version, Versions};
 use sync_core::id::Dot;
 use sync_core::limits::Limits;
 use sync_core::message::Frame;
-use sync_core::node::{Input, Node};
+use sync_core::node::{Config, Input, Node};
 use sync_core::store::Damage;
 use sync_core::time::Span;
 use sync_core::types::{lww_map, or_set, pn_counter};
@@ -21,8 +21,7 @@ use super::{Run, Target};
 use crate::judge::Seen;
 use crate::mutate::Form;
 
-pub(crate) const LIVE: Target =
-    Target { name: "live", form: Form::Binary, heap_factor: 0, corpus: live_corpus, begin };
+pub(crate) const LIVE: Target = Target { name: "live", form: Form::Binary, corpus: live_corpus, begin };
 
 /// Scenes of one kind of frame, at most.
 const SCENES_EACH: usize = 5;
@@ -55,8 +54,11 @@ fn begin() -> Run {
         cluster.events();
         cluster.deliver(0, 1, bytes);
         let answers = cluster.take(1, 0).len();
-        let events: Vec<String> =
-            cluster.events().iter().map(|(_, event)| format!("{event:?}").chars().take(14).collect()).collect();
+        let events: Vec<String> = cluster
+            .events()
+            .iter()
+            .map(|(_, event)| format!("{event:?}").chars().take(14).collect())
+            .collect();
         let words = match &decoded {
             Err(error) => return Seen::refused(error),
             Ok(frame) => format!("{} {answers} {}", frame.name(), events.join(" ")),
@@ -73,10 +75,12 @@ fn sound(cluster: &Cluster, node: u8) -> Result<(), String> {
 
 /// Node 1 without whoever disturbed it, and with one that knows nothing.
 fn comes_together(cluster: &mut Cluster) -> Result<(), String> {
-    for peer in [0, 2] {
-        cluster.disconnect(1, peer);
+    for (a, b) in [(0, 1), (0, 2), (1, 2)] {
+        cluster.disconnect(a, b);
     }
-    let next = Node::new(config(2, 0xee), cluster.now());
+    // What one sends the other must take: limits are a cluster's, not a node's.
+    let limits = cluster.node(1).limits().clone();
+    let next = Node::new(Config { limits, ..config(2, 0xee) }, cluster.now());
     cluster.replace(2, next);
     cluster.connect(1, 2);
     for (node, element) in [(1, b"of one"), (2, b"of two")] {
@@ -88,7 +92,11 @@ fn comes_together(cluster: &mut Cluster) -> Result<(), String> {
     sound(cluster, 2)?;
     let [one, two] = [1, 2].map(|node| cluster.node(node).state_id(namespace()));
     if one != two {
-        return Err("a node that was disturbed and an honest one do not come together".to_owned());
+        let [one, two] = [1, 2].map(|node| {
+            let store = cluster.store(node);
+            format!("{:?}, horizon {}, {} items", store.context(), store.horizon().0, store.item_count())
+        });
+        return Err(format!("a disturbed node and an honest one do not come together: {one}; {two}"));
     }
     let holds = |node: u8, element: &[u8]| or_set::contains(cluster.store(node), "afterwards", element);
     if !(holds(1, b"of two") && holds(2, b"of one")) {

@@ -18,8 +18,6 @@ pub(crate) type Run = Box<dyn FnMut(&[u8]) -> Result<Seen, String>>;
 pub(crate) struct Target {
     pub(crate) name: &'static str,
     pub(crate) form: Form,
-    /// Most heap of an input, as a multiple of its length and beyond what is free to all. What is not measured says 0.
-    pub(crate) heap_factor: u64,
     /// Inputs that are sound, and others worth beginning with.
     pub(crate) corpus: fn() -> Vec<Vec<u8>>,
     /// Makes ready what is used for every input.

@@ -9,30 +9,51 @@ use super::{Run, Target};
 use crate::judge::Seen;
 use crate::mutate::Form;
 
-const HEX: Form = Form::Text(&["00", "01", "ff", "80", "F", "é", " ", "ffffffffffffffffff01", "808080808020"]);
+const HEX: Form =
+    Form::Text(&["00", "01", "ff", "80", "F", "é", " ", "ffffffffffffffffff01", "808080808020"]);
 
 const JSON_WORDS: Form = Form::Text(&[
-    "{", "}", "[", "]", ",", ":", "\"", "null", "true", "1e999", "-0", "18446744073709551616", "-9223372036854775809",
-    "{\"$raw\":\"", "{\"$bytes\":\"", "{\"$float\":\"", "{\"$", "\\ud800", "\\u0000", "\"$$\"", "0.1", "AA==", "é",
-    "[[[[[[[[[[[[[[[[", "{\"a\":{\"a\":{\"a\":{\"a\":",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    "\"",
+    "null",
+    "true",
+    "1e999",
+    "-0",
+    "18446744073709551616",
+    "-9223372036854775809",
+    "{\"$raw\":\"",
+    "{\"$bytes\":\"",
+    "{\"$float\":\"",
+    "{\"$",
+    "\\ud800",
+    "\\u0000",
+    "\"$$\"",
+    "0.1",
+    "AA==",
+    "é",
+    "[[[[[[[[[[[[[[[[",
+    "{\"a\":{\"a\":{\"a\":{\"a\":",
 ]);
 
-pub(crate) const TOKEN: Target =
-    Target { name: "token", form: HEX, heap_factor: 8, corpus: tokens, begin: begin_token };
+pub(crate) const TOKEN: Target = Target { name: "token", form: HEX, corpus: tokens, begin: begin_token };
 
 pub(crate) const CURSOR: Target =
-    Target { name: "cursor", form: Form::Binary, heap_factor: 0, corpus: cursors, begin: begin_cursor };
+    Target { name: "cursor", form: Form::Binary, corpus: cursors, begin: begin_cursor };
 
 pub(crate) const VALUE: Target =
-    Target { name: "value", form: Form::Binary, heap_factor: 0, corpus: values, begin: begin_value };
+    Target { name: "value", form: Form::Binary, corpus: values, begin: begin_value };
 
-pub(crate) const JSON: Target =
-    Target { name: "json", form: JSON_WORDS, heap_factor: 0, corpus: jsons, begin: begin_json };
+pub(crate) const JSON: Target = Target { name: "json", form: JSON_WORDS, corpus: jsons, begin: begin_json };
 
 pub(crate) const ADDRESS: Target = Target {
     name: "address",
     form: Form::Text(&["@", ":", "[", "]", "::1", "7000", "65536", "till-2.example"]),
-    heap_factor: 8,
+
     corpus: || {
         let id = "ab".repeat(32);
         ["till-2.example:7000", "[::1]:1", "127.0.0.1:65535"]
@@ -177,7 +198,8 @@ fn begin_json() -> Run {
                 if again.as_ref() != Ok(&stored) {
                     return Err(format!("{stored:?} is written as what reads as {again:?}"));
                 }
-                let bytes = stored.to_bytes().map_err(|error| format!("what was read is not written: {error}"))?;
+                let bytes =
+                    stored.to_bytes().map_err(|error| format!("what was read is not written: {error}"))?;
                 if matches!(stored, Stored::Value(_)) && Stored::of(&bytes) != stored {
                     return Err(format!("the bytes of {stored:?} are those of another value"));
                 }
