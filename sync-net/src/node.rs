@@ -20,10 +20,10 @@ use sync_core::limits::Limits;
 use sync_core::node::{Node as Core, Written};
 use sync_core::store::Store;
 use sync_core::token::Token;
+use sync_core::trace::TraceContext;
 use sync_core::types::user::Registry;
 use sync_core::types::whole;
 use sync_disk::DiskError;
-use sync_core::trace::TraceContext;
 use tokio::sync::{Notify, watch};
 
 use crate::access::{Place, Step};

@@ -54,7 +54,13 @@ impl Sessions {
     }
 
     /// A frame goes to a peer; `own` is the trace under which this node acts.
-    pub(super) fn sent(&mut self, node: &str, peer: NodeId, bytes: &[u8], own: impl FnOnce() -> Option<TraceContext>) {
+    pub(super) fn sent(
+        &mut self,
+        node: &str,
+        peer: NodeId,
+        bytes: &[u8],
+        own: impl FnOnce() -> Option<TraceContext>,
+    ) {
         if !is_on() {
             return;
         }
@@ -66,8 +72,15 @@ impl Sessions {
                 let trace_id = id_of(trace);
                 let span = tracing::debug_span!(target: TARGET, "session", node, ?peer, trace_id);
                 let opened = kind == FrameKind::Open;
-                let session =
-                    Session { span, begun: Instant::now(), opened, bytes_out: bytes.len(), bytes_in: 0, frames_in: 0, trace };
+                let session = Session {
+                    span,
+                    begun: Instant::now(),
+                    opened,
+                    bytes_out: bytes.len(),
+                    bytes_in: 0,
+                    frames_in: 0,
+                    trace,
+                };
                 self.open.insert(peer, session);
             }
             Some(FrameKind::Give | FrameKind::Skeleton) => {
@@ -108,10 +121,13 @@ impl Sessions {
     }
 
     fn end_with(&mut self, node: &str, peer: NodeId, outcome: &str, items: u64) {
-        let Some(Session { span, begun, bytes_out, bytes_in, frames_in, trace, .. }) = self.open.remove(&peer) else {
+        let Some(Session { span, begun, bytes_out, bytes_in, frames_in, trace, .. }) =
+            self.open.remove(&peer)
+        else {
             return;
         };
-        let (trace_id, elapsed_us) = (id_of(trace), u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX));
+        let (trace_id, elapsed_us) =
+            (id_of(trace), u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX));
         tracing::debug!(
             target: TARGET, parent: &span, node, ?peer, trace_id, outcome, items, bytes_in, bytes_out, frames_in, elapsed_us,
             "a session is over"
