@@ -5,13 +5,13 @@
 
 use std::fmt;
 use std::io::{self, Write as _};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -29,7 +29,7 @@ pub(crate) fn to_stderr(default: &str) {
     }
 }
 
-/// An event as one JSON object: `timestamp`, `level`, `target`, `message`, its fields, and `spans`, the outermost first.
+/// An object a line.
 struct JsonLines;
 
 impl<S, N> FormatEvent<S, N> for JsonLines
@@ -40,26 +40,35 @@ where
     fn format_event(
         &self,
         context: &FmtContext<'_, S, N>,
-        mut out: Writer<'_>,
+        mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut fields = Fields(Map::new());
-        let mut time = String::new();
-        SystemTime.format_time(&mut Writer::new(&mut time))?;
         event.record(&mut fields);
-        let Fields(mut line) = fields;
-        line.insert("timestamp".to_owned(), time.into());
-        line.insert("level".to_owned(), event.metadata().level().as_str().into());
-        line.insert("target".to_owned(), event.metadata().target().into());
-        let spans = context.event_scope().into_iter().flat_map(|scope| scope.from_root());
-        let spans: Vec<Value> = spans.map(|span| span.name().into()).collect();
+        let message = fields.0.remove("message").unwrap_or_default();
+        let spans: Vec<&str> = context
+            .event_scope()
+            .into_iter()
+            .flat_map(|scope| scope.from_root())
+            .map(|span| span.name())
+            .collect();
+        let metadata = event.metadata();
+        let mut line = json!({
+            "at_ms": u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            "level": metadata.level().as_str().to_lowercase(),
+            "target": metadata.target(),
+            "message": message,
+            "fields": fields.0,
+        });
         if !spans.is_empty() {
-            line.insert("spans".to_owned(), spans.into());
+            line["spans"] = json!(spans);
         }
-        writeln!(out, "{}", Value::Object(line))
+        writeln!(writer, "{line}")
     }
 }
 
+/// The fields of an event, as JSON.
 struct Fields(Map<String, Value>);
 
 impl Fields {

@@ -18,7 +18,7 @@ fn lines(process: &Process) -> Vec<Value> {
 }
 
 fn of_trace(process: &Process) -> Vec<Value> {
-    lines(process).into_iter().filter(|line| line["trace_id"] == TRACE_ID).collect()
+    lines(process).into_iter().filter(|line| line["fields"]["trace_id"] == TRACE_ID).collect()
 }
 
 #[test]
@@ -39,12 +39,15 @@ fn a_trace_that_a_request_brings_is_named_by_both_nodes_and_by_the_session_it_ca
 
     let begun =
         eventually("node a says that a request brings a trace", || of_trace(&a.process).into_iter().next());
-    assert_eq!(begun["parent_id"], "00f067aa0ba902b7", "{begun}");
+    assert_eq!(begun["fields"]["parent_id"], "00f067aa0ba902b7", "{begun}");
     let heard = eventually("node b says that its peer goes on with the trace", || {
         of_trace(&b.process).into_iter().find(|line| line["message"] == "a peer goes on with a trace")
     });
-    assert_eq!(heard["parent_id"], begun["span_id"], "b is told of the span of a: {heard}");
-    assert_eq!((&heard["level"], &heard["target"]), (&"DEBUG".into(), &"sync_net::session".into()));
+    assert_eq!(
+        heard["fields"]["parent_id"], begun["fields"]["span_id"],
+        "b is told of the span of a: {heard}"
+    );
+    assert_eq!((&heard["level"], &heard["target"]), (&"debug".into(), &"sync_net::session".into()));
 
     let sessions = |process: &Process| {
         lines(process).into_iter().filter(|line| line["message"] == "a session is over").collect::<Vec<_>>()
@@ -54,7 +57,8 @@ fn a_trace_that_a_request_brings_is_named_by_both_nodes_and_by_the_session_it_ca
     });
     assert_eq!(over["spans"], serde_json::json!(["session"]), "{over}");
     assert!(
-        over["bytes_out"].as_u64().is_some_and(|bytes| bytes > 0) && over["outcome"].is_string(),
+        over["fields"]["bytes_out"].as_u64().is_some_and(|bytes| bytes > 0)
+            && over["fields"]["outcome"].is_string(),
         "{over}"
     );
 }
