@@ -28,6 +28,7 @@ fn a_trace_that_a_request_brings_is_named_by_both_nodes_and_by_the_session_it_ca
         command.env("RUST_LOG", "info,sync_net::session=debug").env("SYNC_LOG_FORMAT", "json");
     };
     let a = place.run_adjusted("a", &[], &[], traced);
+    a.done(&["set", "add", "s", "x"]);
     let b = place.run_adjusted("b", &[&a.listen], &[], traced);
     b.has_links(1);
 
@@ -49,11 +50,10 @@ fn a_trace_that_a_request_brings_is_named_by_both_nodes_and_by_the_session_it_ca
     );
     assert_eq!((&heard["level"], &heard["target"]), (&"debug".into(), &"sync_net::session".into()));
 
-    let sessions = |process: &Process| {
-        lines(process).into_iter().filter(|line| line["message"] == "a session is over").collect::<Vec<_>>()
-    };
-    let over = eventually("the sessions of a new link are told", || {
-        sessions(&a.process).into_iter().chain(sessions(&b.process)).next()
+    let over = eventually("node b tells of the session in which it fetched what a had", || {
+        let joined =
+            |line: &Value| line["message"] == "a session is over" && line["fields"]["outcome"] == "joined";
+        lines(&b.process).into_iter().find(joined)
     });
     assert_eq!(over["spans"], serde_json::json!(["session"]), "{over}");
     assert!(
