@@ -3,6 +3,8 @@
 //! An input is a list of rows: table (`u8`), key and value (a varint length and the bytes of each). Each is sealed
 //! before it is read, so that the checksum hides nothing.
 
+use std::collections::BTreeSet;
+
 use sync_core::codec::{Reader, Writer};
 use sync_core::node::{Config, ImageRows, Node, Persistence, Salvaged};
 use sync_core::rows::{Row, Table, Tally};
@@ -65,13 +67,17 @@ fn corpus() -> Vec<Vec<u8>> {
 /// The rows of an input, sealed, up to the first that is none.
 fn rows(input: &[u8]) -> Vec<(Table, Vec<u8>, Vec<u8>)> {
     let mut input = Reader::new(input);
-    let mut rows = Vec::new();
+    let (mut rows, mut keys) = (Vec::new(), BTreeSet::new());
     while let Ok(code) = input.byte("table") {
         let table = Table::ALL[usize::from(code) % Table::ALL.len()];
         let Ok(key) = input.bytes("key", PART_BYTES_MAX) else { break };
         let Ok(value) = input.bytes("value", PART_BYTES_MAX) else { break };
         let own = on_disk(LIFE).replica.0;
         if [key, value].iter().any(|part| part.windows(own.len()).any(|window| window == own)) {
+            continue;
+        }
+        // A disk has one row under a key.
+        if !keys.insert((table, key)) {
             continue;
         }
         let row = Row { table, key: key.to_vec(), value: Some(value.to_vec()) };
