@@ -15,9 +15,9 @@ fn trace(span: u8) -> TraceContext {
 
 /// What nodes have heard of node 0's trace since the last look.
 fn heard(cluster: &mut Cluster) -> Vec<(u8, Option<TraceContext>)> {
-    let of = |(node, event)| match event {
-        Event::Traced { peer, trace } if peer == node_id(0) => Some((node, trace)),
-        _ => None,
+    let of = |(node, event)| {
+        let Event::Traced { peer, trace } = event else { return None };
+        (peer == node_id(0)).then_some((node, trace))
     };
     cluster.events().into_iter().filter_map(of).collect()
 }
