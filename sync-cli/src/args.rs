@@ -3,6 +3,7 @@
 //! `clap` parses; this file only says what exists. A mistake on the command line comes back as one
 //! line ([`Failure::Usage`]), like every other error of the tool.
 
+mod bench;
 mod ops;
 
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use sync_net::{Durability, PeerAddr, Visibility};
 
+pub(crate) use self::bench::BenchArgs;
 pub(crate) use self::ops::OpCommand;
 use crate::failure::Failure;
 
@@ -162,6 +164,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         target: Target,
     },
+    /// Load the node, and others with it, with reads and writes, and tell how many it did and how long they took.
+    Bench(BenchArgs),
     /// Exchange with every peer now and wait until all hold what this node holds.
     #[command(after_help = EXIT_CODES)]
     Converge {

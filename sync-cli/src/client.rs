@@ -13,6 +13,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
+use sync_net::TraceContext;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
@@ -260,6 +261,9 @@ async fn begin(
     let connection = Connection(tokio::spawn(connection));
     let mut request = Request::builder().method(method).uri(uri).header("host", "localhost");
     request = request.header("connection", "close");
+    if let Some(trace) = trace() {
+        request = request.header("traceparent", trace.to_string());
+    }
     let bytes = match body {
         Some(value) => {
             request = request.header("content-type", "application/json");
@@ -268,6 +272,11 @@ async fn begin(
         None => Bytes::new(),
     };
     Ok((sender.send_request(request.body(Full::new(bytes))?).await?, connection))
+}
+
+/// The trace that this command is a part of, if whoever started it says so; what is no trace context is none.
+fn trace() -> Option<TraceContext> {
+    std::env::var("TRACEPARENT").ok()?.parse().ok()
 }
 
 /// `path?name=value&..`, each value percent-encoded but for the unreserved characters of RFC 3986.

@@ -6,6 +6,8 @@
 
 mod dots;
 
+use std::collections::BTreeMap;
+
 use crdts::{CmRDT, CvRDT, VClock};
 
 pub use dots::{DotSet, Interval};
@@ -83,6 +85,11 @@ impl CausalContext {
     /// All events known here.
     pub fn to_dots(&self) -> DotSet {
         self.minus(&Self::default())
+    }
+
+    /// The context of these columns, none of which is 0.
+    pub(crate) fn of_columns(columns: BTreeMap<ReplicaId, u64>) -> Self {
+        Self(VClock { dots: columns })
     }
 
     /// This context as the `crdts` crate's type, for its oracles and traits.

@@ -205,6 +205,7 @@ pub struct ReplicaTable {
 }
 
 const ENTRY_WHOLE: u64 = 0;
+const ENTRY_WHOLE_BYTES: usize = 17;
 const ENTRY_FROM: u64 = 1;
 const ENTRY_TO: u64 = 2;
 const ENTRY_BASE: u64 = 3;
@@ -250,6 +251,12 @@ impl ReplicaTable {
     /// Reads what [`Self::write`] wrote.
     pub fn read(names: &Names, input: &mut Reader<'_>) -> Result<Self, FrameError> {
         let count = input.count("replica table", 1)?;
+        // A replica that is not one of the two ends or in the base takes 17 bytes: no more than that are believed.
+        let short = 2 + names.base.as_ref().map_or(0, |base| base.columns().len());
+        let max = short + input.remaining() / ENTRY_WHOLE_BYTES;
+        if count > max {
+            return Err(FrameError::Count { field: "replica table", count: count as u64, max: max as u64 });
+        }
         let mut ids = Vec::with_capacity(count);
         for _ in 0..count {
             let entry = input.varint("replica table")?;

@@ -49,4 +49,5 @@ mod small;
 pub mod store;
 pub mod time;
 pub mod token;
+pub mod trace;
 pub mod types;

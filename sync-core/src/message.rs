@@ -28,6 +28,7 @@ use crate::merkle::Fingerprint;
 use crate::merkle::nodes::{Answer, Question};
 use crate::merkle::sketch::Symbol;
 use crate::time::WallMillis;
+use crate::trace::TraceContext;
 
 pub use self::hello::{NAMESPACES_TOLD_MAX, Namespaces};
 use self::hello::{read_hello, write_hello};
@@ -76,6 +77,8 @@ pub struct Hello {
     pub wants_reply: bool,
     /// What the sender keeps besides the default namespace.
     pub namespaces: Namespaces,
+    /// The request because of which the sender talks now.
+    pub trace: Option<TraceContext>,
 }
 
 /// State id and log head of one snapshot: the first frame of a round.
@@ -272,6 +275,9 @@ const NODES: u8 = 15;
 const NODES_FOUND: u8 = 16;
 const INSPECT: u8 = 17;
 const INSPECTED: u8 = 18;
+
+/// The highest position of a log that a frame may name. No log comes near it, and what is acknowledged is one more.
+pub(crate) const POSITION_MAX: u64 = 1 << 62;
 
 /// Bytes of a [`Part`] frame besides its slice, at most.
 pub(crate) const PART_OVERHEAD: usize = 2 + 8 + 10 + 10 + 10 + 10 + 10;
@@ -488,7 +494,8 @@ impl Frame {
                 PUSH => {
                     let lo = input.varint("lo")?;
                     let len = input.varint("hi")?;
-                    let hi = lo.checked_add(len).ok_or(FrameError::Field { field: "hi", value: len })?;
+                    let hi = lo.checked_add(len).filter(|hi| *hi <= POSITION_MAX);
+                    let hi = hi.ok_or(FrameError::Field { field: "hi", value: len })?;
                     let names = names(input)?;
                     Self::Push(route, Push { lo, hi, fragment: Fragment::read(input, &names, limits)? })
                 }
@@ -519,7 +526,7 @@ impl Frame {
                     Self::Pull(route, Pull { context, horizon, listing, have })
                 }
                 GIVE => {
-                    let head = input.varint("head")?;
+                    let head = input.varint_max("head", POSITION_MAX)?;
                     let root = Fingerprint(input.fixed("root")?);
                     let names = names(input)?;
                     Self::Give(route, Give { head, root, fragment: Fragment::read(input, &names, limits)? })
@@ -554,7 +561,7 @@ impl Frame {
                 OPEN => Self::Open(route, Box::new(open::read_open(input, names)?)),
                 SKELETON => {
                     let answer = input.varint("answer")?;
-                    let head = input.varint("head")?;
+                    let head = input.varint_max("head", POSITION_MAX)?;
                     let root = Fingerprint(input.fixed("root")?);
                     let names = names(input)?;
                     let (fragment, live) = Fragment::read_skeleton(input, &names, limits)?;
@@ -675,7 +682,7 @@ fn read_flags(field: &'static str, max: u8, input: &mut Reader<'_>) -> Result<u8
 
 fn read_root(input: &mut Reader<'_>) -> Result<Root, FrameError> {
     let state = StateId(input.fixed("state id")?);
-    let head = input.varint("head")?;
+    let head = input.varint_max("head", POSITION_MAX)?;
     let clock = Some(WallMillis(input.varint("clock")?)).filter(|clock| clock.0 != 0);
     let flags = read_flags("root flags", 15, input)?;
     let [behind, wants_reply, wants_whole, neighbour] = [1, 2, 4, 8].map(|bit| flags & bit == bit);

@@ -94,7 +94,7 @@ pub enum CertError {
         error: std::io::Error,
     },
     /// Operator: a file does not hold what its name says.
-    #[error("{} is not usable: {why}; restore it from a copy or issue it again", path.display())]
+    #[error("{} is not usable: {}; restore it from a copy or issue it again", path.display(), one_line(why))]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -333,6 +333,11 @@ fn check_name(what: &'static str, text: &str, chars_max: usize) -> Result<(), Ce
     };
     // The text may be as long as the caller likes; the error is one line.
     Err(CertError::Name { what, text: text.chars().take(chars_max).collect(), why })
+}
+
+/// What a library said of bytes that somebody else wrote, on one line whatever it quotes of them.
+fn one_line(why: &str) -> String {
+    why.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 /// The first certificate in `pem`.

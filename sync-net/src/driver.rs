@@ -7,6 +7,7 @@
 //! locked for one step at a time; frames are decoded, and sent, outside of the lock.
 
 mod gates;
+mod sessions;
 mod storing;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use sync_core::message::Frame;
 use sync_core::node::{Bound, ConvergeGoal, Convergence, Event, Healed, Input, Level, Members, Output};
 use tokio::sync::mpsc;
 
+use self::sessions::Sessions;
 use self::storing::Storing;
 use crate::converge::AskAgain;
 use crate::node::{Phase, Shared};
@@ -61,6 +63,7 @@ pub(crate) fn spawn(
         refusals: LogGate::default(),
         alarms: LogGate::default(),
         breakers: LogGate::default(),
+        sessions: Sessions::default(),
         gates: 0,
         hand_over: None,
         taken: Vec::with_capacity(OUTPUTS_PER_LOCK),
@@ -119,6 +122,7 @@ struct Driver {
     /// Apart from refusals, so that these cannot hide one.
     alarms: LogGate,
     breakers: LogGate,
+    sessions: Sessions,
     /// How far the transport knows of the steps of breakers.
     gates: u64,
     hand_over: Option<HandOver>,
@@ -240,6 +244,7 @@ impl Driver {
                 tell_members(&self.shared, &self.transport);
             }
             TransportEvent::Frame { peer, bytes } => {
+                self.sessions.received(node, peer, &bytes);
                 let dictionary = self.shared.core().reads(peer);
                 match Frame::decode(&bytes, &dictionary, &self.shared.limits) {
                     Ok(frame) => self.handle(Input::Received { peer, frame, len: bytes.len() }),
@@ -253,6 +258,7 @@ impl Driver {
             TransportEvent::Down { peer, reason, failure } => {
                 tracing::info!(node, ?peer, reason, "link down");
                 self.links.remove(&peer);
+                self.sessions.cut(node, peer);
                 self.handle(Input::Disconnected { peer });
                 if let Some(failure) = failure {
                     self.handle(Input::Failed { peer, failure });
@@ -273,6 +279,7 @@ impl Driver {
         match output {
             Output::Send { to, class, bytes } => {
                 let len = bytes.len();
+                self.sessions.sent(&self.shared.name, to, &bytes, || self.shared.core().trace());
                 let sent = self.links.get(&to).is_some_and(|link| self.transport.send(&to, *link, bytes));
                 if !sent {
                     // The link is gone and `Down` is on its way, or the frame is lost like any other:
@@ -326,8 +333,10 @@ impl Driver {
             Event::Breaker { peer, from, to, reason } => {
                 gates::log(&mut self.breakers, node, peer, Shift { from, to, reason });
             }
+            Event::Traced { peer, trace } => self.sessions.traced(node, peer, trace),
             Event::SessionDone { peer, items, by, .. } => {
                 self.shared.bootstrap.over(peer);
+                self.sessions.joined(node, peer, items);
                 tracing::debug!(node, ?peer, items, ?by, "repaired by a session");
             }
             Event::Bootstrap { peer, items, items_total, .. } => {

@@ -20,6 +20,7 @@ use sync_core::limits::Limits;
 use sync_core::node::{Node as Core, Written};
 use sync_core::store::Store;
 use sync_core::token::Token;
+use sync_core::trace::TraceContext;
 use sync_core::types::user::Registry;
 use sync_core::types::whole;
 use sync_disk::DiskError;
@@ -40,6 +41,7 @@ use crate::metrics::{self, Divergence};
 use crate::peers::{self, PeerError, PeerMoved, PeerRetired};
 use crate::storage::{self, Backup, Damage, Durability, DurableError, Storage};
 use crate::survey::{self, SurveyReport};
+use crate::trace::Traced;
 use crate::transport::{LinkStatus, Transport};
 use crate::tx::Tx;
 use crate::view::View;
@@ -515,6 +517,21 @@ impl Node {
     /// [`ConvergeError::TimedOut`] names each peer that is not there yet and why.
     pub async fn converge(&self, timeout: Duration) -> Result<ConvergeReport, ConvergeError> {
         converge::converge(self.shared(), timeout).await
+    }
+
+    /// [`Self::converge`] for a request that brings a trace: log lines of it, here and at the peers, name the trace.
+    ///
+    /// One trace at a time holds for a node; a later one takes its place.
+    ///
+    /// # Errors
+    /// As [`Self::converge`].
+    pub async fn converge_traced(
+        &self,
+        timeout: Duration,
+        trace: TraceContext,
+    ) -> Result<ConvergeReport, ConvergeError> {
+        let _traced = Traced::begin(self.shared(), trace);
+        self.converge(timeout).await
     }
 
     /// Waits until every configured and every linked node, and this one, holds what any of them held when it

@@ -234,6 +234,21 @@ fn a_cursor_beyond_our_log_is_refused() {
 }
 
 #[test]
+fn a_log_head_near_the_end_of_numbers_is_refused() {
+    let (mut cluster, _) = pair();
+    let give = |head| {
+        let give = Give { head, root: Fingerprint([0; 32]), fragment: Fragment::default() };
+        Frame::Give(route(), give).encode(&Dialect::default())
+    };
+    for head in [(1 << 62) + 1, u64::MAX] {
+        assert_refused(&mut cluster, &give(head), |error| {
+            *error == FrameError::Field { field: "head", value: head }
+        });
+    }
+    assert_unharmed(cluster);
+}
+
+#[test]
 fn a_horizon_ahead_of_the_clock_is_refused_whole_and_never_clamped() {
     let (mut cluster, mut push) = pair();
     push.fragment.horizon = WallMillis(cluster.now().wall.0 + 61_000);

@@ -106,12 +106,15 @@ fn frames() -> Vec<(&'static str, Frame)> {
         clock: WallMillis(1_750_000_000_000),
         wants_reply: true,
         namespaces: Namespaces::default(),
+        trace: None,
     };
     let lanes = Namespaces {
         open: ["alarms", "bulk"].map(NamespaceId::named).into(),
         closed: [NamespaceId::named("old")].into(),
     };
     let hello_namespaces = Hello { namespaces: lanes, ..hello.clone() };
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().expect("a trace context");
+    let hello_traced = Hello { trace: Some(trace), ..hello.clone() };
     let root = Root {
         state: StateId([0x22; 32]),
         head: 12_345,
@@ -131,6 +134,7 @@ fn frames() -> Vec<(&'static str, Frame)> {
     vec![
         ("hello", Frame::Hello(hello)),
         ("hello_namespaces", Frame::Hello(hello_namespaces)),
+        ("hello_traced", Frame::Hello(hello_traced)),
         ("root", Frame::Root(route(), root)),
         ("push", Frame::Push(route(), Push { lo: 10, hi: 14, fragment: fragment(Claims::None) })),
         ("ack", Frame::Ack(route(), Ack { hi: Some(14), known: context() })),

@@ -321,6 +321,7 @@ fn alarm(node: usize, event: &Event) -> Result<(), String> {
         | Event::Conflicts { .. }
         | Event::TypesMet { .. }
         | Event::PeerUp { .. }
+        | Event::Traced { .. }
         | Event::PeerDown { .. }
         | Event::SessionDone { .. }
         | Event::Bootstrap { .. }

@@ -203,6 +203,7 @@ impl World {
             | NodeEvent::TypesMet { .. }
             | NodeEvent::Replayed { .. }
             | NodeEvent::PeerUp { .. }
+            | NodeEvent::Traced { .. }
             | NodeEvent::PeerDown { .. }
             | NodeEvent::Pressure { .. }
             | NodeEvent::NamespaceOpened { .. }

@@ -3,6 +3,7 @@
 //! Certificates and `run` work on this machine's files. All the others ask a running node over its
 //! local socket and print what it answers.
 
+mod bench;
 mod bulk;
 mod certs;
 mod converge;
@@ -63,6 +64,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Top { once, interval, target } => {
             on_this_thread(async move { top::top(&client(&target), once, interval, json).await })
         }
+        Command::Bench(args) => on_all_cores(bench::bench(args, json)),
         Command::Converge { dry_run, all, timeout, target } => on_this_thread(async move {
             let node = client(&target);
             match (dry_run, all) {

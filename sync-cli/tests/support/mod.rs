@@ -46,7 +46,13 @@ impl Process {
         let (_, out) = file.keep().unwrap();
         let err = out.with_extension("err");
         let mut command = Command::new(env!("CARGO_BIN_EXE_sync-cli"));
-        command.args(args).env_remove("SYNC_SOCKET").env_remove("RUST_LOG").stdin(Stdio::null());
+        command
+            .args(args)
+            .env_remove("SYNC_SOCKET")
+            .env_remove("RUST_LOG")
+            .env_remove("TRACEPARENT")
+            .env_remove("SYNC_LOG_FORMAT")
+            .stdin(Stdio::null());
         command.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
         adjust(&mut command);
         Self { child: command.spawn().unwrap(), out, err }
@@ -171,13 +177,24 @@ impl Place {
     }
 
     pub(crate) fn run_with(&self, name: &str, peers: &[&str], more: &[&str]) -> Running<'_> {
+        self.run_adjusted(name, peers, more, |_| {})
+    }
+
+    /// The same, with another environment.
+    pub(crate) fn run_adjusted(
+        &self,
+        name: &str,
+        peers: &[&str],
+        more: &[&str],
+        adjust: impl FnOnce(&mut Command),
+    ) -> Running<'_> {
         let (dir, socket) = (self.at(name), self.at(&format!("{name}.sock")));
         let mut args = vec!["run", "--json", "--dir", &dir, "--listen", "127.0.0.1:0", "--socket", &socket];
         for peer in peers {
             args.extend(["--peer", peer]);
         }
         args.extend(more);
-        let mut process = Process::spawn(self.path(), &args);
+        let mut process = Process::spawn_with(self.path(), &args, adjust);
         let info: Value = eventually("the node says where it is", || {
             assert!(process.is_running(), "{}", process.stderr());
             serde_json::from_str(&process.stdout()).ok()

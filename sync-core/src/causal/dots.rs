@@ -102,6 +102,15 @@ impl DotSet {
         }
     }
 
+    /// Adds a column above all others, of intervals that ascend and do not touch.
+    pub(crate) fn push_column(&mut self, replica: ReplicaId, intervals: Vec<Interval>) {
+        if intervals.len() > INLINE_MAX {
+            self.columns_mut().push((replica, intervals));
+        } else {
+            intervals.iter().for_each(|interval| self.insert_range(replica, interval.first, interval.last));
+        }
+    }
+
     /// Adds a range to a set that stays in place; false, and nothing changed, if it does not.
     fn insert_in_place(&mut self, replica: ReplicaId, first: u64, last: u64) -> bool {
         let Form::Few { len, replica: column, intervals } = &mut self.0 else { return false };
@@ -140,7 +149,7 @@ impl DotSet {
     }
 
     /// The intervals of one column.
-    fn of_column(&self, replica: ReplicaId) -> &[Interval] {
+    pub(crate) fn of_column(&self, replica: ReplicaId) -> &[Interval] {
         match &self.0 {
             Form::Few { len, replica: column, intervals } if *column == replica => {
                 &intervals[..usize::from(*len)]

@@ -233,7 +233,8 @@ impl Fragment {
             1 => {
                 let context = read_context(&table, names, input)?;
                 let count = input.count("claimed ranges", 4)?;
-                let mut ranges = Vec::with_capacity(count);
+                // Room is made as they come: each takes more memory than its least bytes.
+                let mut ranges = Vec::new();
                 for _ in 0..count {
                     ranges.push((read_range(input, limits)?, words.read_dots("live in range", input)?));
                 }
@@ -251,7 +252,7 @@ impl Fragment {
             value => return Err(FrameError::Field { field: "claims", value: u64::from(value) }),
         };
         let count = input.count("records", 3)?;
-        let mut records: Vec<(Dot, Record)> = Vec::with_capacity(count);
+        let mut records: Vec<(Dot, Record)> = Vec::new();
         for _ in 0..count {
             let dot = words.read_own("records", input)?;
             if records.last().is_some_and(|(last, _)| *last >= dot) {
@@ -260,6 +261,9 @@ impl Fragment {
             records.push((dot, read_record(input, limits)?));
         }
         let count = input.count("floors", 1)?;
+        if count > table.len() {
+            return Err(FrameError::Count { field: "floors", count: count as u64, max: table.len() as u64 });
+        }
         let mut floors: Vec<(ReplicaId, u64)> = Vec::with_capacity(count);
         for _ in 0..count {
             let (replica, seq) = table.read_pair("floors", input)?;
@@ -432,7 +436,7 @@ pub(crate) fn read_context(
             seq => context.insert(replica, seq),
         };
     }
-    Ok(context.into_iter().collect())
+    Ok(CausalContext::of_columns(context))
 }
 
 /// Writes columns, each by its distance from the base. `table` must hold their replicas.
@@ -451,6 +455,10 @@ pub(crate) fn read_columns(
     input: &mut Reader<'_>,
 ) -> Result<Vec<(ReplicaId, u64)>, FrameError> {
     let count = input.count("context", 2)?;
+    // They ascend, so that none comes twice.
+    if count > table.len() {
+        return Err(FrameError::Count { field: "context", count: count as u64, max: table.len() as u64 });
+    }
     let mut columns: Vec<(ReplicaId, u64)> = Vec::with_capacity(count);
     for _ in 0..count {
         let replica = table.read_replica("context", input)?;

@@ -48,7 +48,9 @@ impl Words<'_> {
             if last_replica.replace(replica).is_some_and(|last| last >= replica) {
                 return Err(FrameError::Order { field });
             }
-            let mut end = None;
+            // As many as are said, and not twice that while the list grows.
+            let count = usize::try_from(intervals).expect("it is at most the length of the frame");
+            let (mut list, mut end) = (Vec::with_capacity(count), None);
             for _ in 0..intervals {
                 let first = match end {
                     None => at_distance(self.names.based(replica) + 1, input.signed(field)?),
@@ -60,9 +62,10 @@ impl Words<'_> {
                 };
                 let first = checked_seq(field, first)?;
                 let last = first + input.varint_max(field, Dot::SEQ_MAX)?;
-                dots.insert_range(replica, first, checked_seq(field, last)?);
+                list.push(Interval { first, last: checked_seq(field, last)? });
                 end = Some(last);
             }
+            dots.push_column(replica, list);
         }
         Ok(dots)
     }
@@ -116,20 +119,25 @@ impl Words<'_> {
             if form == 0 {
                 let bits = input.bytes(field, usize::MAX)?;
                 checked_seq(field, first + bits.len() as u64 * 8)?;
+                let intervals = count_runs(bits);
+                room = room.checked_sub(intervals).ok_or_else(too_many)?;
+                let count =
+                    usize::try_from(intervals).expect("it is at most the number of bits of the frame");
                 let set = |at: u64| usize::try_from(at / 8).is_ok_and(|byte| bits[byte] >> (at % 8) & 1 == 1);
-                let (mut at, end) = (0, bits.len() as u64 * 8);
+                let (mut list, mut at, end) = (Vec::with_capacity(count), 0, bits.len() as u64 * 8);
                 while let Some(from) = (at..end).find(|at| set(*at)) {
                     at = (from..end).find(|at| !set(*at)).unwrap_or(end);
-                    room = room.checked_sub(1).ok_or_else(too_many)?;
-                    dots.insert_range(replica, first + from, first + at - 1);
+                    list.push(Interval { first: first + from, last: first + at - 1 });
                 }
+                dots.push_column(replica, list);
             } else {
                 let max = input.remaining() as u64;
                 if form > max {
                     return Err(FrameError::Count { field, count: form, max });
                 }
                 room = room.checked_sub(form).ok_or_else(too_many)?;
-                let mut at = first;
+                let count = usize::try_from(form).expect("it is at most the length of the frame");
+                let (mut list, mut at) = (Vec::with_capacity(count), first);
                 for place in 0..form {
                     if place > 0 {
                         let gap = input.varint_max(field, Dot::SEQ_MAX)?;
@@ -139,12 +147,13 @@ impl Words<'_> {
                         at = checked_seq(field, at + gap)?;
                     }
                     let last = checked_seq(field, at + input.varint_max(field, Dot::SEQ_MAX)?)?;
-                    dots.insert_range(replica, at, last);
+                    list.push(Interval { first: at, last });
                     at = last;
                 }
+                dots.push_column(replica, list);
             }
             // Every column has one form: the first dot is where it says, and the shorter one was taken.
-            let intervals = dots.columns().find(|(id, _)| *id == replica).map_or(0, |(_, list)| list.len());
+            let intervals = dots.of_column(replica).len();
             let shorter = is_bitmap(first, dots.top(replica), intervals) == (form == 0);
             if dots.bottom(replica) != first || !shorter {
                 return Err(FrameError::Order { field });
@@ -165,6 +174,17 @@ impl Words<'_> {
         let seq = seq.ok_or(FrameError::Field { field, value: offset })?;
         Ok(Dot { replica, seq: checked_seq(field, seq)? })
     }
+}
+
+/// How often a bit that is set follows one that is not, or none.
+fn count_runs(bits: &[u8]) -> u64 {
+    let mut before = 0;
+    let mut runs = 0;
+    for byte in bits {
+        runs += u64::from((byte & !(byte << 1 | before)).count_ones());
+        before = byte >> 7;
+    }
+    runs
 }
 
 /// True if one bit a dot is shorter than two bytes an interval.

@@ -119,10 +119,19 @@ impl Children {
         self.hashes.iter().flatten().for_each(|cut| out.fixed(&cut.0.to_le_bytes()));
     }
 
-    fn read(levels: u8, input: &mut Reader<'_>) -> Result<Self, FrameError> {
+    /// Reads what [`Self::write`] wrote; `wide` counts the nodes of two levels in the message so far.
+    fn read(levels: u8, wide: &mut usize, input: &mut Reader<'_>) -> Result<Self, FrameError> {
+        *wide += usize::from(levels == 2);
+        bounded("nodes of two levels", *wide, WIDE_NODES_MAX)?;
         let skip = Prefix::read("skipped nibbles", input)?;
-        let mut hashes = Vec::with_capacity(places(levels));
-        for present in read_bits(levels, input)? {
+        let bits = read_bits(levels, input)?;
+        // A branch has two children at least: so it takes memory only in proportion to its bytes.
+        let shown = bits.iter().filter(|present| **present).count();
+        if shown < 2 {
+            return Err(FrameError::Count { field: "children", count: shown as u64, max: bits.len() as u64 });
+        }
+        let mut hashes = Vec::with_capacity(bits.len());
+        for present in bits {
             hashes.push(if present { Some(Cut(u64::from_le_bytes(input.fixed("hash")?))) } else { None });
         }
         Ok(Self { skip, levels, hashes })
@@ -171,10 +180,10 @@ impl Node {
         }
     }
 
-    fn read(kind: u8, input: &mut Reader<'_>) -> Result<Self, FrameError> {
+    fn read(kind: u8, wide: &mut usize, input: &mut Reader<'_>) -> Result<Self, FrameError> {
         Ok(match kind {
             0 => Self::Empty,
-            1 | 2 => Self::Children(Children::read(kind, input)?),
+            1 | 2 => Self::Children(Children::read(kind, wide, input)?),
             3 => Self::Tags(read_tags(input)?),
             4 => Self::Named(read_named(input)?),
             5 => Self::Later,
@@ -228,12 +237,12 @@ impl Question {
     pub fn read(input: &mut Reader<'_>) -> Result<Self, FrameError> {
         let salt = input.fixed("salt")?;
         let count = bounded("probes", input.count("probes", 2)?, PROBES_MAX)?;
-        let mut probes = Vec::with_capacity(count);
+        let (mut probes, mut wide) = (Vec::new(), 0);
         for _ in 0..count {
             let prefix = Prefix::read("probed prefix", input)?;
             let probe = match input.byte("probe")? {
                 0 => Probe::Empty,
-                levels @ (1 | 2) => Probe::Children(Children::read(levels, input)?),
+                levels @ (1 | 2) => Probe::Children(Children::read(levels, &mut wide, input)?),
                 3 => Probe::Tags(read_tags(input)?),
                 4 => {
                     let count = bounded("names", input.count("names", 4)?, LIST_MAX)?;
@@ -244,8 +253,6 @@ impl Question {
             };
             probes.push((prefix, probe));
         }
-        let wide = |probe: &&(Prefix, Probe)| matches!(&probe.1, Probe::Children(node) if node.levels == 2);
-        bounded("nodes of two levels", probes.iter().filter(wide).count(), WIDE_NODES_MAX)?;
         Ok(Self { salt, probes })
     }
 }
@@ -277,16 +284,20 @@ impl Answer {
     /// Reads what [`Self::write`] wrote.
     pub fn read(input: &mut Reader<'_>) -> Result<Self, FrameError> {
         let count = bounded("answered probes", input.count("answered probes", 1)?, PROBES_MAX)?;
-        let mut parts = Vec::with_capacity(count);
+        let (mut parts, mut wide, mut differ_wide) = (Vec::new(), 0, 0);
         for _ in 0..count {
             parts.push(match input.byte("part")? {
-                kind @ 0..=4 => Part::Node(Node::read(kind, input)?),
+                kind @ 0..=4 => Part::Node(Node::read(kind, &mut wide, input)?),
                 kind @ (6 | 7) => {
-                    let mut nodes = Vec::new();
-                    for (index, differs) in read_bits(kind - 5, input)?.into_iter().enumerate() {
+                    // A question shows no more nodes of two levels than that, so that no more can be answered.
+                    differ_wide += usize::from(kind == 7);
+                    bounded("nodes of two levels", differ_wide, WIDE_NODES_MAX)?;
+                    let bits = read_bits(kind - 5, input)?;
+                    let mut nodes = Vec::with_capacity(bits.iter().filter(|differs| **differs).count());
+                    for (index, differs) in bits.into_iter().enumerate() {
                         if differs {
                             let kind = input.byte("node")?;
-                            nodes.push((index, Node::read(kind, input)?));
+                            nodes.push((index, Node::read(kind, &mut wide, input)?));
                         }
                     }
                     Part::Differ { levels: kind - 5, nodes }
@@ -299,13 +310,6 @@ impl Answer {
                 value => return Err(FrameError::Field { field: "part", value: u64::from(value) }),
             });
         }
-        let wide = |node: &&Node| matches!(node, Node::Children(children) if children.levels == 2);
-        let wide = parts.iter().map(|part| match part {
-            Part::Node(node) => usize::from(wide(&node)),
-            Part::Differ { nodes, .. } => nodes.iter().filter(|(_, node)| wide(&node)).count(),
-            Part::Listed { .. } => 0,
-        });
-        bounded("nodes of two levels", wide.sum(), WIDE_NODES_MAX)?;
         Ok(Self { parts })
     }
 }

@@ -11,12 +11,16 @@ use crate::dictionary::{Version, Versions};
 use crate::error::FrameError;
 use crate::id::{NamespaceId, NodeId, ReplicaId};
 use crate::time::WallMillis;
+use crate::trace::TraceContext;
 
 /// Most namespaces that a `Hello` lists; one that lists more is refused. More than any node keeps.
 pub const NAMESPACES_TOLD_MAX: usize = 256;
 
 /// The extension that lists namespaces.
 const NAMESPACES: u8 = 1;
+
+/// The extension that names the trace which the sender acts under.
+const TRACE: u8 = 2;
 
 /// What a node keeps besides the default namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,6 +56,10 @@ pub(super) fn write_hello(hello: &Hello, out: &mut Writer) {
         out.byte(NAMESPACES);
         out.bytes(&listed.finish());
     }
+    if let Some(trace) = &hello.trace {
+        out.byte(TRACE);
+        out.bytes(trace.to_string().as_bytes());
+    }
 }
 
 pub(super) fn read_hello(input: &mut Reader<'_>) -> Result<Hello, FrameError> {
@@ -71,6 +79,7 @@ pub(super) fn read_hello(input: &mut Reader<'_>) -> Result<Hello, FrameError> {
         clock: WallMillis(input.varint("clock")?),
         wants_reply: read_flags("wants reply", 1, input)? == 1,
         namespaces: Namespaces::default(),
+        trace: None,
     };
     let mut last = 0;
     while input.remaining() > 0 {
@@ -83,6 +92,9 @@ pub(super) fn read_hello(input: &mut Reader<'_>) -> Result<Hello, FrameError> {
         last = tag;
         if tag == NAMESPACES {
             hello.namespaces = read_namespaces(content)?;
+        } else if tag == TRACE {
+            let refused = FrameError::Field { field: "trace context", value: content.len() as u64 };
+            hello.trace = Some(TraceContext::from_bytes(content).map_err(|_| refused)?);
         }
     }
     Ok(hello)

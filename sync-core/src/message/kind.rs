@@ -96,7 +96,7 @@ impl FrameKind {
     }
 
     /// The kind of an encoded frame; `None` of bytes that are none.
-    pub(crate) fn of_bytes(bytes: &[u8]) -> Option<Self> {
+    pub fn of_bytes(bytes: &[u8]) -> Option<Self> {
         Self::ALL.get(usize::from(bytes.get(1)?.checked_sub(1)?)).copied()
     }
 }
@@ -172,6 +172,7 @@ mod tests {
             clock: Default::default(),
             wants_reply: false,
             namespaces: Default::default(),
+            trace: None,
         });
         assert_eq!(FrameKind::of_bytes(&hello.encode(&Dialect::default())), Some(hello.kind()));
     }

@@ -39,7 +39,7 @@ pub(super) fn read_open(
     names: impl FnOnce(&mut Reader<'_>) -> Result<Names, FrameError>,
 ) -> Result<Open, FrameError> {
     let state = StateHalf(input.fixed("state id")?);
-    let head = input.varint("head")?;
+    let head = input.varint_max("head", super::POSITION_MAX)?;
     let horizon = WallMillis(input.varint("horizon")?);
     let flags = super::read_flags("open flags", 3, input)?;
     let [behind, neighbour] = [1, 2].map(|bit| flags & bit == bit);

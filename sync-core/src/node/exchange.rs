@@ -78,6 +78,7 @@ impl Node {
         (state.hello_due, state.hello_owed) = (None, false);
         state.hello_at = None;
         (state.outboxes, state.paced_until) = (Default::default(), None);
+        state.trace = None;
         state.links.values_mut().for_each(Link::disconnected);
         self.held.drop_for(peer);
         self.outputs.retain(|output| !matches!(output, Output::Send { to, .. } if *to == peer));
@@ -280,6 +281,7 @@ impl Node {
             self.fill_due = true;
             self.event(Event::PeerUp { peer, incarnation });
         }
+        self.note_trace(peer, hello.trace, fresh || reborn);
         if !hello.wants_reply {
             self.peer_answered(now, peer);
         }

@@ -195,6 +195,7 @@ impl Node {
         let retries = self.may_send(peer);
         let state = self.peers.get_mut(&peer).expect("the caller took it from the map");
         state.hello_at = (retries && !state.introduced).then_some(retry);
+        let reads_traces = state.reads_traces();
         let hello = Hello {
             features: 0,
             versions: self.config.versions,
@@ -204,6 +205,7 @@ impl Node {
             clock: now.wall,
             wants_reply,
             namespaces: self.told_namespaces(),
+            trace: self.trace.filter(|_| reads_traces),
         };
         let bytes = Frame::Hello(hello).encode(&Dialect::default());
         self.send_bytes(peer, Class::Urgent, bytes, Shows::Nothing);

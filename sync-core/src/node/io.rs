@@ -12,6 +12,7 @@ use crate::id::{Dot, NamespaceId, NodeId, OwnerId, ReplicaId};
 use crate::message::Frame;
 use crate::node::{Bound, Changed, Healed, Level};
 use crate::store::Conflict;
+use crate::trace::TraceContext;
 
 /// Numbers the states that the driver is asked to make durable, from 1.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
@@ -231,6 +232,13 @@ pub enum Event {
     PeerDown {
         /// Who.
         peer: NodeId,
+    },
+    /// What a peer says from here on it says because of this request, or of none that is told.
+    Traced {
+        /// Who.
+        peer: NodeId,
+        /// The request, as the peer passes it on.
+        trace: Option<TraceContext>,
     },
     /// The breaker of a peer went from one state to another.
     Breaker {

@@ -195,6 +195,8 @@ fn peer_key(peer: &Peer, answers: u64, sink: &mut Sink<'_>) {
         hello_due,
         hello_owed,
         hello_at,
+        // For people alone.
+        trace: _,
         seen_at: _,
         clock_ahead_ms: _,
         clock: _,

@@ -41,6 +41,7 @@ mod space;
 mod stable;
 mod status;
 mod survey;
+mod traced;
 mod visible;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -60,6 +61,7 @@ use crate::session::Staging;
 use crate::store::{Group, Store};
 use crate::time::{Now, Span, Timestamp};
 use crate::token::Token;
+use crate::trace::TraceContext;
 
 pub use breakers::BreakerStatus;
 pub use changes::Changed;
@@ -152,6 +154,8 @@ pub struct Node {
     stated: u64,
     /// Counts of peers that are no longer kept.
     stats_gone: Stats,
+    /// The request because of which this node acts now; peers are told.
+    trace: Option<TraceContext>,
     /// What a damaged disk gave, until it is written again.
     salvage: replay::Salvage,
     /// Only to be read: the disk was damaged, and nobody has accepted the loss.
@@ -238,6 +242,7 @@ impl Node {
             forgotten: false,
             stated: 0,
             stats_gone: Stats::default(),
+            trace: None,
             salvage: replay::Salvage::default(),
             levels: pressure::Levels::default(),
             damaged: false,

@@ -18,6 +18,7 @@ use crate::push::Cursor;
 use crate::queue::Outboxes;
 use crate::session::Session;
 use crate::time::{Timestamp, WallMillis};
+use crate::trace::TraceContext;
 
 /// A member known besides this node. At most [`crate::limits::Limits::peers_max`] are kept.
 #[derive(Clone, Debug)]
@@ -35,6 +36,8 @@ pub(crate) struct Peer {
     pub(crate) hello_owed: bool,
     /// When the `Hello` is sent again.
     pub(crate) hello_at: Option<Timestamp>,
+    /// Because of what it talks, by its last `Hello`; for people alone.
+    pub(crate) trace: Option<TraceContext>,
     /// When it was last connected, for choosing whom to forget.
     pub(crate) seen_at: Timestamp,
     /// This node has chosen it as a neighbour in the overlay.
@@ -72,6 +75,7 @@ impl Default for Peer {
             hello_due: None,
             hello_owed: false,
             hello_at: None,
+            trace: None,
             seen_at: Timestamp::ZERO,
             is_chosen: true,
             has_chosen_us: true,
@@ -158,6 +162,11 @@ impl Peer {
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
         let links = self.links.values().filter_map(Link::deadline).min();
         [self.hello_at, links.filter(|_| self.introduced), self.paced_until].into_iter().flatten().min()
+    }
+
+    /// Traces are told to who is known to speak the version in which `Hello` can be longer.
+    pub(crate) fn reads_traces(&self) -> bool {
+        self.introduced && self.version >= Version::DIFFERENCES
     }
 
     /// True while frames other than `Hello` may go.

@@ -61,6 +61,7 @@ impl Alarm {
             | Event::TypesMet { .. }
             | Event::Breaker { .. }
             | Event::PeerUp { .. }
+            | Event::Traced { .. }
             | Event::PeerDown { .. }
             | Event::SessionDone { .. }
             | Event::Bootstrap { .. }

@@ -73,6 +73,14 @@ pub(super) fn of_core(told: &Event) -> NodeEvent {
             let fields = json!({ "peer": peer.to_hex(), "incarnation": incarnation.to_hex() });
             event(Info, "peer_up", text, fields)
         }
+        Event::Traced { peer, trace } => {
+            let text = match trace {
+                Some(trace) => format!("peer {} goes on with trace {}", short(peer), trace.trace_id()),
+                None => format!("peer {} has ended its trace", short(peer)),
+            };
+            let fields = json!({ "peer": peer.to_hex(), "trace": trace.map(|trace| trace.to_string()) });
+            event(Info, "traced", text, fields)
+        }
         Event::PeerDown { peer } => {
             let text = format!("peer {} is gone", short(peer));
             event(Info, "peer_down", text, json!({ "peer": peer.to_hex() }))

@@ -9,12 +9,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use serde::{Deserialize, Serialize};
 use sync_core::node::Written;
 use sync_core::token::{Token, TokenError};
+use sync_core::trace::TraceContext;
 
 use super::reply::{ApiError, BODY_BYTES_MAX, Body, Params};
 use crate::converge::ConvergeReport;
@@ -330,8 +331,20 @@ async fn register_clear(State(node): State<Node>, Body(body): Body<KeyBody>) -> 
     Ok(Changed::found(node.lww_register::<String>(&body.key).clear()?))
 }
 
-async fn converge(State(node): State<Node>, Body(body): Body<TimeoutBody>) -> Answer<ConvergeReport> {
-    Ok(Json(node.converge(body.timeout()?).await?))
+/// The header of a W3C trace context.
+const TRACEPARENT: &str = "traceparent";
+
+async fn converge(
+    State(node): State<Node>,
+    headers: HeaderMap,
+    Body(body): Body<TimeoutBody>,
+) -> Answer<ConvergeReport> {
+    let timeout = body.timeout()?;
+    let trace = headers.get(TRACEPARENT).map(|text| TraceContext::from_bytes(text.as_bytes())).transpose();
+    Ok(Json(match trace.map_err(|error| ApiError::bad_request("bad_traceparent", error))? {
+        Some(trace) => node.converge_traced(timeout, trace).await?,
+        None => node.converge(timeout).await?,
+    }))
 }
 
 async fn visible(State(node): State<Node>, Body(body): Body<VisibleBody>) -> Answer<Visible> {

@@ -243,8 +243,12 @@ impl Parser<'_> {
             (F64, _) => return Err(self.wrong("a $f64 is NaN, Infinity or -Infinity")),
             (RAW, _) => return Err(self.wrong("a $raw is the whole and no part of a value")),
             (what, _) => {
-                let reason =
-                    format!("{what} means nothing; $bytes and $f64 do, and the name is written ${what}");
+                // On one line, whatever the name holds.
+                let (what, name) = (what.escape_debug(), format!("${what}"));
+                let reason = format!(
+                    "{what} means nothing; $bytes and $f64 do, and the name is written {}",
+                    name.escape_debug()
+                );
                 return Err(self.wrong(reason));
             }
         };

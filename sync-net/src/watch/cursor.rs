@@ -9,7 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use sync_core::causal::CausalContext;
-use sync_core::codec::{Reader, Writer};
+use sync_core::codec::{Reader, Writer, read_seq};
 use sync_core::error::FrameError;
 use sync_core::id::{NamespaceId, ReplicaId};
 use sync_core::node::Node as Core;
@@ -106,10 +106,13 @@ impl Cursor {
         let healings = input.varint("healings")?;
         let life = ReplicaId(input.fixed("life")?);
         let count = input.count("columns", COLUMN_BYTES_MIN)?;
-        let mut context = CausalContext::default();
+        let (mut context, mut last) = (CausalContext::default(), None);
         for _ in 0..count {
             let replica = ReplicaId(input.fixed("replica")?);
-            context.advance(replica, input.varint("sequence")?);
+            if last.replace(replica).is_some_and(|last| last >= replica) {
+                return Err(FrameError::Order { field: "columns" }.into());
+            }
+            context.advance(replica, read_seq("sequence", &mut input)?);
         }
         input.finish()?;
         Ok(Self { namespace, prefix, life, seen: Seen { context, horizon, healings } })
