@@ -37,7 +37,7 @@ fn add(cluster: &mut Cluster, at: u8, namespace: NamespaceId, element: &[u8]) {
 }
 
 fn items(cluster: &mut Cluster, at: u8, namespace: NamespaceId) -> Option<u64> {
-    cluster.node(at).store(namespace).map(|store| store.item_count() as u64)
+    cluster.node(at).store(namespace).map(|store| store.item_count())
 }
 
 #[test]
