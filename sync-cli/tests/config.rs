@@ -171,7 +171,7 @@ fn the_socket_is_where_the_file_says() {
 
 #[test]
 fn a_log_of_json_is_an_object_a_line() {
-    let place = Place::with(&["a"]);
+    let place = Place::with(&["a", "b"]);
     let a = place.run_with("a", &[], &["--log-format", "json", "--log", "debug"]);
     a.process.signal("HUP");
     let line = eventually("a line of the log tells of the reload", || {
@@ -183,7 +183,7 @@ fn a_log_of_json_is_an_object_a_line() {
     });
     assert_eq!((&line["level"], &line["fields"]["node"]), (&"info".into(), &"a".into()));
     assert!(line["at_ms"].is_u64() && line["target"].is_string(), "{line}");
-    let text = place.run_with("a", &[], &["--log-format", "text", "--memory"]);
+    let text = place.run_with("b", &[], &["--log-format", "text", "--memory"]);
     text.process.signal("HUP");
     eventually("it is text otherwise", || text.process.stderr().contains("INFO").then_some(()));
 }

@@ -100,8 +100,9 @@ async fn reloading(hangup: &mut Signal, node: &Node, args: &ConfigArgs, log: &Lo
         };
         match read {
             Ok(resolved) => {
-                node.reload(&resolved.settings);
+                // First, so that the line about the reload is among what is wanted from now on.
                 log.reload(&resolved.settings);
+                node.reload(&resolved.settings);
             }
             Err(mistakes) => node.reload_refused(&mistakes),
         }

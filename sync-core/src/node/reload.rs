@@ -4,15 +4,17 @@
 //! takes nothing away: what is there stays, and nothing more is let in; of the log and the records the oldest go with the
 //! next entry. A shortened period counts from now on, a lengthened one from its next turn.
 
-use super::Node;
+use super::{DEFAULT_NAMESPACE, Node};
+use crate::id::NamespaceId;
 use crate::limits::{Limits, Timing};
 use crate::time::{Now, Span};
 
 impl Node {
-    /// Other bounds from now on, in every store too. The driver follows it with [`super::Input::Wake`].
+    /// Other bounds from now on, of the node and of the store of [`DEFAULT_NAMESPACE`]; other namespaces keep those that
+    /// they were opened with. The driver follows it with [`super::Input::Wake`].
     pub fn set_limits(&mut self, limits: Limits) {
-        for space in self.spaces.values_mut() {
-            space.store.set_limits(limits.clone());
+        if let Some(space) = self.spaces.get_mut(&NamespaceId::named(DEFAULT_NAMESPACE)) {
+            space.store.rebound(limits.clone());
         }
         self.config.limits = limits;
         // A peer whose queue was full may have room now.

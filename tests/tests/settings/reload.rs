@@ -34,7 +34,9 @@ fn a_lowered_bound_keeps_what_is_held_and_refuses_more_until_it_is_raised() {
     cluster.write(1, |group| or_set::add(group, "d", b"x"));
     cluster.settle();
     assert!(cluster.is_converged(), "joins apply");
-    ["a", "b", "c"].iter().for_each(|key| drop(cluster.write(0, |group| or_set::remove(group, key, b"x"))));
+    for key in ["a", "b", "c"] {
+        cluster.write(0, |group| or_set::remove(group, key, b"x"));
+    }
     cluster.write(0, |group| or_set::add(group, "e", b"x"));
     reload(&mut cluster, 0, "");
     ["f", "g", "h"].iter().for_each(|key| cluster.write(0, |group| or_set::add(group, key, b"x")));
