@@ -4,16 +4,17 @@
 //! line ([`Failure::Usage`]), like every other error of the tool.
 
 mod bench;
+mod config;
 mod ops;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
-use sync_net::{Durability, PeerAddr, Visibility};
+use sync_net::Visibility;
 
 pub(crate) use self::bench::BenchArgs;
+pub(crate) use self::config::{ConfigArgs, ConfigCommand};
 pub(crate) use self::ops::OpCommand;
 use crate::failure::Failure;
 
@@ -21,7 +22,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  done
   1  failed; one line on standard error says what to do. diff: the nodes differ
-  2  the command line is wrong, nothing was tried
+  2  the command line or the configuration is wrong, nothing was tried
   3  not converged in time, or not all peers told (converge), or not visible in time (visible, --visible); the line
      names the peers
   4  the node is degraded (health): it works, and somebody should look
@@ -47,9 +48,12 @@ pub(crate) enum Command {
     /// Create a cluster's certificate authority, and certificates for its nodes.
     #[command(subcommand)]
     Certs(CertsCommand),
-    /// Run a node until it is interrupted.
+    /// Run a node until it is interrupted. At SIGHUP it reads its configuration file again.
     #[command(after_help = EXIT_CODES)]
-    Run(RunArgs),
+    Run(ConfigArgs),
+    /// Check or show the configuration that `run` would use, or print the default file.
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Config(ConfigCommand),
     /// Write all that the running node holds to a new file, for `restore`.
     Backup {
         /// The file to write; an existing one is kept.
@@ -304,37 +308,6 @@ impl FolderArgs {
     }
 }
 
-/// What a node needs to run.
-#[derive(Debug, Args)]
-pub(crate) struct RunArgs {
-    #[command(flatten)]
-    pub(crate) folder: FolderArgs,
-    /// Keep the state in memory alone: what no running node holds is gone.
-    #[arg(long, conflicts_with_all = ["data", "durability"])]
-    pub(crate) memory: bool,
-    /// When a write is answered: on the disk (immediate), the same within 10 ms together with others (grouped), or at
-    /// once (none).
-    #[arg(long, value_name = "LEVEL", default_value = "immediate")]
-    pub(crate) durability: Durability,
-    /// The UDP address to listen on; port 0 lets the system choose.
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub(crate) listen: SocketAddr,
-    /// A peer to dial, with or without the node id it must have; may be given many times.
-    #[arg(long = "peer", value_name = "[ID@]HOST:PORT")]
-    pub(crate) peers: Vec<PeerAddr>,
-    /// The cluster's label; peers with another label are refused.
-    #[arg(long, value_name = "L", default_value = "default")]
-    pub(crate) cluster: String,
-    /// Refuse to create more CRDTs than this on this node [default: 10000].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) max_crdts: Option<u64>,
-    /// Refuse writes on this node that grow the store beyond this; one CRDT may take half of it [default: 67108864].
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) max_bytes: Option<u64>,
-    #[command(flatten)]
-    pub(crate) target: Target,
-}
-
 /// A key, or a place in the nested map there.
 #[derive(Debug, Args)]
 pub(crate) struct PlaceArgs {
@@ -391,13 +364,19 @@ pub(crate) struct Target {
 impl Target {
     /// The path of the node's socket: the flag, else the environment, else the user's default.
     pub(crate) fn socket_path(&self) -> PathBuf {
-        let from_env = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        self.socket
-            .clone()
-            .or_else(|| from_env("SYNC_SOCKET"))
-            .or_else(|| from_env("XDG_RUNTIME_DIR").map(|dir| dir.join("sync.sock")))
-            .unwrap_or_else(|| format!("/tmp/sync-{}.sock", rustix::process::getuid().as_raw()).into())
+        self.socket.clone().or_else(|| from_env("SYNC_SOCKET")).unwrap_or_else(default_socket)
     }
+}
+
+/// Where the socket is if nobody says where: the user's own place.
+pub(crate) fn default_socket() -> PathBuf {
+    from_env("XDG_RUNTIME_DIR")
+        .map(|dir| dir.join("sync.sock"))
+        .unwrap_or_else(|| format!("/tmp/sync-{}.sock", rustix::process::getuid().as_raw()).into())
+}
+
+fn from_env(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// What parsing the process's arguments came to.
@@ -457,9 +436,9 @@ mod tests {
     #[test]
     fn a_mistake_is_one_line_that_names_the_argument() {
         for (line, named) in [
-            ("sync-cli run --dir x", "--listen"),
-            ("sync-cli run --dir x --listen nowhere", "nowhere"),
-            ("sync-cli run --dir x --listen [::]:0 --peer nowhere", "the port is missing"),
+            ("sync-cli run --max-crdt 5", "--max-crdts"),
+            ("sync-cli run --listen", "--listen"),
+            ("sync-cli config check a.toml --config b.toml", "--config"),
             ("sync-cli counter add k ten", "ten"),
             ("sync-cli demo --nodes 1", "1"),
             ("sync-cli demo --bogus", "--bogus"),
@@ -492,6 +471,22 @@ mod tests {
             let Command::Op(OpCommand { body, .. }) = command else { panic!("{line} is no operation") };
             assert_eq!(body["by"], -5);
         }
+    }
+
+    #[test]
+    fn a_setting_has_a_flag_and_peers_may_be_given_one_by_one() {
+        let line = "sync-cli run --max-crdts 5 --peer a:1 --peers b:1,c:1 --memory --config f.toml";
+        let Ok(Parsed::Run(Cli { command: Command::Run(args), .. })) = parse(line.split(' ')) else {
+            panic!("{line} does not parse");
+        };
+        let values = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let expected = [
+            ("memory", values(&["true"])),
+            ("peers", values(&["a:1", "b:1", "c:1"])),
+            ("max_crdts", values(&["5"])),
+        ];
+        assert_eq!(args.flags, expected);
+        assert_eq!(args.config, Some("f.toml".into()));
     }
 
     #[test]

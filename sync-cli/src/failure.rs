@@ -4,6 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use sync_net::HealthState;
+use sync_net::settings::Mistakes;
 
 /// Why a command did not do what it was asked. The text is one line and says what to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub(crate) enum Failure {
     Failed(String),
     /// The command line or a value in it is wrong, nothing was tried: exit code 2.
     Usage(String),
+    /// The configuration has mistakes, nothing was tried: exit code 2, and a line for each.
+    Configuration(Mistakes),
     /// `diff` found that the nodes differ; the text counts what: exit code 1.
     Different(String),
     /// `converge` ran out of time; the text names each peer that lacks something: exit code 3.
@@ -25,7 +28,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Failed(_) | Self::Different(_) => ExitCode::from(1),
-            Self::Usage(_) => ExitCode::from(2),
+            Self::Usage(_) | Self::Configuration(_) => ExitCode::from(2),
             Self::NotConverged(_) => ExitCode::from(3),
             Self::Unwell(state, _) => match state {
                 HealthState::Healthy => ExitCode::SUCCESS,
@@ -33,6 +36,18 @@ impl Failure {
                 HealthState::Isolated => ExitCode::from(5),
                 HealthState::Damaged => ExitCode::from(6),
             },
+        }
+    }
+
+    /// The lines that tell of it: one, or one for each mistake of a configuration.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Configuration(mistakes) => mistakes.iter().map(|mistake| mistake.to_string()).collect(),
+            Self::Failed(text)
+            | Self::Usage(text)
+            | Self::Different(text)
+            | Self::NotConverged(text)
+            | Self::Unwell(_, text) => vec![text.clone()],
         }
     }
 
@@ -50,7 +65,14 @@ impl fmt::Display for Failure {
             | Self::Different(text)
             | Self::NotConverged(text)
             | Self::Unwell(_, text) => f.write_str(text),
+            Self::Configuration(mistakes) => mistakes.fmt(f),
         }
+    }
+}
+
+impl From<Mistakes> for Failure {
+    fn from(mistakes: Mistakes) -> Self {
+        Self::Configuration(mistakes)
     }
 }
 

@@ -1,31 +1,63 @@
-//! Standard error: the log, one line an event, and at most one line about a failure.
+//! Standard error: the log, one line an event, and at most one line about a failure or a mistake.
 //!
-//! Standard output stays what was asked for. With `SYNC_LOG_FORMAT=json` each event is one JSON object: what shippers of
-//! logs read without a pattern.
+//! Standard output stays what was asked for.
 
 use std::fmt;
 use std::io::{self, Write as _};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
+use sync_net::settings::{LogFormat, Settings};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::fmt::FmtContext;
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::registry::LookupSpan;
-
-/// Says how the log is written: `text`, as without it, or `json`.
-const FORMAT: &str = "SYNC_LOG_FORMAT";
 
 /// Starts the log. What is logged follows `RUST_LOG`, or `default` if that is not set or not readable.
 pub(crate) fn to_stderr(default: &str) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    if std::env::var_os(FORMAT).is_some_and(|format| format == "json") {
-        log.event_format(JsonLines).init();
-    } else {
-        log.init();
+    tracing_subscriber::fmt().with_env_filter(unset(default)).with_writer(io::stderr).init();
+}
+
+/// What is logged where nothing is configured.
+fn unset(default: &str) -> EnvFilter {
+    EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default))
+}
+
+fn filter(settings: &Settings) -> EnvFilter {
+    settings.log.as_ref().map_or_else(|| unset("info"), EnvFilter::new)
+}
+
+/// The log of a node that runs.
+pub(crate) struct Log {
+    set: Box<dyn Fn(EnvFilter) + Send + Sync>,
+}
+
+impl Log {
+    /// Starts the log as `settings` say.
+    pub(crate) fn start(settings: &Settings) -> Self {
+        let builder = tracing_subscriber::fmt().with_env_filter(filter(settings)).with_writer(io::stderr);
+        // An error would mean that the log is gone, and it stays as long as the process.
+        match settings.log_format {
+            LogFormat::Text => {
+                let builder = builder.with_filter_reloading();
+                let handle = builder.reload_handle();
+                builder.init();
+                Self { set: Box::new(move |filter| drop(handle.reload(filter))) }
+            }
+            LogFormat::Json => {
+                let builder = builder.event_format(JsonLines).with_filter_reloading();
+                let handle = builder.reload_handle();
+                builder.init();
+                Self { set: Box::new(move |filter| drop(handle.reload(filter))) }
+            }
+        }
+    }
+
+    /// Logs what `settings` say from now on.
+    pub(crate) fn reload(&self, settings: &Settings) {
+        (self.set)(filter(settings));
     }
 }
 
@@ -72,34 +104,34 @@ where
 struct Fields(Map<String, Value>);
 
 impl Fields {
-    fn put(&mut self, field: &Field, value: impl Into<Value>) {
+    fn set(&mut self, field: &Field, value: impl Into<Value>) {
         self.0.insert(field.name().to_owned(), value.into());
     }
 }
 
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, format!("{value:?}"));
+        self.set(field, format!("{value:?}"));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, value);
+        self.set(field, value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, value);
+        self.set(field, value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, value);
+        self.set(field, value);
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field, value);
+        self.set(field, value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, value);
+        self.set(field, value);
     }
 }
 

@@ -1,13 +1,14 @@
 //! The operator's tool: a demo, certificates, a node to run, and commands to a running node.
 //!
-//! In goes a command line; out come text or JSON on standard output, at most one line about a failure
-//! on standard error, and an exit code ([`failure::Failure::exit_code`]).
+//! In goes a command line; out come text or JSON on standard output, one line about a failure, or about
+//! each mistake of a configuration, on standard error, and an exit code ([`failure::Failure::exit_code`]).
 
 #![forbid(unsafe_code)]
 
 mod args;
 mod client;
 mod commands;
+mod config;
 mod demo;
 mod failure;
 mod log;
@@ -26,7 +27,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            log::complain(&failure.to_string());
+            failure.lines().iter().for_each(|line| log::complain(line));
             failure.exit_code()
         }
     }

@@ -25,8 +25,9 @@ use crate::handles::CustomType;
 use crate::identity::Identity;
 use crate::metrics::Divergence;
 use crate::node::{Node, Phase, Shared};
+use crate::settings::Settings;
 use crate::storage::{self, Begun, Durability, OnDisk, Place, Storage};
-use crate::transport::{PeerAddr, Transport, TransportConfig};
+use crate::transport::{LinkBounds, PeerAddr, Transport, TransportConfig};
 use crate::visible::Prompt;
 use crate::watch::Watchers;
 use crate::watchdog::Watchdog;
@@ -40,29 +41,14 @@ const TRANSPORT_EVENTS_MAX: usize = 1_000;
 #[must_use]
 pub struct NodeBuilder {
     identity: Option<Identity>,
-    cluster: String,
-    listen: SocketAddr,
-    peers: Vec<PeerAddr>,
-    limits: Limits,
-    timing: Timing,
+    settings: Settings,
     types: Vec<(UserTag, &'static str)>,
     place: Option<Place>,
-    durability: Durability,
 }
 
 impl NodeBuilder {
     pub(crate) fn new() -> Self {
-        Self {
-            identity: None,
-            cluster: "default".to_owned(),
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            peers: Vec::new(),
-            limits: Limits::default(),
-            timing: Timing::default(),
-            types: Vec::new(),
-            place: None,
-            durability: Durability::default(),
-        }
+        Self { identity: None, settings: Settings::default(), types: Vec::new(), place: None }
     }
 
     /// The node's certificate and key, and the CA whose nodes it talks to. There is no default.
@@ -71,36 +57,44 @@ impl NodeBuilder {
         self
     }
 
+    /// All that a configuration says of a node but its certificate, in place of what the builder was told before: bounds,
+    /// times, where to listen, whom to dial, where the data lie. See [`crate::settings`] and [`Node::reload`].
+    pub fn settings(mut self, settings: &Settings) -> Self {
+        self.settings = settings.clone();
+        self.place = settings.data_folder().map(Place::Folder);
+        self
+    }
+
     /// The cluster's label, at most 64 bytes. Nodes with different labels refuse each other: a guard
     /// against mixing two clusters of one CA, not a secret. Default `"default"`.
     pub fn cluster(mut self, label: &str) -> Self {
-        label.clone_into(&mut self.cluster);
+        label.clone_into(&mut self.settings.cluster);
         self
     }
 
     /// Where to listen for peers (UDP), and where this node dials from. Port 0 takes a free one, see
     /// [`Node::listen_addr`]. Default `127.0.0.1:0`, which no other machine can reach.
     pub fn listen(mut self, addr: SocketAddr) -> Self {
-        self.listen = addr;
+        self.settings.listen = Some(addr);
         self
     }
 
     /// One more peer to dial and to keep dialling. Peers that dial this node need no entry.
     pub fn peer(mut self, peer: PeerAddr) -> Self {
-        self.peers.push(peer);
+        self.settings.peers.push(peer);
         self
     }
 
     /// The bounds of the store, the frames and the queues. Default [`Limits::default`]; [`Limits::with_room`] raises
     /// together what belongs together.
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+        self.settings.limits = limits;
         self
     }
 
     /// Periods and deadlines of the protocol. Default [`Timing::default`].
     pub fn timing(mut self, timing: Timing) -> Self {
-        self.timing = timing;
+        self.settings.timing = timing;
         self
     }
 
@@ -126,7 +120,7 @@ impl NodeBuilder {
     /// When writes are acknowledged by [`Node::durable`] that name no level of their own. Default
     /// [`Durability::Immediate`].
     pub fn durability(mut self, level: Durability) -> Self {
-        self.durability = level;
+        self.settings.durability = level;
         self
     }
 
@@ -146,13 +140,13 @@ impl NodeBuilder {
         self.types.iter().try_for_each(|(tag, name)| types.register(*tag, name))?;
         let (id, name) = (identity.node_id(), identity.name().to_owned());
         let config = Config {
-            cluster: self.cluster.clone(),
-            limits: self.limits.clone(),
-            timing: self.timing,
+            cluster: self.settings.cluster.clone(),
+            limits: self.settings.limits.clone(),
+            timing: self.settings.timing,
             ..Config::new(id, ReplicaId(random()?), OwnerId(random()?), random()?)
         };
 
-        let has_peers = !self.peers.is_empty();
+        let has_peers = !self.settings.peers.is_empty();
         let Begun { core, disk, damage } = match self.place {
             None => {
                 let core = sync_core::node::Node::new(config, clock.now());
@@ -168,16 +162,14 @@ impl NodeBuilder {
         let (storage, writer) = match disk {
             None => (None, None),
             Some(OnDisk { disk, place, reserve }) => {
-                let storage = Storage::new(place, self.durability, reserve);
+                let storage = Storage::new(place, self.settings.durability, reserve);
                 let writer = storage::Writer::start(disk, reserve, storage.reached.clone());
                 let writer = writer.map_err(|source| StartError::Thread { source })?;
                 (Some(storage), Some(writer))
             }
         };
         let (events, inbox) = mpsc::channel(TRANSPORT_EVENTS_MAX);
-        let transport =
-            Transport::bind(transport_config(identity, self.listen, self.peers, &self.limits), events)
-                .await?;
+        let transport = Transport::bind(transport_config(identity, &self.settings), events).await?;
         let turns = Arc::new(AtomicU64::new(0));
         let watchdog =
             Watchdog::start(&name, turns.clone()).map_err(|source| StartError::Thread { source })?;
@@ -185,10 +177,11 @@ impl NodeBuilder {
             core: Mutex::new(core),
             id,
             name,
-            cluster: self.cluster,
+            cluster: self.settings.cluster.clone(),
             listen: transport.local_addr(),
             namespace: NamespaceId::named(DEFAULT_NAMESPACE),
-            limits: self.limits,
+            limits: Mutex::new(Arc::new(self.settings.limits.clone())),
+            settings: Mutex::new(self.settings),
             clock,
             turns,
             transport: Mutex::new(Some(Arc::new(transport))),
@@ -209,10 +202,11 @@ impl NodeBuilder {
     }
 
     fn check(&self) -> Result<(), StartError> {
-        let Limits { group_bytes_max, message_bytes_max, value_bytes_max, path_bytes_max, .. } = self.limits;
-        let Limits { store_bytes_max, store_bytes_ceiling, .. } = self.limits;
-        if self.cluster.len() > LABEL_BYTES_MAX {
-            return Err(StartError::ClusterLabel { len: self.cluster.len(), max: LABEL_BYTES_MAX });
+        let Settings { limits, cluster, .. } = &self.settings;
+        let Limits { group_bytes_max, message_bytes_max, value_bytes_max, path_bytes_max, .. } = *limits;
+        let Limits { store_bytes_max, store_bytes_ceiling, .. } = *limits;
+        if cluster.len() > LABEL_BYTES_MAX {
+            return Err(StartError::ClusterLabel { len: cluster.len(), max: LABEL_BYTES_MAX });
         }
         let contradiction = if group_bytes_max >= message_bytes_max {
             format!(
@@ -235,20 +229,12 @@ impl NodeBuilder {
     }
 }
 
-/// The transport's bounds follow the core's. Its queue for a peer is the looser one, by what the core may
-/// overshoot: the core stops building frames before the transport has to refuse one.
-fn transport_config(
-    identity: Identity,
-    listen: SocketAddr,
-    peers: Vec<PeerAddr>,
-    limits: &Limits,
-) -> TransportConfig {
+fn transport_config(identity: Identity, settings: &Settings) -> TransportConfig {
+    let listen = settings.listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     TransportConfig {
-        message_bytes_max: limits.message_bytes_max,
-        peers_max: limits.peers_max,
-        outbox_frames_max: limits.outbox_frames_max.saturating_mul(2),
-        outbox_bytes_max: limits.outbox_bytes_max.saturating_add(limits.message_bytes_max.saturating_mul(4)),
-        ..TransportConfig::new(identity, listen, peers)
+        message_bytes_max: settings.limits.message_bytes_max,
+        bounds: LinkBounds::of(&settings.limits),
+        ..TransportConfig::new(identity, listen, settings.peers.clone())
     }
 }
 

@@ -86,7 +86,7 @@ pub(crate) fn spawn(
 }
 
 /// Tells the core who is configured: peers that have not been met yet are members all the same.
-fn tell_members(shared: &Shared, transport: &Transport) {
+pub(crate) fn tell_members(shared: &Shared, transport: &Transport) {
     let (named, unnamed): (Vec<_>, Vec<_>) = transport
         .links()
         .into_iter()
@@ -246,7 +246,7 @@ impl Driver {
             TransportEvent::Frame { peer, bytes } => {
                 self.sessions.received(node, peer, &bytes);
                 let dictionary = self.shared.core().reads(peer);
-                match Frame::decode(&bytes, &dictionary, &self.shared.limits) {
+                match Frame::decode(&bytes, &dictionary, &self.shared.limits()) {
                     Ok(frame) => self.handle(Input::Received { peer, frame, len: bytes.len() }),
                     Err(error) => self.handle(Input::Malformed { peer, error }),
                 }

@@ -52,6 +52,8 @@ mod metrics;
 mod node;
 pub mod ops;
 mod peers;
+mod reload;
+pub mod settings;
 mod storage;
 mod survey;
 mod trace;

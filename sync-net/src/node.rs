@@ -39,6 +39,8 @@ use crate::health::{self, Health};
 use crate::inspect::{self, Inspection, KeyInfo, Knowledge, NodeStatus, PeerInfo, compare};
 use crate::metrics::{self, Divergence};
 use crate::peers::{self, PeerError, PeerMoved, PeerRetired};
+use crate::reload;
+use crate::settings::{Mistakes, Reloaded, Settings};
 use crate::storage::{self, Backup, Damage, Durability, DurableError, Storage};
 use crate::survey::{self, SurveyReport};
 use crate::trace::Traced;
@@ -79,7 +81,9 @@ pub(crate) struct Shared {
     pub(crate) listen: SocketAddr,
     pub(crate) namespace: NamespaceId,
     /// The core's limits, to decode frames without its lock.
-    pub(crate) limits: Limits,
+    pub(crate) limits: Mutex<Arc<Limits>>,
+    /// What is in force, but for what the application told the core itself.
+    pub(crate) settings: Mutex<Settings>,
     pub(crate) clock: Clock,
     /// Turns of the driver's loop.
     pub(crate) turns: Arc<AtomicU64>,
@@ -127,6 +131,11 @@ impl Shared {
     /// invariant of the core broke. Its state cannot be trusted then, nor shown to a peer.
     pub(crate) fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().expect("the core has not panicked: see the first panic of this process")
+    }
+
+    /// The limits that frames are decoded with.
+    pub(crate) fn limits(&self) -> Arc<Limits> {
+        self.limits.lock().expect("nothing panics while the limits are copied or replaced").clone()
     }
 
     /// The links to peers; `None` once the node has stopped.
@@ -604,6 +613,37 @@ impl Node {
     /// [`PeerError`]: it is linked, not known, or an owner is this node's own; nothing changed.
     pub fn retire_peer(&self, peer: &str, owners: &[String]) -> Result<PeerRetired, PeerError> {
         peers::retire(self.shared(), peer, owners)
+    }
+
+    /// Takes over what another configuration changes and can change at run time, and tells of it in the log and as an
+    /// event `reloaded`; says also what waits for the next start. What a lowered bound no longer admits is kept, and
+    /// nothing more is let in.
+    ///
+    /// ```
+    /// # use sync_net::{ClusterCa, Node, settings::Layers};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let identity = ClusterCa::create("example")?.issue("node-1")?;
+    /// let node = Node::builder().identity(identity).start().await?;
+    /// let flags = vec![("max_crdts", vec!["1".to_owned()])];
+    /// let wanted = Layers { flags, ..Layers::default() }.resolve()?;
+    /// assert_eq!(node.reload(&wanted.settings).to_string(), "max_crdts 10000 -> 1");
+    /// node.or_set::<String>("a").add(&"x".to_owned())?;
+    /// assert!(node.or_set::<String>("b").add(&"x".to_owned()).is_err());
+    /// # Ok(()) })
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, if there are peers to dial.
+    pub fn reload(&self, wanted: &Settings) -> Reloaded {
+        reload::reload(self.shared(), wanted)
+    }
+
+    /// Tells, in the log and as an event `reload_refused`, of another configuration that was not taken over because of its
+    /// mistakes. Nothing changes.
+    pub fn reload_refused(&self, mistakes: &Mistakes) {
+        reload::refused(self.shared(), mistakes);
     }
 
     /// Every configured and every known peer.

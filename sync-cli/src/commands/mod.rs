@@ -6,6 +6,7 @@
 mod bench;
 mod bulk;
 mod certs;
+mod config;
 mod converge;
 mod data;
 mod diff;
@@ -35,6 +36,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Demo(args) => on_all_cores(demo::run(&args, json)),
         Command::Certs(command) => certs::certs(&command, json),
         Command::Run(args) => on_all_cores(run::run(args, json)),
+        Command::Config(command) => config::config(command, json),
         Command::Backup { file, target } => {
             on_this_thread(async move { data::backup(&client(&target), &file, json).await })
         }

@@ -49,6 +49,7 @@ impl Process {
         command
             .args(args)
             .env_remove("SYNC_SOCKET")
+            .env_remove("SYNC_CONFIG")
             .env_remove("RUST_LOG")
             .env_remove("TRACEPARENT")
             .env_remove("SYNC_LOG_FORMAT")

@@ -32,7 +32,7 @@ use crate::merkle::nodes::{Answer, Question};
 use crate::message::{Frame, INSPECTED_MAX, Inspect, Inspected, Route};
 use crate::mutant::{self, Mutant};
 use crate::store::Store;
-use crate::time::{Now, Span, Timestamp, WallMillis};
+use crate::time::{Now, Timestamp, WallMillis};
 
 /// After so many healings with one peer in which this side left it to the other, the other cannot: it may have no
 /// links to the members that decide. Then what is held here is written again.
@@ -412,8 +412,7 @@ impl Node {
         if self.scrub_at > now.mono || self.healing.is_some() {
             return;
         }
-        let period = self.config.timing.scrub_period;
-        self.scrub_at = now.mono + Span::from_micros(period.as_micros() / SCRUB_STEPS as u64);
+        self.scrub_at = now.mono + self.scrub_step();
         let mut damaged = None;
         // What is not hashed yet has nothing to be compared with.
         for (namespace, space) in self.spaces.iter_mut().filter(|(_, space)| space.settling.is_none()) {
@@ -446,7 +445,7 @@ impl Node {
 }
 
 /// Into so many steps a scrub of a store is cut.
-const SCRUB_STEPS: usize = 64;
+pub(super) const SCRUB_STEPS: usize = 64;
 
 impl Inspected {
     fn items_of(&self, cell: &CellId) -> &[Item] {

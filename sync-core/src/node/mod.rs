@@ -32,6 +32,7 @@ mod owner;
 mod peer;
 mod persist;
 mod pressure;
+mod reload;
 mod replay;
 mod retire;
 mod round;

@@ -19,6 +19,7 @@ use sync_core::node::Event;
 use tokio::sync::Notify;
 
 pub(crate) use self::alarm::Alarm;
+use crate::settings::{Mistakes, Reloaded};
 use crate::storage::Report;
 use crate::transport::TransportEvent;
 
@@ -185,6 +186,20 @@ impl EventHub {
             && let Some(event) = words::of_storage(report)
         {
             self.tell(event);
+        }
+    }
+
+    /// A running node took over another configuration.
+    pub(crate) fn reloaded(&self, reloaded: &Reloaded) {
+        if self.is_followed() {
+            self.tell(words::of_reload(reloaded));
+        }
+    }
+
+    /// It did not, because of these.
+    pub(crate) fn reload_refused(&self, mistakes: &Mistakes) {
+        if self.is_followed() {
+            self.tell(words::of_mistakes(mistakes));
         }
     }
 

@@ -9,6 +9,7 @@ use sync_core::id::NodeId;
 use sync_core::node::{Event, Healed, Level};
 
 use super::{NodeEvent, Severity, wall_ms};
+use crate::settings::{Changed, Mistakes, Reloaded};
 use crate::storage::Report;
 use crate::transport::TransportEvent;
 
@@ -270,6 +271,28 @@ pub(super) fn of_storage(told: &Report) -> Option<NodeEvent> {
         }
     };
     Some(said)
+}
+
+/// What a reload changed, and what waits for a restart.
+pub(super) fn of_reload(reloaded: &Reloaded) -> NodeEvent {
+    let severity = if reloaded.restart.is_empty() { Severity::Info } else { Severity::Warning };
+    let list = |changed: &[Changed]| {
+        let one = |changed: &Changed| json!({ "setting": changed.key, "from": changed.from.to_string(), "to": changed.to.to_string() });
+        changed.iter().map(one).collect::<Vec<_>>()
+    };
+    let fields = json!({ "changed": list(&reloaded.changed), "restart": list(&reloaded.restart) });
+    event(severity, "reloaded", format!("the configuration was read again: {reloaded}"), fields)
+}
+
+/// Why a reload changed nothing.
+pub(super) fn of_mistakes(mistakes: &Mistakes) -> NodeEvent {
+    let told: Vec<String> = mistakes.iter().map(|mistake| mistake.to_string()).collect();
+    let text = format!(
+        "the configuration was read again and has {} mistakes, so nothing of it was taken over; the first: {}",
+        mistakes.count(),
+        told.first().map_or("none", String::as_str)
+    );
+    event(Severity::Warning, "reload_refused", text, json!({ "mistakes": told }))
 }
 
 #[cfg(test)]

@@ -39,6 +39,17 @@ pub enum Durability {
     None,
 }
 
+impl Durability {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Immediate => "immediate",
+            Self::Grouped => "grouped",
+            Self::None => "none",
+        }
+    }
+}
+
 impl FromStr for Durability {
     type Err = DurabilityError;
 

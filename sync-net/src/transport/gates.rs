@@ -102,7 +102,7 @@ impl Shared {
         let mut table = self.lock();
         if table.dials.values().any(|dial| dial.to().addr == to.addr) {
             Added::Known
-        } else if table.dials.len() >= self.config.peers_max {
+        } else if table.dials.len() >= table.bounds.peers_max {
             Added::Full
         } else {
             Added::New(table.add_dial(to))
@@ -119,7 +119,7 @@ impl Shared {
         let found = table.dials.remove(&dial).and_then(|dial| dial.id());
         if let Some(found) = found {
             table.formerly.insert(addr.to_owned(), found);
-            if table.formerly.len() > self.config.peers_max {
+            if table.formerly.len() > table.bounds.peers_max {
                 table.formerly.pop_first();
             }
         }

@@ -35,6 +35,7 @@ use std::time::{Duration, SystemTime};
 use quinn::{ClientConfig, Endpoint};
 use sync_core::breaker::Failure;
 use sync_core::id::NodeId;
+use sync_core::limits::Limits;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 pub use self::addr::{PeerAddr, PeerAddrError};
@@ -55,14 +56,8 @@ pub(crate) struct TransportConfig {
     /// Longest frame, in bytes, either way. A peer that announces a longer one is disconnected before
     /// anything is allocated for it; [`Transport::send`] refuses it. Default 1 MB, the product's figure.
     pub(crate) message_bytes_max: usize,
-    /// Distinct peers linked at a time. The next is refused with `PeersFull` and both sides say so.
-    /// Default 100, the product's figure.
-    pub(crate) peers_max: usize,
-    /// Frames that wait for one peer, those being written included. When full, [`Transport::send`]
-    /// returns false. Default 1,000, the product's queue size.
-    pub(crate) outbox_frames_max: usize,
-    /// Bytes that wait for one peer; edge as above. Default 4 MiB (DESIGN section 5).
-    pub(crate) outbox_bytes_max: usize,
+    /// What can change while links are up.
+    pub(crate) bounds: LinkBounds,
     /// Bytes of frames of one peer that were read and not yet dropped by the engine; the frame being read
     /// counts from its announcement. When full, that peer's stream is not read and QUIC pushes back.
     /// If it is below `message_bytes_max`, one longest frame has room all the same. Default 4 MiB (DESIGN
@@ -93,9 +88,7 @@ impl TransportConfig {
             listen,
             peers,
             message_bytes_max: 1_000_000,
-            peers_max: 100,
-            outbox_frames_max: 1_000,
-            outbox_bytes_max: 4 << 20,
+            bounds: LinkBounds::default(),
             inbox_bytes_max: 4 << 20,
             handshake_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(30),
@@ -118,6 +111,47 @@ impl TransportConfig {
             return fail("redial_min must be above zero and not above redial_max");
         }
         Ok(())
+    }
+}
+
+/// Bounds of the links that can change while they are up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LinkBounds {
+    /// Distinct peers linked at a time. The next is refused with `PeersFull` and both sides say so.
+    /// Default 100, the product's figure.
+    pub(crate) peers_max: usize,
+    /// Frames that wait for one peer, those being written included. When full, [`Transport::send`]
+    /// returns false. Default 1,000, the product's queue size.
+    pub(crate) outbox_frames_max: usize,
+    /// Bytes that wait for one peer; edge as above. Default 4 MiB (DESIGN section 5).
+    pub(crate) outbox_bytes_max: usize,
+}
+
+impl Default for LinkBounds {
+    fn default() -> Self {
+        Self { peers_max: 100, outbox_frames_max: 1_000, outbox_bytes_max: 4 << 20 }
+    }
+}
+
+impl LinkBounds {
+    /// Those that follow the core's. The queue for a peer is the looser one, by what the core may overshoot: the core
+    /// stops building frames before the transport has to refuse one.
+    pub(crate) fn of(limits: &Limits) -> Self {
+        let overshoot = limits.message_bytes_max.saturating_mul(4);
+        Self {
+            peers_max: limits.peers_max,
+            outbox_frames_max: limits.outbox_frames_max.saturating_mul(2),
+            outbox_bytes_max: limits.outbox_bytes_max.saturating_add(overshoot),
+        }
+    }
+
+    /// The wider of the two, bound by bound.
+    pub(crate) fn wider(self, other: Self) -> Self {
+        Self {
+            peers_max: self.peers_max.max(other.peers_max),
+            outbox_frames_max: self.outbox_frames_max.max(other.outbox_frames_max),
+            outbox_bytes_max: self.outbox_bytes_max.max(other.outbox_bytes_max),
+        }
     }
 }
 
@@ -315,6 +349,11 @@ impl Transport {
             Added::Full => return false,
         }
         true
+    }
+
+    /// Other bounds from now on. Links and frames that are there already stay.
+    pub(crate) fn set_bounds(&self, bounds: LinkBounds) {
+        self.shared.set_bounds(bounds);
     }
 
     /// Dials `addr` no more; false if it was not dialled. A link that is up stays.

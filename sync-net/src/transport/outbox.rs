@@ -20,12 +20,12 @@ const TOLD_BYTES: usize = 128 << 10;
 pub(super) struct Outbox {
     queue: Mutex<Queue>,
     more: Notify,
-    frames_max: usize,
-    bytes_max: usize,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
+    frames_max: usize,
+    bytes_max: usize,
     frames: VecDeque<Vec<u8>>,
     /// Waiting and being written.
     frames_used: usize,
@@ -43,7 +43,14 @@ pub(super) struct Written {
 
 impl Outbox {
     pub(super) fn new(frames_max: usize, bytes_max: usize) -> Self {
-        Self { queue: Mutex::default(), more: Notify::new(), frames_max, bytes_max }
+        let queue = Queue { frames_max, bytes_max, ..Queue::default() };
+        Self { queue: Mutex::new(queue), more: Notify::new() }
+    }
+
+    /// Other bounds from now on; what waits already stays.
+    pub(super) fn set_max(&self, frames_max: usize, bytes_max: usize) {
+        let mut queue = self.lock();
+        (queue.frames_max, queue.bytes_max) = (frames_max, bytes_max);
     }
 
     /// Queues `frame`, or returns false if it does not fit. A frame above the byte limit fits an empty
@@ -51,7 +58,7 @@ impl Outbox {
     pub(super) fn push(&self, frame: Vec<u8>) -> bool {
         let mut queue = self.lock();
         let bytes = queue.bytes_used.saturating_add(frame.len());
-        if queue.frames_used >= self.frames_max || (queue.frames_used > 0 && bytes > self.bytes_max) {
+        if queue.frames_used >= queue.frames_max || (queue.frames_used > 0 && bytes > queue.bytes_max) {
             return false;
         }
         queue.frames_used += 1;
@@ -96,8 +103,8 @@ impl Outbox {
         queue.bytes_used -= bytes;
         queue.untold.frames += frames;
         queue.untold.bytes += bytes;
-        let bytes_many = TOLD_BYTES.min(self.bytes_max / 8);
-        let many = queue.untold.frames >= self.frames_max / 8 || queue.untold.bytes >= bytes_many;
+        let bytes_many = TOLD_BYTES.min(queue.bytes_max / 8);
+        let many = queue.untold.frames >= queue.frames_max / 8 || queue.untold.bytes >= bytes_many;
         many.then(|| std::mem::take(&mut queue.untold))
     }
 
@@ -134,6 +141,19 @@ mod tests {
             "of two frames each is told of"
         );
         assert!(outbox.push(vec![4; 60]));
+    }
+
+    #[test]
+    fn a_lower_bound_keeps_what_waits_and_refuses_more_until_there_is_room() {
+        let outbox = Outbox::new(4, 100);
+        assert!(outbox.push(vec![1; 10]) && outbox.push(vec![2; 10]));
+        outbox.set_max(1, 100);
+        assert!(!outbox.push(vec![3; 10]));
+        assert_eq!((outbox.frames_used(), outbox.try_take().len()), (2, 2));
+        let _ = outbox.written(2, 20);
+        assert!(outbox.push(vec![3; 10]) && !outbox.push(vec![4; 10]));
+        outbox.set_max(2, 100);
+        assert!(outbox.push(vec![4; 10]));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::gates::DialId;
 use super::outbox::Outbox;
 use super::refusal::{Close, Refusal, RefusalLimit};
 use super::status::Dial;
-use super::{Gate, LinkId, TransportConfig, TransportEvent};
+use super::{Gate, LinkBounds, LinkId, TransportConfig, TransportEvent};
 
 /// One life of a transport: 16 random bytes, told in the preface of each connection.
 pub(super) type Life = [u8; 16];
@@ -98,6 +98,7 @@ pub(super) struct Table {
     pub(super) permits: BTreeSet<NodeId>,
     links_made: u64,
     pub(super) refusals: RefusalLimit,
+    pub(super) bounds: LinkBounds,
 }
 
 /// What all tasks of a transport share.
@@ -114,7 +115,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(config: TransportConfig, life: Life, events: mpsc::Sender<TransportEvent>) -> Self {
-        let mut table = Table::default();
+        let mut table = Table { bounds: config.bounds, ..Table::default() };
         for to in &config.peers {
             table.add_dial(to.clone());
         }
@@ -187,7 +188,7 @@ impl Shared {
             id: LinkId(table.links_made),
             addr,
             proven,
-            outbox: Outbox::new(self.config.outbox_frames_max, self.config.outbox_bytes_max),
+            outbox: Outbox::new(table.bounds.outbox_frames_max, table.bounds.outbox_bytes_max),
             inbox: Arc::new(Semaphore::new(self.inbox_bytes())),
             cut: watch::Sender::new(None),
             dialled_here,
@@ -225,7 +226,7 @@ impl Shared {
         }
         let in_use = |entry: &Peer| entry.current.is_some() || entry.dialling;
         let others = table.peers.iter().filter(|(id, entry)| **id != peer && in_use(entry)).count();
-        let max = self.config.peers_max;
+        let max = table.bounds.peers_max;
         if others >= max {
             let reason =
                 format!("PeersFull: a node has {max} peers, its limit; remove one or raise peers_max");
@@ -245,6 +246,17 @@ impl Shared {
             }
             Some(_) | None => false,
         }
+    }
+
+    /// Other bounds from now on, for links that are up too.
+    pub(super) fn set_bounds(&self, bounds: LinkBounds) {
+        let mut table = self.lock();
+        table.bounds = bounds;
+        for link in table.peers.values().filter_map(|entry| entry.current.as_ref()) {
+            link.outbox.set_max(bounds.outbox_frames_max, bounds.outbox_bytes_max);
+        }
+        drop(table);
+        self.wake_dials();
     }
 
     /// The link to `peer`.

@@ -83,7 +83,7 @@ async fn peers_are_added_and_removed_while_it_runs_up_to_the_limit() {
     let (a, b) = two();
     let mut a = Side::start(config(&a, &[])).await;
     let mut small = config(&b, &[]);
-    small.peers_max = 1;
+    small.bounds.peers_max = 1;
     let mut b = Side::start(small).await;
     let addr = PeerAddr { addr: a.transport.local_addr().to_string(), id: None };
     assert!(b.transport.add_peer(addr.clone()));

@@ -94,7 +94,7 @@ async fn a_peer_that_says_nothing_after_the_handshake_is_refused() {
 async fn a_peer_that_stops_reading_fills_its_own_queue_and_send_says_so() {
     let (a, b) = two();
     let mut small = config(&a, &[]);
-    small.outbox_frames_max = 50;
+    small.bounds.outbox_frames_max = 50;
     let mut a = Side::start(small).await;
     // One event fits: the `Up`, which nobody reads. So nothing of the link is read either.
     let mut b = Side::with_events(config(&b, &[a.transport.local_addr()]), 1).await;

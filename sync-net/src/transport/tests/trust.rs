@@ -104,7 +104,7 @@ async fn one_peer_too_many_is_refused_with_peers_full() {
     let ca = ClusterCa::create("shop").unwrap();
     let [a, b, c] = ["a", "b", "c"].map(|name| ca.issue(name).unwrap());
     let mut small = config(&a, &[]);
-    small.peers_max = 1;
+    small.bounds.peers_max = 1;
     let mut a = Side::start(small).await;
     let b = Side::start(config(&b, &[a.transport.local_addr()])).await;
     a.up(b.id).await;
