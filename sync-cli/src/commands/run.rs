@@ -27,6 +27,8 @@ pub(super) async fn run(args: RunArgs, json: bool) -> Result<(), Failure> {
     let data = args.folder.data();
     let builder = if args.memory { builder } else { builder.data(&data).durability(args.durability) };
     let builder = args.peers.into_iter().fold(builder, |builder, peer| builder.peer(peer));
+    let builder =
+        args.namespaces.into_iter().fold(builder, |builder, (name, class)| builder.namespace(&name, class));
     let node = builder.start().await.map_err(Failure::failed)?;
 
     let socket = args.target.socket_path();
