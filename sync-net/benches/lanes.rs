@@ -111,8 +111,14 @@ async fn urgent(nodes: &[Node], phase: Duration) -> Vec<f64> {
 
 fn quantile(figures: &mut [f64], of: f64) -> f64 {
     figures.sort_by(f64::total_cmp);
-    let at = (figures.len() as f64 * of).ceil() as usize;
-    figures[at.clamp(1, figures.len()) - 1]
+    // The first whose rank is that share of all.
+    let rank = |at: usize| (at + 1) as f64 / figures.len() as f64;
+    let at = (0..figures.len()).find(|at| rank(*at) >= of).unwrap_or(figures.len() - 1);
+    figures[at]
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 async fn measure(scale: &Scale) -> serde_json::Value {
@@ -148,10 +154,10 @@ async fn measure(scale: &Scale) -> serde_json::Value {
         "mark": "lanes",
         "nodes": scale.nodes,
         "rounds": scale.rounds,
-        "phase_ms": scale.phase.as_millis() as u64,
+        "phase_ms": ms(scale.phase),
         "urgent": {
             "writes": count,
-            "every_ms": URGENT_EVERY.as_millis() as u64,
+            "every_ms": ms(URGENT_EVERY),
             "confirmed_by_all_ms": { "p50": p50, "p99": p99, "max": took[count - 1] },
         },
         "bulk": {

@@ -319,7 +319,7 @@ impl Node {
     /// survive, and the key can be used again at once. [`crate::OrMap::remove`] does so in a nested map.
     ///
     /// # Errors
-    /// [`Error::Write`] for a limit, or [`WriteError::RightsOut`] if others may hold rights of a bounded counter;
+    /// [`Error::Write`] for a limit, or [`WriteError::RightsOut`](sync_core::error::WriteError::RightsOut) if others may hold rights of a bounded counter;
     /// [`Error::Closed`]. Nothing changed then.
     pub fn remove(&self, key: &str) -> Result<(u64, Written), Error> {
         self.default_namespace().remove(key)

@@ -4,7 +4,6 @@ mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use common::{PATIENCE, assert_one_state, builder, ca, cluster, converge, eventually, peer, text};
 use sync_net::{
@@ -280,12 +279,10 @@ async fn a_node_that_stops_hands_over_what_it_wrote_in_every_namespace() {
     let goes = builder(&ca, "goes").namespace("x", Class::Bulk).namespace("own", Class::Normal);
     let goes = goes.peer(peer(&stays)).start().await.expect("starts");
     shared(&[goes.namespace("x").expect("open"), stays.namespace("x").expect("open")]).await;
-    let begun = std::time::Instant::now();
     for n in 0..200_u32 {
         goes.namespace("x").expect("open").or_set::<u32>("set").add(&n).expect("there is room");
     }
     goes.namespace("own").expect("open").pn_counter("n").add(1).expect("there is room");
     goes.shutdown().await;
     assert_eq!(stays.namespace("x").expect("open").or_set::<u32>("set").len(), 200);
-    assert!(begun.elapsed() < Duration::from_secs(15), "who does not have one open is not waited for");
 }

@@ -95,7 +95,7 @@ fn tell(renewed: &Renewed, done: &str, json: bool) -> Result<(), Failure> {
         "{done}    {crdts} CRDTs, {items} items in {}\nreplica     {replica}, a new incarnation\nowner       {owner}, new",
         output::shown(file)
     );
-    text += &format!("\n{}", held(namespaces)).trim_end().to_owned();
+    text += format!("\n{}", held(namespaces)).trim_end();
     if let Some(aside) = aside {
         text += &format!("\naside       {}", output::shown(aside));
     }

@@ -69,14 +69,13 @@ async fn open(State(node): State<Node>, Body(body): Body<OpenBody>) -> Answer<Na
 }
 
 async fn close(State(node): State<Node>, Body(body): Body<CloseBody>) -> Answer<NamespaceInfo> {
-    node.close_namespace(&body.name).map_err(|error| match error {
-        NamespaceError::NotOpen { .. } => {
-            let text =
-                format!("the namespace {:?} is not open on this node; `namespaces` lists what is", body.name);
-            ApiError::new(StatusCode::CONFLICT, "namespace_closed", text)
-        }
-        other => other.into(),
-    })?;
+    let closed = node.close_namespace(&body.name);
+    if matches!(closed, Err(NamespaceError::NotOpen { .. })) {
+        let name = &body.name;
+        let text = format!("the namespace {name:?} is not open on this node; `namespaces` lists what is");
+        return Err(ApiError::new(StatusCode::CONFLICT, "namespace_closed", text));
+    }
+    closed?;
     told(&node, &body.name)
 }
 

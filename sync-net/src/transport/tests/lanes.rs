@@ -125,7 +125,7 @@ async fn a_node_of_the_first_release_gets_all_classes_on_its_one_stream() {
     let mut came = Vec::new();
     for _ in Class::ALL {
         let mut len = [0; 4];
-        from_a.read_exact(&mut len).await.unwrap();
+        timeout(PATIENCE, from_a.read_exact(&mut len)).await.expect("a frame of each class comes").unwrap();
         let mut frame = vec![0; u32::from_le_bytes(len) as usize];
         from_a.read_exact(&mut frame).await.unwrap();
         came.push(String::from_utf8(frame).unwrap());
