@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
-use sync_net::Visibility;
+use sync_net::{Class, Visibility};
 
 pub(crate) use self::bench::BenchArgs;
 pub(crate) use self::config::{ConfigArgs, ConfigCommand};
@@ -111,6 +111,17 @@ pub(crate) enum Command {
         #[arg(default_value = "")]
         prefix: String,
         #[command(flatten)]
+        target: DataTarget,
+    },
+    /// List the node's namespaces; or open or close one.
+    ///
+    /// A namespace is a store of its own, shared by the nodes that have it open. Nothing in one waits for another, and the
+    /// frames of an urgent one go before those of a normal one, and these before those of a bulk one.
+    #[command(args_conflicts_with_subcommands = true)]
+    Namespaces {
+        #[command(subcommand)]
+        command: Option<NamespacesCommand>,
+        #[command(flatten)]
         target: Target,
     },
     /// Show the node's state; with KEY, every cell of that key with its events.
@@ -118,7 +129,7 @@ pub(crate) enum Command {
         /// The key to show.
         key: Option<String>,
         #[command(flatten)]
-        target: Target,
+        target: DataTarget,
     },
     /// Follow what changes below the keys that start with PREFIX, or below all, until interrupted.
     Watch {
@@ -133,7 +144,7 @@ pub(crate) enum Command {
         #[arg(long)]
         snapshot: bool,
         #[command(flatten)]
-        target: Target,
+        target: DataTarget,
     },
     /// List the node's peers, its link to each and how its breaker stands; or move one of them.
     ///
@@ -144,7 +155,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<PeersCommand>,
         #[command(flatten)]
-        target: Target,
+        target: DataTarget,
     },
     /// Tell how the node is, why, and what to do; exit code 0 if it is healthy.
     #[command(after_help = EXIT_CODES)]
@@ -183,9 +194,9 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = 30, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=600))]
         timeout: u64,
         #[command(flatten)]
-        target: Target,
+        target: DataTarget,
     },
-    /// Write all that the node reads as to FILE, as lines of JSON: the operations that make it anew.
+    /// Write all that one namespace of the node reads as to FILE, as lines of JSON: the operations that make it anew.
     Export {
         /// A file that is not there yet [default: standard output].
         file: Option<PathBuf>,
@@ -193,7 +204,7 @@ pub(crate) enum Command {
         #[arg(long, default_value = "")]
         prefix: String,
         #[command(flatten)]
-        target: Target,
+        target: DataTarget,
     },
     /// Take in what `export` wrote, as new writes of an empty node.
     Import {
@@ -203,7 +214,7 @@ pub(crate) enum Command {
         #[arg(long)]
         merge: bool,
         #[command(flatten)]
-        target: Target,
+        target: DataTarget,
     },
     /// Tell what two running nodes hold differently, and whether events that one lacks explain it.
     #[command(after_help = EXIT_CODES)]
@@ -212,6 +223,9 @@ pub(crate) enum Command {
         a: PathBuf,
         /// That of the other.
         b: PathBuf,
+        /// The namespace to compare [default: default].
+        #[arg(long, value_name = "NAME")]
+        namespace: Option<String>,
     },
 }
 
@@ -224,6 +238,34 @@ pub(crate) struct DemoArgs {
     /// A CSV file with the columns of the bundled one (UCI Online Retail), at most 64 MiB.
     #[arg(long, value_name = "FILE")]
     pub(crate) data: Option<PathBuf>,
+}
+
+/// What can be done with one namespace. A node that starts again opens those that `run --namespace` names.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NamespacesCommand {
+    /// Open a namespace, or open it again: what it held is there. Open it on every node that is to share it.
+    Open {
+        /// Its name, the same on every node.
+        name: String,
+        /// How its frames stand to those of others on their way to peers: urgent, normal or bulk.
+        #[arg(long, default_value = "normal", value_name = "CLASS")]
+        class: Class,
+        /// Refuse to create more CRDTs than this in it on this node [default: the node's].
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        max_crdts: Option<u64>,
+        /// Refuse writes in it on this node that grow it beyond this [default: the node's].
+        #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+        max_bytes: Option<u64>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Close a namespace: it is shared with nobody and takes no writes. What it holds stays and can be read.
+    Close {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        target: Target,
+    },
 }
 
 /// What can be done with one peer. Nothing of it outlives the node's process.
@@ -320,7 +362,7 @@ pub(crate) struct PlaceArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) at: Vec<String>,
     #[command(flatten)]
-    pub(crate) target: Target,
+    pub(crate) target: DataTarget,
 }
 
 /// On how many nodes a write is to be, and how long to wait for it.
@@ -350,6 +392,16 @@ impl WriteArgs {
     pub(crate) fn wanted(&self) -> Option<VisibleArgs> {
         self.visible.map(|to| VisibleArgs { to, timeout: self.timeout })
     }
+}
+
+/// A namespace of a running node.
+#[derive(Debug, Args)]
+pub(crate) struct DataTarget {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// The namespace that is meant, see `namespaces` [default: default].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) namespace: Option<String>,
 }
 
 /// Which running node is meant.
@@ -454,6 +506,8 @@ mod tests {
             ("sync-cli set add k e --visible most", "most"),
             ("sync-cli set add k e --timeout 5", "--visible"),
             ("sync-cli set ls k --visible all", "--visible"),
+            ("sync-cli run --dir x --listen [::]:0 --namespace alarms", "NAME=CLASS"),
+            ("sync-cli run --dir x --listen [::]:0 --namespace alarms=fast", "urgent, normal or bulk"),
         ] {
             let text = usage(line);
             assert!(text.contains(named), "{line}: {text}");

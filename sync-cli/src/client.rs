@@ -87,23 +87,48 @@ impl From<Refusal> for Failure {
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     socket: PathBuf,
+    /// The namespace that is meant; the default one if `None`.
+    namespace: Option<String>,
 }
+
+/// What is asked of a node as such and takes no namespace.
+const OF_THE_NODE: [&str; 5] = ["/v1/status", "/v1/health", "/v1/visible", "/v1/namespaces", "/v1/backup"];
 
 impl Client {
     /// A client of the node at `socket`. Nothing is opened yet.
     pub(crate) fn new(socket: PathBuf) -> Self {
-        Self { socket }
+        Self { socket, namespace: None }
+    }
+
+    /// The same, for what is asked of one namespace.
+    pub(crate) fn in_namespace(self, namespace: Option<String>) -> Self {
+        Self { namespace, ..self }
+    }
+
+    /// The namespace that is meant, if it was named.
+    pub(crate) fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
+    /// What is asked for, in the namespace that is meant.
+    fn uri(&self, path: &str, query: &[(&str, &str)]) -> String {
+        match &self.namespace {
+            Some(namespace) if !OF_THE_NODE.contains(&path) => {
+                with_query(path, &[query, &[("namespace", namespace)]].concat())
+            }
+            Some(_) | None => with_query(path, query),
+        }
     }
 
     /// `GET path` with `query` appended, percent-encoded.
     pub(crate) async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer, Failure> {
-        let uri = with_query(path, query);
+        let uri = self.uri(path, query);
         Ok(self.request(Method::GET, &uri, None, Duration::ZERO).await??)
     }
 
     /// `POST path` with a JSON body.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
-        Ok(self.request(Method::POST, path, Some(body), Duration::ZERO).await??)
+        Ok(self.request(Method::POST, &self.uri(path, &[]), Some(body), Duration::ZERO).await??)
     }
 
     /// `POST path` for a request that may itself take `expected`; a refusal is left to the caller.
@@ -113,7 +138,7 @@ impl Client {
         body: &Value,
         expected: Duration,
     ) -> Result<Result<Answer, Refusal>, Failure> {
-        self.request(Method::POST, path, Some(body), expected).await
+        self.request(Method::POST, &self.uri(path, &[]), Some(body), expected).await
     }
 
     async fn request(
@@ -142,7 +167,7 @@ impl Client {
     /// `GET path` whose answer is lines without an end.
     pub(crate) async fn follow(&self, path: &str, query: &[(&str, &str)]) -> Result<Lines, Failure> {
         let stream = self.connect().await?;
-        let uri = with_query(path, query);
+        let uri = self.uri(path, query);
         match timeout(ANSWER_TIMEOUT, begin(stream, Method::GET, &uri, None)).await {
             Ok(Ok((answer, connection))) if answer.status().is_success() => {
                 Ok(Lines { body: answer.into_body(), kept: Vec::new(), _connection: connection })

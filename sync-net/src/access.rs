@@ -1,7 +1,7 @@
-//! How a handle reaches its CRDT: through the node, inside a transaction, or in one view.
+//! How a handle reaches its CRDT: through a namespace of the node, inside a transaction, or in one view.
 //!
 //! Each handle is written once, for any access. [`Reads`] gives it a store, [`Writes`] a group; what a write
-//! gives back is the access's own: a token from a node, nothing more in a transaction.
+//! gives back is the access's own: a token from a namespace, nothing more in a transaction.
 
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,11 +15,11 @@ use sync_core::types::At;
 use sync_core::types::or_map::Map;
 
 use crate::error::Error;
-use crate::node::Node;
+use crate::namespace::Namespace;
 
 mod sealed {
     pub trait Sealed {}
-    impl Sealed for crate::node::Node {}
+    impl Sealed for crate::namespace::Namespace {}
     impl Sealed for super::InTx<'_> {}
     impl Sealed for crate::view::View<'_> {}
 }
@@ -27,16 +27,16 @@ mod sealed {
 /// One step of a group; the answer counts what was there to remove, 0 where nothing is removed.
 pub(crate) type Step<'s> = &'s mut dyn FnMut(&mut Group<'_>) -> Result<u64, WriteError>;
 
-/// An access that can read: [`Node`], [`InTx`], [`crate::View`].
+/// An access that can read: [`Namespace`], [`InTx`], [`crate::View`].
 pub trait Reads: Clone + sealed::Sealed {
     /// Looks at the store once.
     #[doc(hidden)]
     fn look<R>(&self, look: impl FnOnce(&Store) -> R) -> R;
 }
 
-/// An access that can write: [`Node`], [`InTx`].
+/// An access that can write: [`Namespace`], [`InTx`].
 pub trait Writes: Reads {
-    /// What a write gives back: [`Written`] from a node, nothing in a transaction.
+    /// What a write gives back: [`Written`] from a namespace, nothing in a transaction.
     type Plain;
     /// What a remove gives back: whether there was something to remove, and as above.
     type Found;
@@ -54,13 +54,13 @@ pub trait Writes: Reads {
     fn found(count: Self::Count) -> Self::Found;
 }
 
-impl Reads for Node {
+impl Reads for Namespace {
     fn look<R>(&self, look: impl FnOnce(&Store) -> R) -> R {
         self.read(|view| view.look(look))
     }
 }
 
-impl Writes for Node {
+impl Writes for Namespace {
     type Plain = Written;
     type Found = (bool, Written);
     type Count = (u64, Written);

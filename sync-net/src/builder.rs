@@ -9,13 +9,14 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
-use sync_core::id::{NamespaceId, OwnerId, ReplicaId};
+use sync_core::class::Class;
+use sync_core::id::{OwnerId, ReplicaId};
 use sync_core::limits::{Limits, Timing};
 use sync_core::message::LABEL_BYTES_MAX;
-use sync_core::node::{Config, DEFAULT_NAMESPACE};
+use sync_core::node::{Config, DEFAULT_NAMESPACE, NamespaceConfig};
 use sync_core::types::user::{Registry, UserTag};
 use sync_disk::Disk;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
 
 use crate::bootstrap::Progress;
 use crate::clock::Clock;
@@ -24,16 +25,17 @@ use crate::error::StartError;
 use crate::handles::CustomType;
 use crate::identity::Identity;
 use crate::metrics::Divergence;
+use crate::namespace::Space;
 use crate::node::{Node, Phase, Shared};
 use crate::settings::Settings;
 use crate::storage::{self, Begun, Durability, OnDisk, Place, Storage};
-use crate::transport::{LinkBounds, PeerAddr, Transport, TransportConfig};
+use crate::transport::{self, LinkBounds, PeerAddr, Transport, TransportConfig};
 use crate::visible::Prompt;
 use crate::watch::Watchers;
 use crate::watchdog::Watchdog;
 
-/// Transport events that wait for the driver. When full the transport stops reading its streams and
-/// QUIC pushes back on the peers. 1,000 received frames are the product's queue size.
+/// Transport events of one class that wait for the driver. When full the transport stops reading the streams of that
+/// class and QUIC pushes back on the peers. 1,000 received frames are the product's queue size.
 const TRANSPORT_EVENTS_MAX: usize = 1_000;
 
 /// What a node needs to know to start; from [`Node::builder`].
@@ -43,12 +45,14 @@ pub struct NodeBuilder {
     identity: Option<Identity>,
     settings: Settings,
     types: Vec<(UserTag, &'static str)>,
+    namespaces: Vec<(String, NamespaceConfig)>,
     place: Option<Place>,
 }
 
 impl NodeBuilder {
     pub(crate) fn new() -> Self {
-        Self { identity: None, settings: Settings::default(), types: Vec::new(), place: None }
+        let (types, namespaces) = (Vec::new(), Vec::new());
+        Self { identity: None, settings: Settings::default(), types, namespaces, place: None }
     }
 
     /// The node's certificate and key, and the CA whose nodes it talks to. There is no default.
@@ -95,6 +99,36 @@ impl NodeBuilder {
     /// Periods and deadlines of the protocol. Default [`Timing::default`].
     pub fn timing(mut self, timing: Timing) -> Self {
         self.settings.timing = timing;
+        self
+    }
+
+    /// One more namespace that is open from the start, with the node's limits ([`Self::limits`], called before). The one
+    /// called `default` is open anyway. See [`Node::open_namespace`].
+    ///
+    /// ```
+    /// # use sync_net::{Class, ClusterCa, Node};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let identity = ClusterCa::create("example")?.issue("node-1")?;
+    /// let node = Node::builder()
+    ///     .identity(identity)
+    ///     .namespace("alarms", Class::Urgent)
+    ///     .namespace("history", Class::Bulk)
+    ///     .start()
+    ///     .await?;
+    /// node.namespace("history")?.log::<String>("2026-11", sync_net::Bound { entries: 100, age_ms: u64::MAX });
+    /// assert_eq!(node.namespaces().len(), 3);
+    /// # Ok(()) })
+    /// # }
+    /// ```
+    pub fn namespace(mut self, name: &str, class: Class) -> Self {
+        self.settings.namespaces.push((name.to_owned(), class));
+        self
+    }
+
+    /// As [`Self::namespace`], with limits of its own; see [`Node::open_namespace_with`].
+    pub fn namespace_with(mut self, name: &str, class: Class, limits: Limits) -> Self {
+        self.namespaces.push((name.to_owned(), NamespaceConfig { class, limits }));
         self
     }
 
@@ -147,7 +181,7 @@ impl NodeBuilder {
         };
 
         let has_peers = !self.settings.peers.is_empty();
-        let Begun { core, disk, damage } = match self.place {
+        let Begun { mut core, disk, damage } = match self.place {
             None => {
                 let core = sync_core::node::Node::new(config, clock.now());
                 Begun { core, disk: None, damage: None }
@@ -159,6 +193,15 @@ impl NodeBuilder {
                 begun.await.map_err(|broke| StartError::Thread { source: broke.into() })??
             }
         };
+        let limits = &self.settings.limits;
+        let of_settings =
+            self.settings.namespaces.iter().map(|(name, class)| {
+                (name.clone(), NamespaceConfig { class: *class, limits: limits.clone() })
+            });
+        for (name, config) in of_settings.chain(self.namespaces) {
+            let opened = core.open_namespace(clock.now(), &name, config);
+            opened.map_err(|error| StartError::Namespace { name, error })?;
+        }
         let (storage, writer) = match disk {
             None => (None, None),
             Some(OnDisk { disk, place, reserve }) => {
@@ -168,7 +211,7 @@ impl NodeBuilder {
                 (Some(storage), Some(writer))
             }
         };
-        let (events, inbox) = mpsc::channel(TRANSPORT_EVENTS_MAX);
+        let (events, inbox) = transport::queues(TRANSPORT_EVENTS_MAX);
         let transport = Transport::bind(transport_config(identity, &self.settings), events).await?;
         let turns = Arc::new(AtomicU64::new(0));
         let watchdog =
@@ -179,7 +222,7 @@ impl NodeBuilder {
             name,
             cluster: self.settings.cluster.clone(),
             listen: transport.local_addr(),
-            namespace: NamespaceId::named(DEFAULT_NAMESPACE),
+            default: Space::named(DEFAULT_NAMESPACE),
             limits: Mutex::new(Arc::new(self.settings.limits.clone())),
             settings: Mutex::new(self.settings),
             clock,

@@ -6,13 +6,15 @@
 
 pub(crate) mod cluster;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use sync_core::id::NodeId;
 use sync_core::node::{Convergence, Input, PeerStatus};
 
-use crate::node::{Phase, Shared};
+use crate::namespace::{Namespace, NamespaceClosed};
+use crate::node::Phase;
 use crate::transport::LinkStatus;
 
 /// While waiting, roots are exchanged again after this pause, then after twice as long, and so on up to
@@ -37,6 +39,9 @@ pub struct ConvergeReport {
     pub peers: Vec<ConvergedPeer>,
     /// Nodes that were linked before, are not now, and are not configured here: nobody waited for them.
     pub away: Vec<String>,
+    /// Connected nodes that do not have the namespace open: nobody waited for them.
+    #[serde(default)]
+    pub without: Vec<String>,
 }
 
 /// One peer that holds what this node held.
@@ -61,6 +66,9 @@ pub enum ConvergeError {
         /// Each peer that is not there yet, at least one.
         pending: Vec<PendingPeer>,
     },
+    /// Caller: the namespace is closed on this node.
+    #[error(transparent)]
+    NamespaceClosed(#[from] NamespaceClosed),
     /// Caller: the node is shutting down or has shut down.
     #[error("the node is shut down and talks to no peer; start another")]
     Closed,
@@ -120,12 +128,17 @@ impl AskAgain {
 }
 
 /// Waits, see [`crate::Node::converge`].
-pub(crate) async fn converge(shared: &Shared, timeout: Duration) -> Result<ConvergeReport, ConvergeError> {
+pub(crate) async fn converge(
+    namespace: &Namespace,
+    timeout: Duration,
+) -> Result<ConvergeReport, ConvergeError> {
     let begun = Instant::now();
+    let shared = namespace.shared();
     let goal = {
         let mut core = shared.core();
-        let goal = core.converge_begin(shared.clock.now(), shared.namespace);
-        goal.expect("the namespace opened at the start stays open")
+        let goal = core.converge_begin(shared.clock.now(), namespace.id());
+        // The only thing that it refuses.
+        goal.map_err(|_| namespace.closed())?
     };
     shared.work.notify_one();
     let mut again = AskAgain::after(begun);
@@ -136,14 +149,17 @@ pub(crate) async fn converge(shared: &Shared, timeout: Duration) -> Result<Conve
 
         let (verdicts, statuses) = {
             let core = shared.core();
-            (core.converge_check(&goal), core.peers(shared.namespace))
+            if core.store(namespace.id()).is_none() {
+                return Err(namespace.closed().into());
+            }
+            (core.converge_check(&goal), core.peers(namespace.id()))
         };
         let assessed = assess(&shared.links(), &verdicts, &statuses);
         if *shared.phase.borrow() >= Phase::Closing {
             return Err(ConvergeError::Closed);
         }
         if assessed.pending.is_empty() {
-            return Ok(report(shared, begun, assessed));
+            return report(namespace, begun, assessed);
         }
         let elapsed = begun.elapsed();
         if elapsed >= timeout {
@@ -159,18 +175,34 @@ pub(crate) async fn converge(shared: &Shared, timeout: Duration) -> Result<Conve
     }
 }
 
-fn report(shared: &Shared, begun: Instant, assessed: Assessed) -> ConvergeReport {
-    let mut core = shared.core();
-    let known = "the namespace opened at the start stays open";
-    let root = core.root(shared.namespace).expect(known);
-    let state_id = core.state_id(shared.namespace).expect(known);
-    ConvergeReport {
+/// The Merkle root and the state id of an open namespace, in hex.
+fn state(namespace: &Namespace) -> Result<(String, String), ConvergeError> {
+    let mut core = namespace.shared().core();
+    let (root, state_id) = (core.root(namespace.id()), core.state_id(namespace.id()));
+    let state = root.zip(state_id).ok_or_else(|| namespace.closed())?;
+    Ok((crate::inspect::hex(&state.0.0), state.1.to_hex()))
+}
+
+fn report(
+    namespace: &Namespace,
+    begun: Instant,
+    assessed: Assessed,
+) -> Result<ConvergeReport, ConvergeError> {
+    let (root, state_id) = state(namespace)?;
+    Ok(ConvergeReport {
         elapsed_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-        root: crate::inspect::hex(&root.0),
-        state_id: state_id.to_hex(),
+        root,
+        state_id,
         peers: assessed.done,
         away: assessed.away,
-    }
+        without: assessed.without,
+    })
+}
+
+/// The connected nodes that have introduced themselves and do not have the namespace open.
+pub(crate) fn without(statuses: &[PeerStatus]) -> BTreeSet<NodeId> {
+    let without = |status: &&PeerStatus| status.connected && status.incarnation.is_some() && !status.shared;
+    statuses.iter().filter(without).map(|status| status.node).collect()
 }
 
 /// Who is there, who is not, and who does not count.
@@ -179,11 +211,16 @@ struct Assessed {
     done: Vec<ConvergedPeer>,
     pending: Vec<PendingPeer>,
     away: Vec<String>,
+    without: Vec<String>,
 }
 
 fn assess(links: &[LinkStatus], verdicts: &[(NodeId, Convergence)], statuses: &[PeerStatus]) -> Assessed {
+    let without = without(statuses);
     let mut assessed = Assessed::default();
-    for link in links.iter().filter(|link| link.configured || link.connected) {
+    let counts = |link: &&LinkStatus| {
+        (link.configured || link.connected) && link.id.is_none_or(|id| !without.contains(&id))
+    };
+    for link in links.iter().filter(counts) {
         let verdict = verdicts.iter().find(|(node, _)| Some(*node) == link.id).map(|(_, verdict)| *verdict);
         match (link.connected, link.id, verdict) {
             (true, Some(id), Some(Convergence::Done)) => assessed.done.push(ConvergedPeer {
@@ -199,6 +236,7 @@ fn assess(links: &[LinkStatus], verdicts: &[(NodeId, Convergence)], statuses: &[
         }
     }
     let known = |node: &NodeId| links.iter().any(|link| link.id == Some(*node));
+    assessed.without = without.iter().map(NodeId::to_hex).collect();
     assessed.away = verdicts.iter().filter(|(node, _)| !known(node)).map(|(node, _)| node.to_hex()).collect();
     assessed
 }

@@ -8,8 +8,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sync_core::id::{NamespaceId, NodeId, OwnerId, ReplicaId};
-use sync_core::node::{Config, DEFAULT_NAMESPACE, Image, ImageRows, Node, Salvaged};
+use sync_core::node::{Config, Image, ImageRows, Node, Salvaged};
 use sync_core::rows::{self, RowError, Table};
+use sync_core::store::Store;
 use sync_core::time::{Now, Timestamp};
 use sync_disk::{Copy, Disk as _, DiskError, EachRow, Folder, LastStop, RowFile};
 
@@ -32,12 +33,15 @@ pub struct Examined {
     pub damage: Option<String>,
     /// True if its last process said that it stopped.
     pub stopped_cleanly: bool,
-    /// CRDTs in it.
+    /// CRDTs in it, of all namespaces.
     pub crdts: u64,
-    /// Live items.
+    /// Live items, of all namespaces.
     pub items: u64,
-    /// Columns of the causal context.
+    /// Columns of the causal contexts of all namespaces.
     pub context_columns: u64,
+    /// Its namespaces, by name.
+    #[serde(default)]
+    pub namespaces: Vec<Held>,
     /// Lives of this node in it.
     pub lives: u64,
     /// The counter owner, in hex; empty if the file is damaged.
@@ -46,6 +50,39 @@ pub struct Examined {
     pub readable: Option<Readable>,
     /// What the next start would do.
     pub next: String,
+}
+
+/// What a file, or a folder, holds of one namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Its name; its id where the file says no name.
+    pub name: String,
+    /// CRDTs.
+    pub crdts: u64,
+    /// Live items.
+    pub items: u64,
+    /// Accounted bytes.
+    pub bytes: u64,
+    /// Columns of the causal context.
+    pub context_columns: u64,
+}
+
+impl Held {
+    fn of((id, name, store): (NamespaceId, &str, &Store)) -> Self {
+        Self {
+            name: if name.is_empty() { id.to_hex() } else { name.to_owned() },
+            crdts: store.crdt_count(),
+            items: store.item_count(),
+            bytes: store.bytes(),
+            context_columns: store.context().len() as u64,
+        }
+    }
+
+    fn all(image: &Image) -> Vec<Self> {
+        let mut all: Vec<Self> = image.namespaces().map(Self::of).collect();
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all
+    }
 }
 
 /// What of a damaged file can be read.
@@ -68,10 +105,13 @@ pub struct Readable {
 pub struct Renewed {
     /// The file of rows.
     pub file: String,
-    /// CRDTs in it.
+    /// CRDTs in it, of all namespaces.
     pub crdts: u64,
-    /// Live items.
+    /// Live items, of all namespaces.
     pub items: u64,
+    /// Its namespaces, by name.
+    #[serde(default)]
+    pub namespaces: Vec<Held>,
     /// The incarnation that the file begins with, in hex.
     pub replica: String,
     /// The counter owner that the next start takes up, in hex.
@@ -95,6 +135,7 @@ pub fn examine(folder: &Path, node: NodeId) -> Result<Examined, StorageError> {
         crdts: 0,
         items: 0,
         context_columns: 0,
+        namespaces: Vec::new(),
         lives: 0,
         owner: String::new(),
         readable: None,
@@ -105,10 +146,10 @@ pub fn examine(folder: &Path, node: NodeId) -> Result<Examined, StorageError> {
         Ok((stop, image)) => {
             examined.stopped_cleanly = stop == LastStop::Clean;
             if let Some(image) = image {
-                let store = image.store(namespace());
-                examined.crdts = store.map_or(0, |store| store.crdt_count());
-                examined.items = store.map_or(0, |store| store.item_count());
-                examined.context_columns = store.map_or(0, |store| store.context().len() as u64);
+                examined.namespaces = Held::all(&image);
+                let sum = |figure: fn(&Held) -> u64| examined.namespaces.iter().map(figure).sum();
+                (examined.crdts, examined.items) = (sum(|held| held.crdts), sum(|held| held.items));
+                examined.context_columns = sum(|held| held.context_columns);
                 examined.lives = image.lives().len() as u64;
                 examined.owner = image.owner().to_hex();
             }
@@ -184,11 +225,12 @@ fn write(mut core: Node, folder: &Folder, replaces: bool) -> Result<Renewed, Sta
         file.stop()
     });
     done.map_err(StorageError::from)?;
-    let store = core.store(namespace());
+    let namespaces = Held::all(&core.image());
     Ok(Renewed {
         file: folder.rows().display().to_string(),
-        crdts: store.map_or(0, |store| store.crdt_count()),
-        items: store.map_or(0, |store| store.item_count()),
+        crdts: namespaces.iter().map(|held| held.crdts).sum(),
+        items: namespaces.iter().map(|held| held.items).sum(),
+        namespaces,
         replica: core.replica().to_hex(),
         owner: core.owner().to_hex(),
         aside: aside.map(|path| path.display().to_string()),
@@ -249,10 +291,6 @@ fn load(config: &Config, from: &mut Loader<'_>) -> Result<(LastStop, Option<Imag
     let stop = from(&mut |table, key, stored| Ok(rows.stored(table, key, stored)?))?;
     let image = if stop == LastStop::Never { None } else { Some(rows.finish()?) };
     Ok((stop, image))
-}
-
-fn namespace() -> NamespaceId {
-    NamespaceId::named(DEFAULT_NAMESPACE)
 }
 
 /// A life that begins now, under new ids.

@@ -3,8 +3,10 @@
 //!
 //! Each turn of the loop waits for one reason to act, then takes in a bounded number of transport
 //! events, wakes the core if its deadline has come, and acts on a bounded number of outputs. So no
-//! source can starve another: writers, peers and timers all get their part of each turn. The core is
-//! locked for one step at a time; frames are decoded, and sent, outside of the lock.
+//! source can starve another: writers, peers and timers all get their part of each turn. The most urgent event
+//! comes first, what it brings goes out before a less urgent one is looked at, and of bulk frames a turn takes a few:
+//! an urgent frame waits for one join at most. The core is locked for one step at a time; frames are decoded, and
+//! sent, outside of the lock.
 
 mod gates;
 mod sessions;
@@ -16,21 +18,24 @@ use std::time::{Duration, Instant};
 
 use sync_core::breaker::Shift;
 use sync_core::class::Class;
-use sync_core::id::NodeId;
+use sync_core::id::{NamespaceId, NodeId};
 use sync_core::message::Frame;
 use sync_core::node::{Bound, ConvergeGoal, Convergence, Event, Healed, Input, Level, Members, Output};
 use tokio::sync::mpsc;
 
 use self::sessions::Sessions;
 use self::storing::Storing;
-use crate::converge::AskAgain;
+use crate::converge::{self, AskAgain};
 use crate::node::{Phase, Shared};
 use crate::storage::{Report, Writer};
-use crate::transport::{LinkId, Transport, TransportEvent};
+use crate::transport::{Inbox, LinkId, Transport, TransportEvent};
 use crate::watchdog::{BEAT, Watchdog};
 
 /// Transport events taken in one turn, at most.
 const EVENTS_PER_TURN: usize = 64;
+
+/// Bulk frames taken in one turn, at most: a write of the application waits for as many joins at most.
+const BULK_PER_TURN: usize = 4;
 
 /// Outputs acted on in one turn, at most.
 const OUTPUTS_PER_TURN: usize = 256;
@@ -52,7 +57,7 @@ const LINES_PER_SECOND: u32 = 10;
 /// Starts the driver, and a supervisor that closes the links if the driver breaks.
 pub(crate) fn spawn(
     shared: Arc<Shared>,
-    inbox: mpsc::Receiver<TransportEvent>,
+    inbox: Inbox,
     watchdog: Watchdog,
     storage: Option<(Writer, mpsc::Receiver<Report>)>,
 ) {
@@ -114,7 +119,7 @@ impl Drop for End {
 struct Driver {
     shared: Arc<Shared>,
     transport: Arc<Transport>,
-    inbox: mpsc::Receiver<TransportEvent>,
+    inbox: Inbox,
     watchdog: Watchdog,
     /// The link of each connected peer that the core knows of; at most `peers_max`.
     links: BTreeMap<NodeId, LinkId>,
@@ -135,7 +140,8 @@ struct Driver {
 /// A shutdown that waits for peers to hold what we hold.
 struct HandOver {
     until: Instant,
-    goal: ConvergeGoal,
+    /// One for each open namespace.
+    goals: Vec<(NamespaceId, ConvergeGoal)>,
     again: AskAgain,
 }
 
@@ -179,12 +185,20 @@ impl Driver {
     }
 
     fn turn(&mut self, first: Option<TransportEvent>) {
-        let mut taken = 0;
+        let (mut taken, mut bulk) = (0, 0);
         let mut next = first;
         while let Some(event) = next {
+            let class = event.class();
             self.on_transport(event);
             taken += 1;
-            next = if taken < EVENTS_PER_TURN { self.inbox.try_recv().ok() } else { None };
+            bulk += usize::from(class == Class::Bulk);
+            let goes_on = taken < EVENTS_PER_TURN && bulk < BULK_PER_TURN;
+            next = if goes_on { self.inbox.try_recv() } else { None };
+            let is_less_urgent = next.as_ref().is_some_and(|next| next.class() > class);
+            if class == Class::Urgent && is_less_urgent {
+                self.wake_if_due();
+                self.drain();
+            }
         }
         self.wake_if_due();
         let drained = self.drain();
@@ -243,7 +257,7 @@ impl Driver {
                 self.handle(Input::Connected { peer });
                 tell_members(&self.shared, &self.transport);
             }
-            TransportEvent::Frame { peer, bytes } => {
+            TransportEvent::Frame { peer, bytes, .. } => {
                 self.sessions.received(node, peer, &bytes);
                 let dictionary = self.shared.core().reads(peer);
                 match Frame::decode(&bytes, &dictionary, &self.shared.limits()) {
@@ -251,9 +265,8 @@ impl Driver {
                     Err(error) => self.handle(Input::Malformed { peer, error }),
                 }
             }
-            TransportEvent::Written { peer, frames, bytes } => {
-                // One stream carries all classes.
-                self.handle(Input::Written { peer, class: Class::Normal, frames, bytes });
+            TransportEvent::Written { peer, class, frames, bytes } => {
+                self.handle(Input::Written { peer, class, frames, bytes });
             }
             TransportEvent::Down { peer, reason, failure } => {
                 tracing::info!(node, ?peer, reason, "link down");
@@ -280,7 +293,8 @@ impl Driver {
             Output::Send { to, class, bytes } => {
                 let len = bytes.len();
                 self.sessions.sent(&self.shared.name, to, &bytes, || self.shared.core().trace());
-                let sent = self.links.get(&to).is_some_and(|link| self.transport.send(&to, *link, bytes));
+                let sent =
+                    self.links.get(&to).is_some_and(|link| self.transport.send(&to, *link, class, bytes));
                 if !sent {
                     // The link is gone and `Down` is on its way, or the frame is lost like any other:
                     // the core must not count it as waiting for ever.
@@ -318,10 +332,12 @@ impl Driver {
                 }
             }
             Event::NamespaceOpened { namespace, class } => {
-                tracing::info!(node, ?namespace, %class, "a namespace was opened");
+                let name = self.shared.name_of(&self.shared.core(), namespace);
+                tracing::info!(node, name, ?namespace, %class, "a namespace was opened");
             }
             Event::NamespaceClosed { namespace } => {
-                tracing::info!(node, ?namespace, "a namespace was closed; its state stays");
+                let name = self.shared.name_of(&self.shared.core(), namespace);
+                tracing::info!(node, name, ?namespace, "a namespace was closed; its state stays");
             }
             Event::PeerUp { peer, incarnation } => {
                 tracing::debug!(node, ?peer, ?incarnation, "peer introduced itself")
@@ -444,21 +460,29 @@ impl Driver {
         let now = Instant::now();
         let mut begun = match self.hand_over.take() {
             Some(begun) => begun,
-            None => match core.converge_begin(self.shared.clock.now(), self.shared.namespace) {
-                Ok(goal) => HandOver { until: now + HAND_OVER, goal, again: AskAgain::after(now) },
-                Err(_) => return true,
-            },
+            None => {
+                let open: Vec<NamespaceId> = core.namespaces().collect();
+                let begin = |id| Some((id, core.converge_begin(self.shared.clock.now(), id).ok()?));
+                let goals = open.into_iter().filter_map(begin).collect();
+                HandOver { until: now + HAND_OVER, goals, again: AskAgain::after(now) }
+            }
         };
-        let verdicts = core.converge_check(&begun.goal);
+        let pending = |(id, goal): &(NamespaceId, ConvergeGoal)| {
+            let without = converge::without(&core.peers(*id));
+            let verdicts = core.converge_check(goal);
+            let done =
+                |node: &NodeId| without.contains(node) || verdicts.contains(&(*node, Convergence::Done));
+            let linked = self.transport.links().into_iter().filter(|link| link.connected);
+            linked.filter_map(|link| link.id).any(|node| !done(&node))
+        };
+        let is_pending = begun.goals.iter().any(pending);
         if begun.again.is_due(now) {
             core.handle(self.shared.clock.now(), Input::SyncNow);
         }
         drop(core);
         let over = now >= begun.until;
         self.hand_over = Some(begun);
-        let done = |id| verdicts.contains(&(id, Convergence::Done));
-        let linked = self.transport.links().into_iter().filter(|link| link.connected);
-        over || linked.filter_map(|link| link.id).all(done)
+        over || !is_pending
     }
 
     /// Closes the links, and keeps the inbox moving meanwhile: a transport task may wait for room in it.

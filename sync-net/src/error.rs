@@ -9,8 +9,10 @@ use std::io;
 use std::path::PathBuf;
 
 use sync_core::error::WriteError;
+use sync_core::node::NamespaceError;
 use sync_core::types::user::RegistryError;
 
+use crate::namespace::NamespaceClosed;
 use crate::storage::StorageError;
 use crate::transport::TransportError;
 
@@ -37,6 +39,14 @@ pub enum StartError {
     Limits {
         /// Which, and what to change.
         reason: String,
+    },
+    /// Operator: a namespace cannot be opened.
+    #[error("the namespace {name:?} cannot be opened: {error}")]
+    Namespace {
+        /// Its name.
+        name: String,
+        /// Why.
+        error: NamespaceError,
     },
     /// Operator: the cluster label is too long for a `Hello`.
     #[error("a cluster label of {len} bytes exceeds the limit of {max}; choose a shorter one")]
@@ -107,6 +117,9 @@ pub enum Error {
         /// The closure's own words.
         reason: String,
     },
+    /// Caller: the namespace is closed on this node.
+    #[error(transparent)]
+    NamespaceClosed(#[from] NamespaceClosed),
     /// Caller: the node is shutting down or has shut down.
     #[error("the node is shut down and takes no more writes; start another")]
     Closed,

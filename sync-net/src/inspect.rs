@@ -12,8 +12,8 @@ use std::sync::atomic::Ordering;
 
 use sync_core::breaker::BreakerState;
 use sync_core::cell::{ObjectId, TypeTag};
-use sync_core::id::NodeId;
-use sync_core::node::PeerStatus;
+use sync_core::id::{NamespaceId, NodeId};
+use sync_core::node::{Bound, NamespaceStatus, Node as Core, PeerStatus, Reading};
 use sync_core::store::{ItemRef, ObjectInfo, Store};
 
 pub use self::compare::{
@@ -26,6 +26,7 @@ pub use self::report::{
 pub(crate) use self::shown::shown_path;
 use self::shown::shown_payload;
 use crate::breakers::{self, BreakerInfo};
+use crate::namespace::NamespaceInfo;
 use crate::node::Shared;
 use crate::transport::LinkStatus;
 
@@ -43,18 +44,13 @@ fn count(len: usize) -> u64 {
 /// See [`crate::Node::status`].
 pub(crate) fn status(shared: &Shared) -> NodeStatus {
     let peers_connected = count(shared.links().iter().filter(|link| link.connected).count());
-    let known = "the namespace opened at the start stays open";
+    let (known, namespace) = ("the default namespace stays open", shared.default.id);
     let mut core = shared.core();
-    let root = core.root(shared.namespace).expect(known);
-    let state_id = core.state_id(shared.namespace).expect(known);
-    let pressure = core.pressure(shared.namespace).expect(known);
-    let pressure = pressure.readings().map(|(bound, reading)| BoundPressure {
-        bound: bound.name().to_owned(),
-        used: reading.used,
-        max: reading.max,
-        pressure: reading.pressure(),
-    });
-    let store = shared.store(&core);
+    let namespaces = namespaces_of(&mut core);
+    let root = core.root(namespace).expect(known);
+    let state_id = core.state_id(namespace).expect(known);
+    let pressure = core.pressure(namespace).expect(known);
+    let store = shared.store(&core, namespace);
     NodeStatus {
         node: shared.id.to_hex(),
         name: shared.name.clone(),
@@ -71,7 +67,8 @@ pub(crate) fn status(shared: &Shared) -> NodeStatus {
         records: count(store.record_count()),
         peers_connected,
         breakers_open: count(core.breakers().filter(|breaker| breaker.state != BreakerState::Closed).count()),
-        pressure: pressure.collect(),
+        pressure: pressure.readings().map(bound_pressure).collect(),
+        namespaces,
         bootstrap: shared.bootstrap.now(),
         storage: shared.storage.as_ref().map(|storage| storage.status(core.step())),
         damage: shared.damage.clone(),
@@ -80,14 +77,62 @@ pub(crate) fn status(shared: &Shared) -> NodeStatus {
     }
 }
 
+fn bound_pressure((bound, reading): (Bound, Reading)) -> BoundPressure {
+    BoundPressure {
+        bound: bound.name().to_owned(),
+        used: reading.used,
+        max: reading.max,
+        pressure: reading.pressure(),
+    }
+}
+
+/// See [`crate::Node::namespaces`].
+pub(crate) fn namespaces(shared: &Shared) -> Vec<NamespaceInfo> {
+    namespaces_of(&mut shared.core())
+}
+
+fn namespaces_of(core: &mut Core) -> Vec<NamespaceInfo> {
+    let statuses = core.namespace_statuses();
+    let mut infos: Vec<NamespaceInfo> =
+        statuses.into_iter().map(|status| namespace_of(core, status)).collect();
+    infos.sort_by(|one, other| one.name.cmp(&other.name));
+    infos
+}
+
+fn namespace_of(core: &mut Core, status: NamespaceStatus) -> NamespaceInfo {
+    let NamespaceStatus { id, name, class, is_open, peers, .. } = status;
+    let root = core.root(id).map(|root| hex(&root.0));
+    let state_id = core.state_id(id).map(|state_id| state_id.to_hex());
+    let pressure = core.pressure(id).filter(|_| is_open);
+    let of_namespace = |(bound, _): &(Bound, Reading)| bound.is_of_namespace();
+    let pressure =
+        pressure.map(|pressure| pressure.readings().filter(of_namespace).map(bound_pressure).collect());
+    let store = core.kept_store(id);
+    let figure = |figure: fn(&Store) -> u64| store.map_or(0, figure);
+    NamespaceInfo {
+        name: if name.is_empty() { id.to_hex() } else { name },
+        id: id.to_hex(),
+        class: class.to_string(),
+        open: is_open,
+        peers: count(peers),
+        crdts: figure(Store::crdt_count),
+        items: figure(Store::item_count),
+        bytes: figure(Store::bytes),
+        log_head: figure(Store::log_head),
+        root,
+        state_id,
+        pressure: pressure.unwrap_or_default(),
+    }
+}
+
 /// See [`crate::Node::peers`].
-pub(crate) fn peers(shared: &Shared) -> Vec<PeerInfo> {
+pub(crate) fn peers(shared: &Shared, namespace: NamespaceId) -> Vec<PeerInfo> {
     let links = shared.links();
     let (statuses, head, lags, breakers) = {
         let core = shared.core();
-        let lags = core.lags(shared.clock.now(), shared.namespace);
+        let lags = core.lags(shared.clock.now(), namespace);
         let breakers = breakers::read(&core, shared.clock.mono());
-        (core.peers(shared.namespace), shared.store(&core).log_head(), lags, breakers)
+        (core.peers(namespace), shared.store(&core, namespace).log_head(), lags, breakers)
     };
     let mut peers = merge_peers(&links, &statuses, head);
     let listed = |id: &NodeId| {
@@ -101,7 +146,7 @@ pub(crate) fn peers(shared: &Shared) -> Vec<PeerInfo> {
         peer.breaker = breakers.of(id).cloned().unwrap_or_default();
         peer.lag_ms = lags.iter().find(|lag| lag.node == id).map(|lag| lag.oldest_ms);
         let status = statuses.iter().find(|status| status.node == id);
-        let keys = status.and_then(|status| shared.divergence.keys(status));
+        let keys = status.and_then(|status| shared.divergence.keys(namespace, status));
         peer.divergent_keys = keys.map(|(receive, send)| receive.saturating_add(send));
     }
     peers
@@ -131,6 +176,7 @@ fn peer(link: Option<&LinkStatus>, status: Option<&PeerStatus>, head: u64) -> Pe
         failure: link.and_then(|link| link.failure.clone()),
         attempts: link.map_or(0, |link| link.attempts),
         incarnation: status.and_then(|status| status.incarnation).map(|replica| replica.to_hex()),
+        shared: status.is_some_and(|status| status.shared),
         behind: status.is_some_and(|status| status.behind),
         acked: status.and_then(|status| status.acked),
         head: status.map_or(head, |status| status.head),
@@ -145,9 +191,9 @@ fn peer(link: Option<&LinkStatus>, status: Option<&PeerStatus>, head: u64) -> Pe
 }
 
 /// See [`crate::Node::keys`].
-pub(crate) fn keys(shared: &Shared, prefix: &str) -> Vec<KeyInfo> {
+pub(crate) fn keys(shared: &Shared, namespace: NamespaceId, prefix: &str) -> Vec<KeyInfo> {
     let core = shared.core();
-    let store = shared.store(&core);
+    let store = shared.store(&core, namespace);
     // What is left of a reset counter is no CRDT any more.
     let present = |info: &ObjectInfo| store.is_present(info.object.key.as_str(), info.object.ty);
     store.objects(prefix).filter(present).map(|info| key_info(shared, &info)).collect()
@@ -169,9 +215,9 @@ fn key_info(shared: &Shared, info: &ObjectInfo) -> KeyInfo {
 }
 
 /// See [`crate::Node::inspect`].
-pub(crate) fn inspect(shared: &Shared, key: Option<&str>) -> Inspection {
+pub(crate) fn inspect(shared: &Shared, namespace: NamespaceId, key: Option<&str>) -> Inspection {
     let core = shared.core();
-    let store = shared.store(&core);
+    let store = shared.store(&core, namespace);
     let objects = store
         .objects(key.unwrap_or_default())
         .filter(|info| key.is_none_or(|key| info.object.key.as_str() == key))

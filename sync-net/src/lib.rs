@@ -24,7 +24,7 @@
 //! ```
 //!
 //! Where things are: `builder` starts a node, [`Node`] is what the application holds, `driver` is the
-//! one task that moves frames, `handles` are the types, [`Value`] is data of any shape for them, [`ops`] has the
+//! one task that moves frames, a [`Namespace`] is one store of the node, `handles` are the types, [`Value`] is data of any shape for them, [`ops`] has the
 //! types' operations as a table for tools, [`Tx`] and [`View`] open handles for groups and for reads, [`Watch`] tells of
 //! changes, `converge` waits for peers, `visible` for one write to reach them, `survey` tells what
 //! they would exchange, `storage` puts the state on a disk, `inspect` shows the state to people, `metrics`, `health` and
@@ -49,6 +49,7 @@ pub mod identity;
 mod inspect;
 pub mod local;
 mod metrics;
+mod namespace;
 mod node;
 pub mod ops;
 mod peers;
@@ -66,10 +67,11 @@ mod watch;
 mod watchdog;
 
 pub use sync_core::causal::CausalContext;
+pub use sync_core::class::{Class, NoClass};
 pub use sync_core::error::WriteError;
 pub use sync_core::id::{Dot, NodeId, OwnerId, ReplicaId};
 pub use sync_core::limits::{Limits, Timing};
-pub use sync_core::node::{Cause, Written};
+pub use sync_core::node::{Cause, NAMESPACE_NAME_BYTES_MAX, NamespaceError, Written};
 pub use sync_core::store::{Conflict, Side, TouchedSince};
 pub use sync_core::time::Span;
 pub use sync_core::token::{TOKEN_REPLICAS_MAX, Token, TokenError};
@@ -100,6 +102,7 @@ pub use crate::inspect::{
 pub use crate::inspect::{
     CellDigest, CellPage, ItemDigest, Knowledge, Moment, ObjectDigest, ObjectName, ObjectPage, RangeDigest,
 };
+pub use crate::namespace::{Namespace, NamespaceClosed, NamespaceInfo, NoNamespace};
 pub use crate::node::Node;
 pub use crate::peers::{PeerError, PeerMoved, PeerRetired, RightsLost};
 pub use crate::storage::{

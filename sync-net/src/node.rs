@@ -4,51 +4,47 @@
 //! which sends what there is to send. Nothing here waits for the network but [`Node::converge`] and
 //! [`Node::shutdown`], and neither holds the lock while it waits.
 
-use std::any::Any;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use sync_core::causal::CausalContext;
-use sync_core::error::WriteError;
+use sync_core::class::Class;
 use sync_core::id::{NamespaceId, NodeId, OwnerId, ReplicaId};
 use sync_core::limits::Limits;
-use sync_core::node::{Node as Core, Written};
+use sync_core::node::{NamespaceError, Node as Core, Written};
 use sync_core::store::Store;
 use sync_core::token::Token;
 use sync_core::trace::TraceContext;
 use sync_core::types::user::Registry;
-use sync_core::types::whole;
 use sync_disk::DiskError;
 use tokio::sync::{Notify, watch};
 
-use crate::access::{Place, Step};
+use crate::access::Place;
 use crate::bootstrap::{Bootstrap, Bootstraps, Progress};
 use crate::builder::NodeBuilder;
 use crate::clock::Clock;
-use crate::converge::cluster::{self, ClusterReport};
-use crate::converge::{self, ConvergeError, ConvergeReport};
+use crate::converge::cluster::ClusterReport;
+use crate::converge::{ConvergeError, ConvergeReport};
 use crate::error::Error;
 use crate::events::{EventHub, Events};
 use crate::handles::opens;
 use crate::health::{self, Health};
-use crate::inspect::{self, Inspection, KeyInfo, Knowledge, NodeStatus, PeerInfo, compare};
+use crate::inspect::{self, Inspection, KeyInfo, Knowledge, NodeStatus, PeerInfo};
 use crate::metrics::{self, Divergence};
+use crate::namespace::{self, Namespace, NamespaceInfo, NoNamespace, Space};
 use crate::peers::{self, PeerError, PeerMoved, PeerRetired};
 use crate::reload;
 use crate::settings::{Mistakes, Reloaded, Settings};
 use crate::storage::{self, Backup, Damage, Durability, DurableError, Storage};
-use crate::survey::{self, SurveyReport};
-use crate::trace::Traced;
+use crate::survey::SurveyReport;
 use crate::transport::{LinkStatus, Transport};
 use crate::tx::Tx;
 use crate::view::View;
 use crate::visible::{self, Prompt, Visibility, Visible, VisibleError, WaitError};
-use crate::watch::{Conflicts, Covers, Policy, Start, Watch, Watchers};
+use crate::watch::{Conflicts, Policy, Start, Watch, Watchers};
 
 /// A running node. Cloning is cheap and gives another name for the same node.
 ///
@@ -79,7 +75,8 @@ pub(crate) struct Shared {
     pub(crate) name: String,
     pub(crate) cluster: String,
     pub(crate) listen: SocketAddr,
-    pub(crate) namespace: NamespaceId,
+    /// The namespace that is meant where none is named.
+    pub(crate) default: Arc<Space>,
     /// The core's limits, to decode frames without its lock.
     pub(crate) limits: Mutex<Arc<Limits>>,
     /// What is in force, but for what the application told the core itself.
@@ -174,33 +171,16 @@ impl Shared {
         }
     }
 
-    /// Wakes the driver for what was written, or says why nothing was.
-    fn finish<T>(&self, done: Result<T, Unwritten>) -> Result<T, Error> {
-        match done {
-            Ok(written) => {
-                self.work.notify_one();
-                Ok(written)
-            }
-            Err(Unwritten::Failed(error)) => Err(error),
-            Err(Unwritten::Panicked(panic)) => resume_unwind(panic),
-        }
+    /// The store of a namespace that is kept here, open or closed.
+    pub(crate) fn store<'a>(&self, core: &'a Core, namespace: NamespaceId) -> &'a Store {
+        core.kept_store(namespace).expect("a namespace that a handle names is kept")
     }
 
-    /// The store that the handles use.
-    pub(crate) fn store<'a>(&self, core: &'a Core) -> &'a Store {
-        core.store(self.namespace).expect("the namespace opened at the start stays open")
-    }
-}
-
-/// Why a transaction's group was undone.
-enum Unwritten {
-    Failed(Error),
-    Panicked(Box<dyn Any + Send>),
-}
-
-impl From<WriteError> for Unwritten {
-    fn from(error: WriteError) -> Self {
-        Self::Failed(error.into())
+    /// The name of a namespace that is kept here; else its id.
+    pub(crate) fn name_of(&self, core: &Core, namespace: NamespaceId) -> String {
+        let kept = core.namespace_statuses().into_iter().find(|status| status.id == namespace);
+        let named = kept.map(|status| status.name).filter(|name| !name.is_empty());
+        named.unwrap_or_else(|| namespace.to_hex())
     }
 }
 
@@ -243,8 +223,77 @@ impl Node {
         self.shared().core().owner()
     }
 
-    fn open(&self, key: &str) -> (Self, Place) {
-        (self.clone(), Place::key(key))
+    fn open(&self, key: &str) -> (Namespace, Place) {
+        (self.default_namespace(), Place::key(key))
+    }
+
+    /// The namespace that this node's own methods mean. It is called `"default"`, is of class normal, and is always open.
+    pub fn default_namespace(&self) -> Namespace {
+        Namespace::new(self.clone(), self.shared().default.clone())
+    }
+
+    /// The namespace called `name`, if this node keeps it, open or closed.
+    ///
+    /// # Errors
+    /// [`NoNamespace`]: it was never opened here.
+    pub fn namespace(&self, name: &str) -> Result<Namespace, NoNamespace> {
+        namespace::find(self, name)
+    }
+
+    /// Opens a namespace while the node runs, with the node's own limits: it is shared with every peer that has it open
+    /// too. What it held when it was closed, or on the disk, is there. [`NodeBuilder::namespace`] opens one at the start.
+    ///
+    /// A namespace is a store of its own: its keys, its limits, its own order of events. Nothing in one waits for
+    /// another, so what must not wait goes into one of its own class:
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use sync_net::{Class, ClusterCa, Node, Visibility};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let identity = ClusterCa::create("example")?.issue("node-1")?;
+    /// # let node = Node::builder().identity(identity).start().await?;
+    /// let alarms = node.open_namespace("alarms", Class::Urgent)?;
+    /// let written = alarms.or_set::<String>("raised").add(&"smoke".to_owned())?;
+    /// // Confirmed by all members:
+    /// alarms.visible(&written.token(), Visibility::All, Duration::from_secs(10)).await?;
+    /// assert!(!node.or_set::<String>("raised").contains(&"smoke".to_owned()), "another store");
+    /// # Ok(()) })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`NamespaceError`]: it is open already, the name is too long, or there is no room for one more; nothing changed.
+    pub fn open_namespace(&self, name: &str, class: Class) -> Result<Namespace, NamespaceError> {
+        self.open_namespace_with(name, class, self.shared().limits().as_ref().clone())
+    }
+
+    /// As [`Self::open_namespace`], with limits of its own. Of them those count that are of a namespace:
+    /// [`Limits::crdts_max`] to [`Limits::group_bytes_max`], records and log.
+    ///
+    /// # Errors
+    /// As [`Self::open_namespace`].
+    pub fn open_namespace_with(
+        &self,
+        name: &str,
+        class: Class,
+        limits: Limits,
+    ) -> Result<Namespace, NamespaceError> {
+        namespace::open(self, name, class, limits)
+    }
+
+    /// Closes a namespace: it is shared with nobody any more, and takes no writes. What it holds stays, here and on the
+    /// disk, and can be read; opening it again goes on with it. Peers go on among themselves.
+    ///
+    /// # Errors
+    /// [`NamespaceError`]: it is not open, or is the default one; nothing changed.
+    pub fn close_namespace(&self, name: &str) -> Result<(), NamespaceError> {
+        namespace::close(self, name)
+    }
+
+    /// Every namespace that is kept here, open and closed, by name. Brings the Merkle trees up to date first.
+    pub fn namespaces(&self) -> Vec<NamespaceInfo> {
+        inspect::namespaces(self.shared())
     }
 
     /// Several writes as one atomic group: every replica sees all of them or none.
@@ -273,47 +322,20 @@ impl Node {
         &self,
         f: impl FnOnce(&mut Tx<'_>) -> Result<T, Error>,
     ) -> Result<(T, Written), Error> {
-        let shared = self.shared();
-        self.running()?;
-        let mut core = shared.core();
-        let done = core.try_write(shared.clock.now(), shared.namespace, |group| {
-            let mut tx = Tx::new(group);
-            // A panic passes through the core as an error, so that the group is undone.
-            let result = catch_unwind(AssertUnwindSafe(|| f(&mut tx))).map_err(Unwritten::Panicked)?;
-            match (result, tx.into_failure()) {
-                (Ok(value), None) => Ok(value),
-                (Ok(_), Some(error)) | (Err(error), _) => Err(Unwritten::Failed(error)),
-            }
-        });
-        drop(core);
-        shared.finish(done)
-    }
-
-    /// One operation. A panic of a step, which may be an application's, undoes the group.
-    pub(crate) fn step(&self, step: Step<'_>) -> Result<(u64, Written), Error> {
-        let shared = self.shared();
-        self.running()?;
-        let mut core = shared.core();
-        let done = core.try_write(shared.clock.now(), shared.namespace, |group| {
-            catch_unwind(AssertUnwindSafe(|| step(group)))
-                .map_err(Unwritten::Panicked)?
-                .map_err(Unwritten::from)
-        });
-        drop(core);
-        shared.finish(done)
+        self.default_namespace().transaction(f)
     }
 
     /// Removes every CRDT at `key`, whatever its type, as far as it is seen here; counts them. Concurrent writes
     /// survive, and the key can be used again at once. [`crate::OrMap::remove`] does so in a nested map.
     ///
     /// # Errors
-    /// [`Error::Write`] for a limit, or [`WriteError::RightsOut`] if others may hold rights of a bounded counter;
+    /// [`Error::Write`] for a limit, or [`WriteError::RightsOut`](sync_core::error::WriteError::RightsOut) if others may hold rights of a bounded counter;
     /// [`Error::Closed`]. Nothing changed then.
     pub fn remove(&self, key: &str) -> Result<(u64, Written), Error> {
-        self.step(&mut |group| whole::remove_all(group, key))
+        self.default_namespace().remove(key)
     }
 
-    fn running(&self) -> Result<(), Error> {
+    pub(crate) fn running(&self) -> Result<(), Error> {
         match *self.shared().phase.borrow() {
             Phase::Running => Ok(()),
             Phase::HandingOver | Phase::Closing | Phase::Stopped => Err(Error::Closed),
@@ -323,8 +345,7 @@ impl Node {
     /// Several reads of one state. The closure runs under the node's lock: it must be short and must
     /// not call this node, only its view.
     pub fn read<T>(&self, f: impl FnOnce(&View<'_>) -> T) -> T {
-        let read = read_if(self.shared(), |_| true, &mut Some(f));
-        read.expect("it was asked for whatever the state is")
+        self.default_namespace().read(f)
     }
 
     /// Waits until a write is on the disk, as the node's [`Durability`] asks for: with [`Durability::None`] not at all.
@@ -396,8 +417,9 @@ impl Node {
         storage::durable(self.shared(), step, level).await
     }
 
-    /// Waits until the writes of `token` are visible at so many nodes: until their readers see them. Says who they
-    /// are, and who is not known to have them.
+    /// Waits until the writes of `token`, of whatever namespace, are visible at so many nodes: until their readers see
+    /// them. Says who they are, and who is not known to have them. A write of an urgent namespace goes to every peer
+    /// directly and before all else: with [`Visibility::All`], this is its confirmation by all.
     ///
     /// It says nothing of disks. What a peer confirmed once counts for as long as that peer lives, also while it is
     /// away. Waiting costs no traffic for the first 20 ms; on a local network a peer confirms within one round trip.
@@ -431,7 +453,7 @@ impl Node {
         visible::visible(self.shared(), token, wanted, timeout).await
     }
 
-    /// Waits until this node has all writes of `token`, whoever took them.
+    /// Waits until this node has all writes of `token`, of whatever namespace, whoever took them.
     ///
     /// # Errors
     /// [`WaitError::TimedOut`] says how many events are lacking.
@@ -468,7 +490,7 @@ impl Node {
         timeout: Duration,
         f: impl FnOnce(&View<'_>) -> T,
     ) -> Result<T, WaitError> {
-        visible::read_after(self.shared(), token, timeout, f).await
+        self.default_namespace().read_after(token, timeout, f).await
     }
 
     /// Forgets a peer that is gone for good: no write waits for it any more, and marks of remove-wins sets that it
@@ -508,7 +530,7 @@ impl Node {
 
     /// As [`Self::watch`], from `start` on, keeping what is not read by `policy`.
     pub fn watch_from(&self, prefix: &str, start: Start, policy: Policy) -> Watch {
-        Watch::new(self.shared_arc(), Covers::Prefix(prefix.into()), start, policy)
+        self.default_namespace().watch_from(prefix, start, policy)
     }
 
     /// Tells from now on of writes of this node that lose to concurrent ones.
@@ -525,7 +547,7 @@ impl Node {
     /// # Errors
     /// [`ConvergeError::TimedOut`] names each peer that is not there yet and why.
     pub async fn converge(&self, timeout: Duration) -> Result<ConvergeReport, ConvergeError> {
-        converge::converge(self.shared(), timeout).await
+        self.default_namespace().converge(timeout).await
     }
 
     /// [`Self::converge`] for a request that brings a trace: log lines of it, here and at the peers, name the trace.
@@ -539,8 +561,7 @@ impl Node {
         timeout: Duration,
         trace: TraceContext,
     ) -> Result<ConvergeReport, ConvergeError> {
-        let _traced = Traced::begin(self.shared(), trace);
-        self.converge(timeout).await
+        self.default_namespace().converge_traced(timeout, trace).await
     }
 
     /// Waits until every configured and every linked node, and this one, holds what any of them held when it
@@ -552,7 +573,7 @@ impl Node {
     /// [`ConvergeError::TimedOut`] names each node that is not there yet and why, also one that speaks a
     /// version without surveys, and one that holds another state though it knows the same events.
     pub async fn converge_cluster(&self, timeout: Duration) -> Result<ClusterReport, ConvergeError> {
-        cluster::converge(self.shared(), timeout).await
+        self.default_namespace().converge_cluster(timeout).await
     }
 
     /// Asks every linked peer what a repair between it and this node would move. Nothing moves.
@@ -562,7 +583,7 @@ impl Node {
     /// # Errors
     /// [`ConvergeError::Closed`].
     pub async fn survey(&self, timeout: Duration) -> Result<SurveyReport, ConvergeError> {
-        survey::survey(self.shared(), timeout).await
+        self.default_namespace().survey(timeout).await
     }
 
     /// Shuts a peer out for [`crate::Timing::breaker_open`]: its link is closed and none is made until then, whoever
@@ -646,27 +667,28 @@ impl Node {
         reload::refused(self.shared(), mistakes);
     }
 
-    /// Every configured and every known peer.
+    /// Every configured and every known peer, as seen in the default namespace.
     pub fn peers(&self) -> Vec<PeerInfo> {
-        inspect::peers(self.shared())
+        self.default_namespace().peers()
     }
 
     /// Every CRDT whose key starts with `prefix`, ordered by key and type; `""` lists all.
     pub fn keys(&self, prefix: &str) -> Vec<KeyInfo> {
-        inspect::keys(self.shared(), prefix)
+        self.default_namespace().keys(prefix)
     }
 
     /// What the store holds under the hood: of one key with its cells and dots, or of all keys without.
     pub fn inspect(&self, key: Option<&str>) -> Inspection {
-        inspect::inspect(self.shared(), key)
+        self.default_namespace().inspect(key)
     }
 
     /// What this node knows, for comparing it with another.
     pub fn knowledge(&self) -> Knowledge {
-        compare::knowledge(self.shared())
+        self.default_namespace().knowledge()
     }
 
-    /// The node's figures. Brings the Merkle tree up to date first.
+    /// The node's figures; those of a state are of the default namespace, [`NodeStatus::namespaces`] has all. Brings the
+    /// Merkle trees up to date first.
     pub fn status(&self) -> NodeStatus {
         inspect::status(self.shared())
     }
@@ -722,23 +744,7 @@ impl Node {
     }
 }
 
-/// Calls the read and takes it out, under the lock, if the state is one that `wanted` wants.
-pub(crate) fn read_if<T, F: FnOnce(&View<'_>) -> T>(
-    shared: &Shared,
-    wanted: impl FnOnce(&CausalContext) -> bool,
-    read: &mut Option<F>,
-) -> Option<T> {
-    let core = shared.core();
-    let store = shared.store(&core);
-    let read = read.take_if(|_| wanted(store.context()))?;
-    let view = View::new(store);
-    // A panic of the closure must not poison the lock: it changed nothing.
-    let result = catch_unwind(AssertUnwindSafe(|| read(&view)));
-    drop(core);
-    Some(result.unwrap_or_else(|panic| resume_unwind(panic)))
-}
-
-opens!(impl Node, Node);
+opens!(impl Node, Namespace);
 
 impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -146,7 +146,7 @@ fn with_breaker(
     name: &str,
     step: impl FnOnce(&mut Core, Now, NodeId) -> bool,
 ) -> Result<PeerMoved, PeerError> {
-    let named = Named::find(&inspect::peers(shared), name)?;
+    let named = Named::find(&inspect::peers(shared, shared.default.id), name)?;
     let id = named.id.ok_or_else(|| PeerError::NeverReached { name: name.to_owned() })?;
     let done = {
         let mut core = shared.core();
@@ -173,7 +173,7 @@ pub(crate) fn reset(shared: &Shared, name: &str) -> Result<PeerMoved, PeerError>
 /// See [`crate::Node::remove_peer`].
 pub(crate) fn remove(shared: &Shared, name: &str) -> Result<PeerMoved, PeerError> {
     let transport = shared.transport().ok_or(PeerError::Closed)?;
-    let named = Named::find(&inspect::peers(shared), name)?;
+    let named = Named::find(&inspect::peers(shared, shared.default.id), name)?;
     if let Some(id) = named.id {
         let removed = {
             let mut core = shared.core();
@@ -197,7 +197,7 @@ pub(crate) fn remove(shared: &Shared, name: &str) -> Result<PeerMoved, PeerError
 /// See [`crate::Node::add_peer`].
 pub(crate) fn add(shared: &Shared, text: &str) -> Result<PeerMoved, PeerError> {
     let transport = shared.transport().ok_or(PeerError::Closed)?;
-    let known = Named::find(&inspect::peers(shared), text).ok();
+    let known = Named::find(&inspect::peers(shared, shared.default.id), text).ok();
     let (id, address) = match text.parse::<PeerAddr>() {
         Ok(to) => {
             let address = to.addr.clone();
@@ -233,7 +233,7 @@ pub(crate) fn retire(shared: &Shared, name: &str, owners: &[String]) -> Result<P
         }
     };
     let owners = owners.iter().map(named).collect::<Result<Vec<_>, _>>()?;
-    let listed = Named::find(&inspect::peers(shared), name);
+    let listed = Named::find(&inspect::peers(shared, shared.default.id), name);
     let id = match (&listed, NodeId::from_hex(name)) {
         (Ok(named), _) => named.id.ok_or_else(|| PeerError::NeverReached { name: name.to_owned() })?,
         // Met by an earlier life, or by none: what it may have left behind is here all the same.

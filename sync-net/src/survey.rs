@@ -3,6 +3,7 @@
 //! The core asks the peers and counts ([`sync_core::node::Node::survey_begin`]); this file waits for
 //! their answers and names the peers that gave none.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use sync_core::node::{SurveyGoal, Surveyed};
 use sync_core::store::Load;
 
 use crate::converge::{self, ConvergeError};
+use crate::namespace::Namespace;
 use crate::node::{Phase, Shared};
 use crate::transport::LinkStatus;
 
@@ -84,11 +86,17 @@ impl From<Load> for Amount {
 pub(crate) type Answers = Vec<(NodeId, Surveyed)>;
 
 /// Surveys every connected peer until all have answered that can, or `until` has come.
-pub(crate) async fn round(shared: &Shared, counts: bool, until: Instant) -> Result<Answers, ConvergeError> {
+pub(crate) async fn round(
+    namespace: &Namespace,
+    counts: bool,
+    until: Instant,
+) -> Result<Answers, ConvergeError> {
+    let shared = namespace.shared();
     let goal = {
         let mut core = shared.core();
-        let goal = core.survey_begin(shared.clock.now(), shared.namespace, counts);
-        goal.expect("the namespace opened at the start stays open")
+        let goal = core.survey_begin(shared.clock.now(), namespace.id(), counts);
+        // The only thing that it refuses.
+        goal.map_err(|_| namespace.closed())?
     };
     shared.work.notify_one();
     let mut again = Instant::now() + ASK_AGAIN;
@@ -96,12 +104,15 @@ pub(crate) async fn round(shared: &Shared, counts: bool, until: Instant) -> Resu
         // Armed before the look, so that progress in between is not missed.
         let mut progress = std::pin::pin!(shared.progress.notified());
         progress.as_mut().enable();
-        let answers = shared.core().survey_check(&goal);
+        let (answers, statuses) = {
+            let core = shared.core();
+            (core.survey_check(&goal), core.peers(namespace.id()))
+        };
         if *shared.phase.borrow() >= Phase::Closing {
             return Err(ConvergeError::Closed);
         }
         let now = Instant::now();
-        if now >= until || !is_awaited(&shared.links(), &answers) {
+        if now >= until || !is_awaited(&shared.links(), &answers, &converge::without(&statuses)) {
             return Ok(answers);
         }
         if now >= again {
@@ -119,8 +130,9 @@ fn ask_again(shared: &Shared, goal: &SurveyGoal) {
 }
 
 /// True while a linked peer may still answer.
-fn is_awaited(links: &[LinkStatus], answers: &[(NodeId, Surveyed)]) -> bool {
-    links.iter().filter(|link| link.connected).any(|link| {
+fn is_awaited(links: &[LinkStatus], answers: &[(NodeId, Surveyed)], without: &BTreeSet<NodeId>) -> bool {
+    let shares = |link: &&LinkStatus| link.connected && link.id.is_none_or(|id| !without.contains(&id));
+    links.iter().filter(shares).any(|link| {
         let answer = answers.iter().find(|(node, _)| Some(*node) == link.id);
         !matches!(answer, Some((_, Surveyed::Told(_) | Surveyed::Speaks(_))))
     })
@@ -139,19 +151,22 @@ pub(crate) fn why_silent(link: &LinkStatus, answer: Option<&Surveyed>) -> String
 }
 
 /// See [`crate::Node::survey`].
-pub(crate) async fn survey(shared: &Shared, timeout: Duration) -> Result<SurveyReport, ConvergeError> {
-    let answers = round(shared, true, Instant::now() + timeout).await?;
-    shared.divergence.note(&answers, &shared.core().peers(shared.namespace));
-    let root = shared.core().root(shared.namespace).expect("the namespace opened at the start stays open");
-    let links = shared.links();
+pub(crate) async fn survey(namespace: &Namespace, timeout: Duration) -> Result<SurveyReport, ConvergeError> {
+    let answers = round(namespace, true, Instant::now() + timeout).await?;
+    let shared = namespace.shared();
+    let statuses = shared.core().peers(namespace.id());
+    shared.divergence.note(namespace.id(), &answers, &statuses);
+    let root = shared.core().root(namespace.id()).ok_or_else(|| namespace.closed())?;
+    let (links, without) = (shared.links(), converge::without(&statuses));
     let counted = links.iter().filter(|link| link.configured || link.connected);
     Ok(SurveyReport {
         root: crate::inspect::hex(&root.0),
-        peers: counted.map(|link| peer_survey(link, &answers)).collect(),
+        peers: counted.map(|link| peer_survey(link, &answers, &without)).collect(),
     })
 }
 
-fn peer_survey(link: &LinkStatus, answers: &[(NodeId, Surveyed)]) -> PeerSurvey {
+fn peer_survey(link: &LinkStatus, answers: &[(NodeId, Surveyed)], without: &BTreeSet<NodeId>) -> PeerSurvey {
+    let lacks_it = link.id.is_some_and(|id| without.contains(&id));
     let answer = answers.iter().find(|(node, _)| Some(*node) == link.id).map(|(_, answer)| answer);
     let told = match answer {
         Some(Surveyed::Told(told)) if link.connected => Some(Movement {
@@ -166,7 +181,10 @@ fn peer_survey(link: &LinkStatus, answers: &[(NodeId, Surveyed)]) -> PeerSurvey 
         peer: link.id.map(|id| id.to_hex()),
         name: link.name.clone(),
         address: link.addr.clone(),
-        reason: told.is_none().then(|| why_silent(link, answer)),
+        reason: told.is_none().then(|| match lacks_it {
+            true => "connected, does not have the namespace open".to_owned(),
+            false => why_silent(link, answer),
+        }),
         told,
     }
 }

@@ -17,7 +17,8 @@ use sync_core::id::{NamespaceId, NodeId};
 use sync_core::node::{Holders, Input};
 use sync_core::token::Token;
 
-use crate::converge::{AskAgain, ConvergedPeer, PendingPeer, list, why_not_connected};
+use crate::converge::{self, AskAgain, ConvergedPeer, PendingPeer, list, why_not_connected};
+use crate::namespace::{Namespace, read_if};
 use crate::node::{Phase, Shared};
 use crate::transport::LinkStatus;
 use crate::view::View;
@@ -97,6 +98,9 @@ pub struct Visible {
     pub holders: Vec<ConvergedPeer>,
     /// The members that are not, and why.
     pub lacking: Vec<PendingPeer>,
+    /// Connected nodes that do not have the namespace open, by their ids: they are no members of it.
+    #[serde(default)]
+    pub without: Vec<String>,
 }
 
 /// Why a write is not known to be visible where it was to be. It stays, and goes on spreading.
@@ -120,10 +124,12 @@ pub enum VisibleError {
         lacking: Vec<PendingPeer>,
     },
     /// Caller: the token is of a namespace that is not open here.
-    #[error("the token is of namespace {namespace:?}, which is not open here; ask a node that has it")]
+    #[error(
+        "the token is of namespace {name:?}, which is not open here; open it, or ask a node that has it open"
+    )]
     NoNamespace {
-        /// That namespace.
-        namespace: NamespaceId,
+        /// What that namespace is called here; its id, in hex, where it never was.
+        name: String,
     },
     /// Caller: the node is shutting down or has shut down.
     #[error("the node is shut down and hears of no peer; start another")]
@@ -169,10 +175,22 @@ pub enum WaitError {
         links: usize,
     },
     /// Caller: the token is of a namespace that is not open here.
-    #[error("the token is of namespace {namespace:?}, which is not open here; ask a node that has it")]
+    #[error(
+        "the token is of namespace {name:?}, which is not open here; open it, or ask a node that has it open"
+    )]
     NoNamespace {
-        /// That namespace.
-        namespace: NamespaceId,
+        /// What that namespace is called here; its id, in hex, where it never was.
+        name: String,
+    },
+    /// Caller: the token is of another namespace than the one that was to be read.
+    #[error(
+        "the token is of namespace {of:?}, and {name:?} was to be read; read the one that was written to"
+    )]
+    OtherNamespace {
+        /// What was to be read.
+        name: String,
+        /// Whose token it is.
+        of: String,
     },
     /// Caller: the node is shutting down or has shut down.
     #[error("the node is shut down and learns nothing more; start another")]
@@ -248,18 +266,20 @@ pub(crate) async fn visible(
     timeout: Duration,
 ) -> Result<Visible, VisibleError> {
     let namespace = token.namespace();
-    if namespace != shared.namespace {
-        return Err(VisibleError::NoNamespace { namespace });
-    }
+    check_open(shared, namespace).map_err(|name| VisibleError::NoNamespace { name })?;
     let mut goal = shared.core().visible_begin(namespace, token.context().clone());
     let waited = wait(shared, timeout, |begun| {
-        let held = shared.core().visible_check(&mut goal);
-        let seen = Seen::of(&shared.links(), &held, shared.id);
+        let (held, without) = {
+            let core = shared.core();
+            (core.visible_check(&mut goal), converge::without(&core.peers(namespace)))
+        };
+        let seen = Seen::of(&shared.links(), &held, &without, shared.id);
         let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         let needed = wanted.peers_needed(seen.holders.len() + seen.lacking.len());
         let Seen { holders, lacking } = seen;
         if held.here && holders.len() >= needed {
-            return Ok(Visible { elapsed_ms, holders, lacking });
+            let without = without.iter().map(NodeId::to_hex).collect();
+            return Ok(Visible { elapsed_ms, holders, lacking, without });
         }
         let (after, here) = (begun.elapsed(), held.here);
         Err(VisibleError::TimedOut { after, wanted, needed, here, holders, lacking })
@@ -269,28 +289,50 @@ pub(crate) async fn visible(
 
 /// Waits, see [`crate::Node::wait_for`].
 pub(crate) async fn wait_for(shared: &Shared, token: &Token, timeout: Duration) -> Result<(), WaitError> {
-    read_after(shared, token, timeout, |_| ()).await
+    read_when(shared, token, timeout, |_| ()).await
+}
+
+/// The name of a namespace that is not open here.
+fn check_open(shared: &Shared, namespace: NamespaceId) -> Result<(), String> {
+    let core = shared.core();
+    match core.store(namespace) {
+        Some(_) => Ok(()),
+        None => Err(shared.name_of(&core, namespace)),
+    }
+}
+
+/// Waits, see [`crate::Namespace::read_after`].
+pub(crate) async fn read_after<T>(
+    namespace: &Namespace,
+    token: &Token,
+    timeout: Duration,
+    read: impl FnOnce(&View<'_>) -> T,
+) -> Result<T, WaitError> {
+    if token.namespace() != namespace.id() {
+        let shared = namespace.shared();
+        let of = shared.name_of(&shared.core(), token.namespace());
+        return Err(WaitError::OtherNamespace { name: namespace.name().to_owned(), of });
+    }
+    read_when(namespace.shared(), token, timeout, read).await
 }
 
 /// Waits, then reads under the same lock that showed that everything is there.
-pub(crate) async fn read_after<T>(
+async fn read_when<T>(
     shared: &Shared,
     token: &Token,
     timeout: Duration,
     read: impl FnOnce(&View<'_>) -> T,
 ) -> Result<T, WaitError> {
     let namespace = token.namespace();
-    if namespace != shared.namespace {
-        return Err(WaitError::NoNamespace { namespace });
-    }
+    check_open(shared, namespace).map_err(|name| WaitError::NoNamespace { name })?;
     let wanted = token.context();
     let mut read = Some(read);
     let waited = wait(shared, timeout, |begun| {
         let known = |context: &CausalContext| context.covers(wanted);
-        let done = crate::node::read_if(shared, known, &mut read);
+        let done = read_if(shared, namespace, known, &mut read);
         done.ok_or_else(|| {
             let core = shared.core();
-            let lacking = wanted.minus(shared.store(&core).context()).len();
+            let lacking = wanted.minus(shared.store(&core, namespace).context()).len();
             drop(core);
             let links = shared.links().iter().filter(|link| link.connected).count();
             let events = wanted.columns().map(|(_, seq)| seq).sum();
@@ -308,9 +350,11 @@ struct Seen {
 }
 
 impl Seen {
-    fn of(links: &[LinkStatus], held: &Holders, own: NodeId) -> Self {
+    /// Those in `without` are no members.
+    fn of(links: &[LinkStatus], held: &Holders, without: &BTreeSet<NodeId>, own: NodeId) -> Self {
         let mut seen = Self::default();
-        let mut named = BTreeSet::from([own]);
+        let mut named = without.clone();
+        named.insert(own);
         for link in links.iter().filter(|link| link.configured || link.connected) {
             // Two addresses may lead to one node, and a list of all nodes names the own one.
             if link.id.is_some_and(|id| !named.insert(id)) {
@@ -384,13 +428,20 @@ mod tests {
         let links =
             [link(1, true, true), link(1, true, true), link(2, true, false), silent, link(9, true, false)];
         let held = Holders { here: true, peers: vec![met(1, true), met(2, false), met(3, false)] };
-        let seen = Seen::of(&links, &held, own);
+        let seen = Seen::of(&links, &held, &BTreeSet::new(), own);
         assert_eq!(
             seen.holders.iter().map(|peer| peer.name.as_deref()).collect::<Vec<_>>(),
             [Some("node-1")]
         );
         assert_eq!(seen.lacking.len(), 3, "2 is away, 3 was a guest, 4 was never reached: {seen:?}");
         assert!(seen.lacking[1].to_string().contains("10.0.0.4:7000 (not connected: timed out)"), "{seen:?}");
+        let without = BTreeSet::from([NodeId([1; 32]), NodeId([3; 32])]);
+        let seen = Seen::of(&links, &held, &without, own);
+        assert_eq!(
+            (seen.holders.len(), seen.lacking.len()),
+            (0, 2),
+            "who does not have it open is no member"
+        );
     }
 
     #[test]

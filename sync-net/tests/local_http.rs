@@ -488,3 +488,53 @@ async fn the_socket_goes_with_the_endpoint() {
     drop(serve(node, &path).await.expect("the place is free"));
     assert!(!path.exists());
 }
+
+#[tokio::test]
+async fn a_request_means_the_namespace_that_it_names() {
+    let api = alone().await;
+    let open = json!({"name": "alarms 1", "class": "urgent", "max_crdts": 1});
+    let (status, opened) = api.post("/v1/namespaces/open", open.clone()).await;
+    assert_eq!((status, &opened["class"], &opened["open"]), (StatusCode::OK, &json!("urgent"), &json!(true)));
+    assert_refused(api.post("/v1/namespaces/open", open).await, StatusCode::CONFLICT, "namespace_open");
+    let fast = json!({"name": "x", "class": "fast"});
+    assert_refused(api.post("/v1/namespaces/open", fast).await, StatusCode::BAD_REQUEST, "bad_class");
+
+    let smoke = json!({"key": "raised", "element": "smoke"});
+    assert_eq!(api.done("/v1/set/add?namespace=alarms%201", smoke).await, json!({"changed": true}));
+    let op = json!({"type": "set", "op": "add", "key": "raised", "element": "fire"});
+    assert_eq!(api.done("/v1/op?namespace=alarms%201", op).await["changed"], true);
+    let read = api.ok("/v1/set?key=raised&namespace=alarms%201").await;
+    assert_eq!(read["elements"], json!(["fire", "smoke"]));
+    assert_eq!(api.ok("/v1/set?namespace=alarms+1&key=raised").await["elements"], json!(["fire", "smoke"]));
+    assert_eq!(api.ok("/v1/set?key=raised").await["elements"], json!([]));
+    assert_eq!(api.ok("/v1/keys?namespace=alarms%201").await.as_array().map(Vec::len), Some(1));
+    let second = json!({"key": "second", "element": "x"});
+    let full = api.post("/v1/set/add?namespace=alarms%201", second).await;
+    assert_refused(full, StatusCode::INSUFFICIENT_STORAGE, "full");
+    assert_eq!(
+        api.ok("/v1/knowledge?namespace=alarms%201").await["context"].as_array().map(Vec::len),
+        Some(1)
+    );
+
+    let listed = api.ok("/v1/namespaces").await;
+    let named: Vec<_> = listed.as_array().expect("a list").iter().map(|info| info["name"].clone()).collect();
+    assert_eq!((named, &listed[0]["items"]), (vec![json!("alarms 1"), json!("default")], &json!(2)));
+    assert_eq!(api.ok("/v1/status").await["namespaces"], listed);
+
+    let (nowhere, twice) = ("/v1/keys?namespace=nowhere", "/v1/keys?namespace=a&namespace=b");
+    assert_refused(api.get(nowhere).await, StatusCode::NOT_FOUND, "no_namespace");
+    assert_refused(api.get(twice).await, StatusCode::BAD_REQUEST, "bad_query");
+    let of_the_node = "/v1/status?namespace=alarms%201";
+    assert_refused(api.get(of_the_node).await, StatusCode::BAD_REQUEST, "bad_query");
+
+    let close = json!({"name": "alarms 1"});
+    assert_eq!(api.done("/v1/namespaces/close", close.clone()).await["open"], false);
+    assert_refused(api.post("/v1/namespaces/close", close).await, StatusCode::CONFLICT, "namespace_closed");
+    let water = json!({"key": "raised", "element": "water"});
+    let closed = api.post("/v1/set/add?namespace=alarms%201", water).await;
+    assert_refused(closed, StatusCode::CONFLICT, "namespace_closed");
+    assert_eq!(api.ok("/v1/set?key=raised&namespace=alarms%201").await["elements"], json!(["fire", "smoke"]));
+    let default = api.post("/v1/namespaces/close", json!({"name": "default"})).await;
+    assert_refused(default, StatusCode::CONFLICT, "default_namespace");
+    api.node.shutdown().await;
+}

@@ -5,7 +5,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::{PATIENCE, assert_one_state, builder, ca, cluster, converge, cut, eventually, heal, peer};
-use sync_net::{Limits, Node, Timing};
+use sync_net::{Class, Limits, Namespace, Node, Timing};
 
 /// One family: its type, its labels, what it means.
 type Families = BTreeMap<String, (String, BTreeSet<String>, String)>;
@@ -65,6 +65,12 @@ async fn the_page_lists_exactly_what_is_exported() {
     for node in &nodes {
         node.or_set::<String>("s").add(&"x".to_owned()).expect("there is room");
     }
+    // What is of another namespace than the default one has its name as a label.
+    let open = |node: &Node| node.open_namespace("extra", Class::Bulk).expect("there is room");
+    let extra: Vec<Namespace> = nodes.iter().map(open).collect();
+    extra[0].pn_counter("n").add(1).expect("there is room");
+    eventually("both share it", || extra[1].pn_counter("n").value() == 1).await;
+    extra[0].converge(PATIENCE).await.expect("both share it");
     converge(&nodes).await;
     let text = nodes[0].metrics().expect("the node is well");
     assert!(text.ends_with("# EOF\n"));

@@ -51,8 +51,13 @@ fn value_name(kind: Kind) -> &'static str {
         Kind::Choice(_) => "WORD",
         Kind::Path => "PATH",
         Kind::Text(_) => "TEXT",
-        Kind::List(_) => "[ID@]HOST:PORT",
+        Kind::List(_) => "ITEM",
     }
+}
+
+/// The first word of what an item of a list has to be.
+fn item(form: &'static str) -> &'static str {
+    form.split([',', ' ']).next().unwrap_or(form)
 }
 
 fn flag((setting, name): (&'static Setting, &'static String)) -> Arg {
@@ -62,7 +67,11 @@ fn flag((setting, name): (&'static Setting, &'static String)) -> Arg {
         .help_heading(setting.group.title())
         .value_name(value_name(setting.kind));
     match setting.kind {
-        Kind::List(_) => arg.action(ArgAction::Append).visible_alias("peer").value_delimiter(','),
+        // One of the list a time, under the word in the singular.
+        Kind::List(form) => {
+            let one = setting.key.trim_end_matches('s');
+            arg.action(ArgAction::Append).visible_alias(one).value_delimiter(',').value_name(item(form))
+        }
         Kind::Flag => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
         Kind::Count(..) | Kind::Size(..) | Kind::Time(..) | Kind::Choice(_) | Kind::Path | Kind::Text(_) => {
             arg.action(ArgAction::Set)

@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json, json};
 use sync_net::ops::{self, Op, TYPES, Type};
 use sync_net::{Stored, Value};
 
-use super::{Target, VisibleArgs, WriteArgs};
+use super::{DataTarget, VisibleArgs, WriteArgs};
 
 /// One operation on one CRDT.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(crate) struct OpCommand {
     pub(crate) body: Map<String, Json>,
     /// What a write then waits for.
     pub(crate) visible: Option<VisibleArgs>,
-    pub(crate) target: Target,
+    pub(crate) target: DataTarget,
 }
 
 /// How a word on the command line is meant.
@@ -136,7 +136,7 @@ fn op_command(op: &'static Op) -> Command {
         command = WriteArgs::augment_args(command);
     }
     // What is flattened in brings a description of its own.
-    Target::augment_args(command.arg(at())).about(op.about)
+    DataTarget::augment_args(command.arg(at())).about(op.about)
 }
 
 fn type_command(ty: &'static Type) -> Command {
@@ -209,7 +209,7 @@ impl FromArgMatches for OpCommand {
         for arg in op.args {
             body.extend(given(*arg, matches)?.map(|value| (arg.name().to_owned(), value)));
         }
-        Ok(Self { ty, op, key, body, visible, target: Target::from_arg_matches(matches)? })
+        Ok(Self { ty, op, key, body, visible, target: DataTarget::from_arg_matches(matches)? })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {

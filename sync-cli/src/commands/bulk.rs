@@ -36,6 +36,14 @@ struct End {
     settled: u64,
 }
 
+/// The first line of an export. Those of the first release have none.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Head {
+    #[serde(rename = "namespace")]
+    _namespace: String,
+}
+
 /// Writes all that the node reads as to `file`, or to standard output.
 pub(super) async fn export(
     client: &Client,
@@ -56,6 +64,9 @@ pub(super) async fn export(
     let mut end = None;
     while let Some(line) = lines.next().await? {
         out.write_all(line.as_bytes()).and_then(|()| out.write_all(b"\n")).map_err(Failure::failed)?;
+        if line.starts_with("{\"namespace\"") {
+            continue;
+        }
         if line.starts_with("{\"end\"") {
             end = Some(serde_json::from_str::<End>(&line).map_err(Failure::failed)?);
             break;
@@ -137,6 +148,10 @@ pub(super) async fn import(
         }
         if serde_json::from_str::<End>(text).is_ok() {
             ended = true;
+            continue;
+        }
+        if number == 1 && serde_json::from_str::<Head>(text).is_ok() {
+            // Where it came from; where it goes is the command's to say.
             continue;
         }
         taking.line(number, text).await?;

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use serde_json::json;
-use sync_net::data::{self, Examined, Readable, Renewed};
+use sync_net::data::{self, Examined, Held, Readable, Renewed};
 use sync_net::{Backup, Identity};
 
 use crate::args::FolderArgs;
@@ -61,6 +61,7 @@ fn examined_text(examined: &Examined) -> String {
                 "state       sound; its last process {stop}\ncrdts       {crdts}\nitems       {items}\n\
                  context     {context_columns} columns, {lives} lives of this node\nowner       {owner}\n"
             );
+            text += &held(&examined.namespaces);
         }
         Some(Readable { items, unsound, rows_written, rows_read, .. }) => {
             let written = rows_written.map_or("an unknown number".to_owned(), |rows| rows.to_string());
@@ -73,15 +74,28 @@ fn examined_text(examined: &Examined) -> String {
     text + &format!("next start  {next}")
 }
 
+/// A line for each namespace, if there is more than the default one.
+fn held(namespaces: &[Held]) -> String {
+    if namespaces.len() < 2 {
+        return String::new();
+    }
+    let line = |held: &Held| {
+        let name = output::shown(&held.name);
+        format!("namespace   {name}: {} CRDTs, {} items, {} bytes\n", held.crdts, held.items, held.bytes)
+    };
+    namespaces.iter().map(line).collect()
+}
+
 fn tell(renewed: &Renewed, done: &str, json: bool) -> Result<(), Failure> {
     if json {
         return output::json(&json!(renewed));
     }
-    let Renewed { file, crdts, items, replica, owner, aside } = renewed;
+    let Renewed { file, crdts, items, namespaces, replica, owner, aside } = renewed;
     let mut text = format!(
         "{done}    {crdts} CRDTs, {items} items in {}\nreplica     {replica}, a new incarnation\nowner       {owner}, new",
         output::shown(file)
     );
+    text += format!("\n{}", held(namespaces)).trim_end();
     if let Some(aside) = aside {
         text += &format!("\naside       {}", output::shown(aside));
     }

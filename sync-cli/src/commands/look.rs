@@ -73,7 +73,10 @@ async fn inspect_node(client: &Client, json: bool) -> Result<(), Failure> {
         let (status, inspection) = (status.as_str(), inspection.as_str());
         return output::line(&format!(r#"{{"status":{status},"inspection":{inspection}}}"#));
     }
-    let (status, inspection): (NodeStatus, Inspection) = (status.parse()?, inspection.parse()?);
+    let (mut status, inspection): (NodeStatus, Inspection) = (status.parse()?, inspection.parse()?);
+    if let Some(name) = client.namespace() {
+        of_namespace(&mut status, name, inspection.records);
+    }
     let totals = &status.totals;
     let figures = [
         ("node", status.node),
@@ -121,6 +124,9 @@ async fn inspect_node(client: &Client, json: bool) -> Result<(), Failure> {
         vec![reading.bound.clone(), grouped(reading.used), grouped(reading.max), percent]
     });
     output::line(&format!("\n{}", table(&["Bound", "#Used", "#Of", "#Percent"], bounds)))?;
+    if status.namespaces.len() > 1 {
+        output::line(&format!("\n{}", super::namespaces::shown_as_table(&status.namespaces)))?;
+    }
     let columns = inspection.context.iter().map(|column| {
         let own = if column.replica == status.replica { "this node" } else { "" };
         vec![column.replica.clone(), grouped(column.known), own.to_owned()]
@@ -132,6 +138,16 @@ async fn inspect_node(client: &Client, json: bool) -> Result<(), Failure> {
 fn coming(bootstrap: &Bootstrap) -> String {
     let peer = bootstrap.peer.get(..8).unwrap_or(&bootstrap.peer);
     format!("{} of {} items from {peer}", grouped(bootstrap.items), grouped(bootstrap.items_total))
+}
+
+/// Puts the figures of the namespace called `name` where a status has those of the default one.
+fn of_namespace(status: &mut NodeStatus, name: &str, records: u64) {
+    let Some(info) = status.namespaces.iter().find(|info| info.name == name) else { return };
+    let hash = |hash: &Option<String>| hash.clone().unwrap_or_else(|| "-, closed".to_owned());
+    (status.root, status.state_id) = (hash(&info.root), hash(&info.state_id));
+    (status.crdts, status.items, status.bytes) = (info.crdts, info.items, info.bytes);
+    (status.log_head, status.records) = (info.log_head, records);
+    status.pressure.clone_from(&info.pressure);
 }
 
 /// One object: a line about it, then its items by cell.

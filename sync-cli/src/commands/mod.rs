@@ -14,6 +14,7 @@ mod events;
 mod follow;
 mod health;
 mod look;
+mod namespaces;
 mod ops;
 mod peers;
 mod progress;
@@ -24,7 +25,7 @@ mod watch;
 
 use std::future::Future;
 
-use crate::args::{Cli, Command, Target};
+use crate::args::{Cli, Command, DataTarget, Target};
 use crate::client::Client;
 use crate::demo;
 use crate::failure::Failure;
@@ -48,14 +49,20 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Visible { token, wanted, target } => {
             on_this_thread(async move { visible::visible(&client(&target), &token, &wanted, json).await })
         }
-        Command::Keys { prefix, target } => on_this_thread(look::keys(&client(&target), &prefix, json)),
+        Command::Keys { prefix, target } => on_this_thread(look::keys(&in_namespace(&target), &prefix, json)),
         Command::Inspect { key, target } => {
-            on_this_thread(look::inspect(&client(&target), key.as_deref(), json))
+            on_this_thread(look::inspect(&in_namespace(&target), key.as_deref(), json))
         }
         Command::Watch { prefix, cursor, snapshot, target } => on_this_thread(async move {
-            watch::watch(&client(&target), watch::Watched { prefix, cursor, snapshot }, json).await
+            watch::watch(&in_namespace(&target), watch::Watched { prefix, cursor, snapshot }, json).await
         }),
-        Command::Peers { command: None, target } => on_this_thread(look::peers(&client(&target), json)),
+        Command::Namespaces { command: None, target } => {
+            on_this_thread(namespaces::list(&client(&target), json))
+        }
+        Command::Namespaces { command: Some(command), .. } => {
+            on_this_thread(namespaces::namespaces(command, json))
+        }
+        Command::Peers { command: None, target } => on_this_thread(look::peers(&in_namespace(&target), json)),
         Command::Peers { command: Some(command), .. } => on_this_thread(peers::peers(command, json)),
         Command::Health { target } => {
             on_this_thread(async move { health::health(&client(&target), json).await })
@@ -68,27 +75,31 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
         }
         Command::Bench(args) => on_all_cores(bench::bench(args, json)),
         Command::Converge { dry_run, all, timeout, target } => on_this_thread(async move {
-            let node = client(&target);
+            let node = in_namespace(&target);
             match (dry_run, all) {
                 (true, _) => converge::dry_run(&node, timeout, json).await,
                 (false, true) => converge::all(&node, timeout, json).await,
                 (false, false) => converge::converge(&node, timeout, json).await,
             }
         }),
-        Command::Export { file, prefix, target } => {
+        Command::Export { file, prefix, target } => on_this_thread(async move {
+            bulk::export(&in_namespace(&target), file.as_deref(), &prefix, json).await
+        }),
+        Command::Import { file, merge, target } => {
             on_this_thread(
-                async move { bulk::export(&client(&target), file.as_deref(), &prefix, json).await },
+                async move { bulk::import(&in_namespace(&target), file.as_deref(), merge, json).await },
             )
         }
-        Command::Import { file, merge, target } => {
-            on_this_thread(async move { bulk::import(&client(&target), file.as_deref(), merge, json).await })
-        }
-        Command::Diff { a, b } => on_this_thread(diff::diff(&a, &b, json)),
+        Command::Diff { a, b, namespace } => on_this_thread(diff::diff(&a, &b, namespace, json)),
     }
 }
 
 fn client(target: &Target) -> Client {
     Client::new(target.socket_path())
+}
+
+fn in_namespace(DataTarget { target, namespace }: &DataTarget) -> Client {
+    client(target).in_namespace(namespace.clone())
 }
 
 fn on_this_thread(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {

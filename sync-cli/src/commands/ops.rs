@@ -9,7 +9,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use sync_net::Stored;
 
-use super::client;
+use super::in_namespace;
 use super::look::at;
 use super::visible;
 use crate::args::{OpCommand, PlaceArgs, VisibleArgs};
@@ -21,7 +21,7 @@ use crate::output::{self, shown};
 pub(super) async fn run(command: OpCommand, json: bool) -> Result<(), Failure> {
     let OpCommand { ty, op, key, body, visible, target } = command;
     let field = body.get("field").cloned();
-    let node = client(&target);
+    let node = in_namespace(&target);
     let answer = node.post("/v1/op", &body.into()).await?;
     let Some(label) = op.reads() else { return written(&node, &answer, visible.as_ref(), json).await };
     if json {
@@ -58,7 +58,7 @@ pub(super) async fn get(place: PlaceArgs, after: Option<String>, json: bool) -> 
     let mut query = vec![("key", place.key.as_str()), ("at", &at)];
     query.extend(place.ty.as_deref().map(|ty| ("type", ty)));
     query.extend(after.as_deref().map(|token| ("after", token)));
-    let answer = client(&place.target).get("/v1/get", &query).await?;
+    let answer = in_namespace(&place.target).get("/v1/get", &query).await?;
     if json {
         return output::line(answer.as_str());
     }
@@ -76,7 +76,7 @@ pub(super) async fn rm(place: PlaceArgs, visible: Option<VisibleArgs>, json: boo
     if let Some(ty) = place.ty {
         body["type"] = json!(ty);
     }
-    let node = client(&place.target);
+    let node = in_namespace(&place.target);
     let answer = node.post("/v1/remove", &body).await?;
     written(&node, &answer, visible.as_ref(), json).await
 }

@@ -80,9 +80,13 @@ pub(super) async fn after_write(
 
 /// Where it is.
 fn said(answer: &Answer) -> Result<String, Failure> {
-    let Visible { elapsed_ms, holders, lacking: _ } = answer.parse()?;
+    let Visible { elapsed_ms, holders, without, lacking: _ } = answer.parse()?;
     let name = |peer: &sync_net::ConvergedPeer| shown(peer.name.as_deref().unwrap_or(&peer.peer));
     let names: Vec<String> = holders.iter().map(name).collect();
     let held = if names.is_empty() { String::new() } else { format!(" and at {}", names.join(", ")) };
-    Ok(format!("visible here{held} after {elapsed_ms} ms"))
+    let without = match without.len() {
+        0 => String::new(),
+        count => format!("; of the connected peers {count} do not have the namespace open"),
+    };
+    Ok(format!("visible here{held} after {elapsed_ms} ms{without}"))
 }

@@ -7,6 +7,7 @@ use super::space::Space;
 use super::{Config, Node, PersistStep, Salvaged};
 use crate::id::{NamespaceId, OwnerId, ReplicaId};
 use crate::mutant::{self, Mutant};
+use crate::store::Store;
 use crate::time::Now;
 
 /// The durable part of a node at one persist step: `(C, L, H, HLC, records, floors, inbound cursors,
@@ -38,6 +39,11 @@ impl Image {
     /// Every life whose state is in it.
     pub fn lives(&self) -> &BTreeSet<ReplicaId> {
         &self.lives
+    }
+
+    /// Every namespace in it, ascending by id: its name, empty if only the id is known, and its state.
+    pub fn namespaces(&self) -> impl Iterator<Item = (NamespaceId, &str, &Store)> {
+        self.spaces.iter().map(|(id, space)| (*id, &*space.name, &space.store))
     }
 
     /// The counter owner at that step. It may be kept if every frame ever sent was durable.

@@ -426,6 +426,11 @@ impl Node {
         self.open_space(namespace).map(|space| &space.store)
     }
 
+    /// The state of a namespace that is kept, open or closed; `None` if there is none.
+    pub fn kept_store(&self, namespace: NamespaceId) -> Option<&Store> {
+        self.spaces.get(&namespace).map(|space| &space.store)
+    }
+
     fn open_space(&self, namespace: NamespaceId) -> Option<&Space> {
         self.spaces.get(&namespace).filter(|space| space.is_open)
     }

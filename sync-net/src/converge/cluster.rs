@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use sync_core::causal::CausalContext;
 use sync_core::id::NodeId;
-use sync_core::node::{Input, Prospect, Surveyed};
+use sync_core::node::{Input, PeerStatus, Prospect, Surveyed};
 
 use super::{AskAgain, ConvergeError, ConvergedPeer, PendingPeer};
-use crate::node::Shared;
+use crate::namespace::Namespace;
 use crate::survey::{self, Answers};
 use crate::transport::LinkStatus;
 
@@ -61,16 +61,21 @@ impl Known {
 }
 
 /// Waits, see [`crate::Node::converge_cluster`].
-pub(crate) async fn converge(shared: &Shared, timeout: Duration) -> Result<ClusterReport, ConvergeError> {
+pub(crate) async fn converge(
+    namespace: &Namespace,
+    timeout: Duration,
+) -> Result<ClusterReport, ConvergeError> {
     let begun = Instant::now();
-    let context = own_context(shared);
+    let shared = namespace.shared();
+    let context = own_context(namespace);
     let (mut known, mut again) = (Known { context, asked: BTreeSet::new() }, AskAgain::after(begun));
     loop {
         let until = begun + timeout;
-        let answers = survey::round(shared, false, until.min(Instant::now() + ROUND)).await?;
+        let answers = survey::round(namespace, false, until.min(Instant::now() + ROUND)).await?;
         known.add(&answers);
-        let own = own_context(shared);
-        let mut assessed = assess(&shared.links(), &answers, &known.context);
+        let own = own_context(namespace);
+        let statuses = shared.core().peers(namespace.id());
+        let mut assessed = assess(&shared.links(), &answers, &statuses, &known.context);
         if !own.covers(&known.context) {
             assessed.pending.push(PendingPeer {
                 peer: Some(shared.id.to_hex()),
@@ -79,7 +84,7 @@ pub(crate) async fn converge(shared: &Shared, timeout: Duration) -> Result<Clust
             });
         }
         if assessed.pending.is_empty() {
-            return Ok(report(shared, begun, assessed));
+            return report(namespace, begun, assessed);
         }
         let elapsed = begun.elapsed();
         if elapsed >= timeout {
@@ -94,8 +99,9 @@ pub(crate) async fn converge(shared: &Shared, timeout: Duration) -> Result<Clust
     }
 }
 
-fn own_context(shared: &Shared) -> CausalContext {
-    shared.store(&shared.core()).context().clone()
+fn own_context(namespace: &Namespace) -> CausalContext {
+    let shared = namespace.shared();
+    shared.store(&shared.core(), namespace.id()).context().clone()
 }
 
 fn lacks(goal: &CausalContext, context: &CausalContext) -> String {
@@ -111,10 +117,19 @@ struct Assessed {
     away: Vec<String>,
 }
 
-fn assess(links: &[LinkStatus], answers: &Answers, goal: &CausalContext) -> Assessed {
+fn assess(
+    links: &[LinkStatus],
+    answers: &Answers,
+    statuses: &[PeerStatus],
+    goal: &CausalContext,
+) -> Assessed {
+    let without = super::without(statuses);
     let mut assessed = Assessed::default();
     let told: Vec<(NodeId, &Prospect)> = answers.iter().filter_map(told).collect();
-    for link in links.iter().filter(|link| link.configured || link.connected) {
+    let counts = |link: &&LinkStatus| {
+        (link.configured || link.connected) && link.id.is_none_or(|id| !without.contains(&id))
+    };
+    for link in links.iter().filter(counts) {
         let answer = answers.iter().find(|(node, _)| Some(*node) == link.id);
         let reason = match answer.and_then(|answer| told_by(answer, link)) {
             Some((_, prospect)) if !prospect.context.covers(goal) => {
@@ -173,17 +188,14 @@ fn disagrees(node: NodeId, prospect: &Prospect, told: &[(NodeId, &Prospect)]) ->
     ))
 }
 
-fn report(shared: &Shared, begun: Instant, assessed: Assessed) -> ClusterReport {
-    let mut core = shared.core();
-    let known = "the namespace opened at the start stays open";
-    let root = core.root(shared.namespace).expect(known);
-    let state_id = core.state_id(shared.namespace).expect(known);
-    ClusterReport {
+fn report(namespace: &Namespace, begun: Instant, assessed: Assessed) -> Result<ClusterReport, ConvergeError> {
+    let (root, state_id) = super::state(namespace)?;
+    Ok(ClusterReport {
         elapsed_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-        root: crate::inspect::hex(&root.0),
-        state_id: state_id.to_hex(),
+        root,
+        state_id,
         peers: assessed.done,
         links_elsewhere: assessed.links_elsewhere,
         away: assessed.away,
-    }
+    })
 }

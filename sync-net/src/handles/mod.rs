@@ -1,7 +1,7 @@
 //! Typed handles: a place, a type, and how to get there.
 //!
 //! A handle is a name, not the data: making one stores nothing, and two handles of one key are the same
-//! CRDT. From a [`crate::Node`] each operation locks the node for one step; from a [`crate::Tx`] it belongs to the
+//! CRDT. From a [`crate::Node`] or a [`crate::Namespace`] each operation locks the node for one step; from a [`crate::Tx`] it belongs to the
 //! transaction; from a [`crate::View`] it only reads. Values are encoded with postcard (see [`crate::value`]):
 //! elements and fields must have one encoding only, so no hash maps inside.
 
@@ -28,7 +28,7 @@ pub use sets::{GrowSet, OrSet, RwSet};
 macro_rules! handle {
     ($(#[$doc:meta])* $name:ident $(<$($param:ident),+>)?) => {
         $(#[$doc])*
-        pub struct $name<$($($param,)+)? A = crate::node::Node> {
+        pub struct $name<$($($param,)+)? A = crate::namespace::Namespace> {
             pub(super) access: A,
             pub(super) place: crate::access::Place,
             types: std::marker::PhantomData<fn() -> ($($($param,)+)?)>,

@@ -1,4 +1,4 @@
-//! `watch` on the handles of a node: the changes of one CRDT, typed.
+//! `watch` on the handles of a namespace: the changes of one CRDT, typed.
 
 use serde::de::DeserializeOwned;
 use sync_core::cell::TypeTag;
@@ -7,7 +7,7 @@ use super::{
     BoundedCounter, DisableFlag, EnableFlag, GCounter, GrowSet, Log, LwwMap, LwwRegister, MaxRegister,
     MinRegister, Multimap, MvRegister, OrSet, PnCounter, RwSet,
 };
-use crate::node::Node;
+use crate::namespace::Namespace;
 use crate::watch::{
     CountChange, ElementChange, EntryChange, FlagChange, LogChange, NumberChange, PairChange, Policy,
     TypedWatch, ValueChange, ValuesChange,
@@ -25,26 +25,26 @@ macro_rules! watched {
             /// As [`Self::watch`], keeping what is not read by `policy`.
             pub fn watch_by(&self, policy: Policy) -> TypedWatch<$change> {
                 let range = self.place.at(|at| at.cells_of(TypeTag::$tag).range(&[]));
-                TypedWatch::new(self.access.shared_arc(), range, policy)
+                TypedWatch::new(&self.access, range, policy)
             }
         })+
     };
 }
 
 watched! {
-    [T] OrSet<T, Node>, OR_SET, ElementChange<T>;
-    [T] GrowSet<T, Node>, GROW_SET, ElementChange<T>;
-    [T] RwSet<T, Node>, RW_SET, ElementChange<T>;
-    [K, V] LwwMap<K, V, Node>, LWW_MAP, EntryChange<K, V>;
-    [K, V] Multimap<K, V, Node>, MULTIMAP, PairChange<K, V>;
-    [T] LwwRegister<T, Node>, LWW_REGISTER, ValueChange<T>;
-    [T] MvRegister<T, Node>, MV_REGISTER, ValuesChange<T>;
-    [] MaxRegister<Node>, MAX_REGISTER, NumberChange;
-    [] MinRegister<Node>, MIN_REGISTER, NumberChange;
-    [] EnableFlag<Node>, ENABLE_FLAG, FlagChange;
-    [] DisableFlag<Node>, DISABLE_FLAG, FlagChange;
-    [] PnCounter<Node>, PN_COUNTER, CountChange;
-    [] GCounter<Node>, G_COUNTER, CountChange;
-    [] BoundedCounter<Node>, BOUNDED_COUNTER, CountChange;
-    [T] Log<T, Node>, LOG, LogChange<T>;
+    [T] OrSet<T, Namespace>, OR_SET, ElementChange<T>;
+    [T] GrowSet<T, Namespace>, GROW_SET, ElementChange<T>;
+    [T] RwSet<T, Namespace>, RW_SET, ElementChange<T>;
+    [K, V] LwwMap<K, V, Namespace>, LWW_MAP, EntryChange<K, V>;
+    [K, V] Multimap<K, V, Namespace>, MULTIMAP, PairChange<K, V>;
+    [T] LwwRegister<T, Namespace>, LWW_REGISTER, ValueChange<T>;
+    [T] MvRegister<T, Namespace>, MV_REGISTER, ValuesChange<T>;
+    [] MaxRegister<Namespace>, MAX_REGISTER, NumberChange;
+    [] MinRegister<Namespace>, MIN_REGISTER, NumberChange;
+    [] EnableFlag<Namespace>, ENABLE_FLAG, FlagChange;
+    [] DisableFlag<Namespace>, DISABLE_FLAG, FlagChange;
+    [] PnCounter<Namespace>, PN_COUNTER, CountChange;
+    [] GCounter<Namespace>, G_COUNTER, CountChange;
+    [] BoundedCounter<Namespace>, BOUNDED_COUNTER, CountChange;
+    [T] Log<T, Namespace>, LOG, LogChange<T>;
 }

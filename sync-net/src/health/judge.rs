@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{CoreFacts, Facts, Health, HealthReason, HealthState, NoCore, Reachability};
+use sync_core::node::DEFAULT_NAMESPACE;
+
+use super::{CoreFacts, Facts, FullBound, Health, HealthReason, HealthState, NoCore, Reachability};
 use crate::breakers::BreakerInfo;
 use crate::node::Phase;
 use crate::storage::{Damage, StorageStatus};
@@ -155,10 +157,14 @@ fn look_at_core(core: &CoreFacts, reasons: &mut Reasons) {
             "bring the configured peers up: it waits for them, so that nothing removed comes back",
         );
     }
-    for (bound, reading) in full {
+    for FullBound { namespace, bound, reading } in full {
+        let of = match namespace.as_deref() {
+            None | Some(DEFAULT_NAMESPACE) => String::new(),
+            Some(name) => format!(" of namespace {name:?}"),
+        };
         reasons.degraded(
             "bound_full",
-            format!("{} is used up: {} of {}", bound.name(), reading.used, reading.max),
+            format!("{}{of} is used up: {} of {}", bound.name(), reading.used, reading.max),
             bound.edge(),
         );
     }
@@ -310,7 +316,8 @@ mod tests {
             guests: 0,
             away: vec!["10.0.0.2:7000 (timed out)".to_owned()],
         };
-        let full = vec![(Bound::StoreBytes, Reading { used: 70, max: 64 })];
+        let reading = Reading { used: 70, max: 64 };
+        let full = vec![FullBound { namespace: Some("bulk".to_owned()), bound: Bound::StoreBytes, reading }];
         let off = CoreFacts {
             condition: Condition { is_clock_off: true, ..Condition::default() },
             clocks_ahead_ms: vec![-70_000],

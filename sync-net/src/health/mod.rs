@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use sync_core::id::NodeId;
-use sync_core::node::{Bound, Condition, Node as Core, Reading};
+use sync_core::node::{Bound, Condition, NamespaceStatus, Node as Core, Reading};
 
 use crate::bootstrap::Bootstrap;
 use crate::breakers::{self, BreakerInfo};
@@ -171,12 +171,19 @@ pub(super) struct Facts {
     core: Result<CoreFacts, NoCore>,
 }
 
+/// A bound that is used up, of a namespace or of the node.
+#[derive(Clone, Debug)]
+pub(super) struct FullBound {
+    namespace: Option<String>,
+    bound: Bound,
+    reading: Reading,
+}
+
 /// What only the core knows.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CoreFacts {
     condition: Condition,
-    /// Bounds that are full, rings left out.
-    full: Vec<(Bound, Reading)>,
+    full: Vec<FullBound>,
     /// Breakers that are not closed, by peer.
     open: Vec<(NodeId, BreakerInfo)>,
     /// Peers' wall clocks minus this node's, in milliseconds, ascending.
@@ -186,24 +193,56 @@ pub(super) struct CoreFacts {
 }
 
 fn core_facts(shared: &Shared) -> Result<CoreFacts, NoCore> {
-    let known = "the namespace opened at the start stays open";
     let mut core = core(shared)?;
-    let pressure = core.pressure(shared.namespace).expect(known);
-    let full = |(bound, reading): &(Bound, Reading)| !bound.is_ring() && reading.used >= reading.max;
+    let spaces: Vec<NamespaceStatus> =
+        core.namespace_statuses().into_iter().filter(|space| space.is_open).collect();
     let connected = |peer: sync_core::node::PeerStatus| peer.clock_ahead_ms.filter(|_| peer.connected);
     let mut clocks_ahead_ms: Vec<i64> =
-        core.peers(shared.namespace).into_iter().filter_map(connected).collect();
+        core.peers(shared.default.id).into_iter().filter_map(connected).collect();
     clocks_ahead_ms.sort_unstable();
+    let mut conditions = spaces.iter().filter_map(|space| core.condition(space.id));
+    let condition = conditions.by_ref().reduce(worse).unwrap_or_default();
     Ok(CoreFacts {
-        condition: core.condition(shared.namespace).expect(known),
-        full: pressure.readings().filter(full).collect(),
+        condition,
+        full: full(&mut core, &spaces),
         open: breakers::read(&core, shared.clock.mono())
             .open()
             .map(|(node, open)| (node, open.clone()))
             .collect(),
         clocks_ahead_ms,
-        is_empty: shared.store(&core).context().is_empty(),
+        is_empty: shared.store(&core, shared.default.id).context().is_empty(),
     })
+}
+
+/// What is wrong with either of two namespaces.
+fn worse(mut one: Condition, other: Condition) -> Condition {
+    let Condition { is_mending, diverged, is_horizon_ahead, is_clock_off, salvaged } = other;
+    one.is_mending |= is_mending;
+    one.is_horizon_ahead |= is_horizon_ahead;
+    one.is_clock_off |= is_clock_off;
+    one.salvaged = one.salvaged.max(salvaged);
+    one.diverged.extend(diverged);
+    one.diverged.sort_unstable();
+    one.diverged.dedup();
+    one
+}
+
+/// The bounds that are full, rings left out: those of each namespace, then the node's.
+fn full(core: &mut Core, spaces: &[NamespaceStatus]) -> Vec<FullBound> {
+    let mut full = Vec::new();
+    for (at, space) in spaces.iter().enumerate() {
+        let Some(pressure) = core.pressure(space.id) else { continue };
+        // Each reading has the node's own bounds too.
+        let counts = |(bound, reading): &(Bound, Reading)| {
+            let is_full = !bound.is_ring() && reading.used >= reading.max;
+            is_full && (bound.is_of_namespace() || at == 0)
+        };
+        full.extend(pressure.readings().filter(counts).map(|(bound, reading)| {
+            let namespace = bound.is_of_namespace().then(|| space.name.clone());
+            FullBound { namespace, bound, reading }
+        }));
+    }
+    full
 }
 
 /// See [`crate::Node::health`].

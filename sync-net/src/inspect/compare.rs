@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 use sync_core::cell::{Key, ObjectId, TypeTag};
+use sync_core::id::NamespaceId;
 use sync_core::store::{ItemRef, Items};
 
 use super::shown::{shown_path, shown_payload};
@@ -157,14 +158,14 @@ pub(crate) struct Stretch {
 }
 
 /// See [`crate::Node::knowledge`].
-pub(crate) fn knowledge(shared: &Shared) -> Knowledge {
+pub(crate) fn knowledge(shared: &Shared, namespace: NamespaceId) -> Knowledge {
     let core = shared.core();
-    let store = shared.store(&core);
+    let store = shared.store(&core, namespace);
     Knowledge {
         node: shared.id.to_hex(),
         name: shared.name.clone(),
         cluster: shared.cluster.clone(),
-        at: moment(shared, &core),
+        at: moment(shared, &core, namespace),
         horizon_ms: store.horizon().0,
         context: store
             .context()
@@ -174,14 +175,14 @@ pub(crate) fn knowledge(shared: &Shared) -> Knowledge {
     }
 }
 
-fn moment(shared: &Shared, core: &sync_core::node::Node) -> Moment {
-    Moment { replica: core.replica().to_hex(), log_head: shared.store(core).log_head() }
+fn moment(shared: &Shared, core: &sync_core::node::Node, namespace: NamespaceId) -> Moment {
+    Moment { replica: core.replica().to_hex(), log_head: shared.store(core, namespace).log_head() }
 }
 
 /// One page of objects behind `after`.
-pub(crate) fn objects(shared: &Shared, after: Option<&ObjectName>) -> ObjectPage {
+pub(crate) fn objects(shared: &Shared, namespace: NamespaceId, after: Option<&ObjectName>) -> ObjectPage {
     let core = shared.core();
-    let store = shared.store(&core);
+    let store = shared.store(&core, namespace);
     let after = after.map(ObjectId::from);
     let (mut page, mut hashed) = (Vec::new(), 0);
     let mut rest = store.objects_after(after.as_ref()).peekable();
@@ -196,21 +197,27 @@ pub(crate) fn objects(shared: &Shared, after: Option<&ObjectName>) -> ObjectPage
             fingerprint: (!range.is_cut).then(|| hex(&range.fingerprint.0)),
         });
     }
-    ObjectPage { at: moment(shared, &core), more: rest.peek().is_some(), objects: page }
+    ObjectPage { at: moment(shared, &core, namespace), more: rest.peek().is_some(), objects: page }
 }
 
 /// The fingerprint of a stretch of one object, cut after `cells_max` cells.
-pub(crate) fn range(shared: &Shared, name: &ObjectName, stretch: &Stretch, cells_max: u64) -> RangeDigest {
+pub(crate) fn range(
+    shared: &Shared,
+    namespace: NamespaceId,
+    name: &ObjectName,
+    stretch: &Stretch,
+    cells_max: u64,
+) -> RangeDigest {
     let core = shared.core();
     let (after, until) = (stretch.after.as_deref(), stretch.until.as_deref());
-    let range = shared.store(&core).range_fingerprint(
+    let range = shared.store(&core, namespace).range_fingerprint(
         &ObjectId::from(name),
         after,
         until,
         cells_max.clamp(1, HASHED_MAX),
     );
     RangeDigest {
-        at: moment(shared, &core),
+        at: moment(shared, &core, namespace),
         fingerprint: hex(&range.fingerprint.0),
         cells: range.cells,
         last: range.last.map(|path| hex(path.as_bytes())),
@@ -219,18 +226,23 @@ pub(crate) fn range(shared: &Shared, name: &ObjectName, stretch: &Stretch, cells
 }
 
 /// One page of the cells of a stretch.
-pub(crate) fn cells(shared: &Shared, name: &ObjectName, stretch: &Stretch) -> CellPage {
+pub(crate) fn cells(
+    shared: &Shared,
+    namespace: NamespaceId,
+    name: &ObjectName,
+    stretch: &Stretch,
+) -> CellPage {
     let core = shared.core();
     let (object, mut bytes) = (ObjectId::from(name), 0);
     let (after, until) = (stretch.after.as_deref(), stretch.until.as_deref());
-    let mut rest = shared.store(&core).cells_between(&object, after, until).peekable();
+    let mut rest = shared.store(&core, namespace).cells_between(&object, after, until).peekable();
     let mut page = Vec::new();
     while let Some((path, items)) = rest.next_if(|_| page.len() < CELLS_MAX && bytes < CELL_BYTES_MAX) {
         let cell = cell(object.ty, path, items);
         bytes += path.len() + items.len() * PAYLOAD_SHOWN_MAX;
         page.push(cell);
     }
-    CellPage { at: moment(shared, &core), more: rest.peek().is_some(), cells: page }
+    CellPage { at: moment(shared, &core, namespace), more: rest.peek().is_some(), cells: page }
 }
 
 fn cell(ty: TypeTag, path: &[u8], items: Items<'_>) -> CellDigest {

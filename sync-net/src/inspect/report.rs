@@ -10,6 +10,7 @@ use sync_core::node::Stats;
 use super::hex;
 use crate::bootstrap::Bootstrap;
 use crate::breakers::BreakerInfo;
+use crate::namespace::NamespaceInfo;
 use crate::storage::{Damage, StorageStatus};
 use crate::value::Stored;
 
@@ -50,6 +51,9 @@ pub struct NodeStatus {
     /// How close each bound is that fills up. A list that only grows: bounds to come are put behind.
     #[serde(default)]
     pub pressure: Vec<BoundPressure>,
+    /// Every namespace that is kept, open and closed, by name.
+    #[serde(default)]
+    pub namespaces: Vec<NamespaceInfo>,
     /// The large answer on its way in; for a newcomer, the whole store.
     #[serde(default)]
     pub bootstrap: Option<Bootstrap>,
@@ -170,6 +174,9 @@ pub struct PeerInfo {
     pub attempts: u64,
     /// The replica id of its life, in hex, once it has introduced itself.
     pub incarnation: Option<String>,
+    /// True if it has the namespace open too, as far as is known.
+    #[serde(default)]
+    pub shared: bool,
     /// True if no push can reach it: it has just come, or fell off our log, and catches up by a session.
     pub behind: bool,
     /// The entry of our log that it has acknowledged.

@@ -3,7 +3,6 @@
 //! `POST /v1/op` takes reads too: fields are JSON, which a query holds badly. What there is to do is `crate::ops`'s
 //! table.
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -11,6 +10,7 @@ use serde::Deserialize;
 
 use super::reply::{ApiError, Body, Params};
 use super::routes::{Answer, wait_for};
+use super::space::In;
 use crate::node::Node;
 use crate::ops::{self, OpError, OpRequest, PlaceRequest, Reading, ShownPlace};
 
@@ -64,16 +64,16 @@ impl PlaceParams {
     }
 }
 
-async fn op(State(node): State<Node>, Body(request): Body<OpRequest>) -> Answer<Reading> {
-    wait_for(&node, request.after()?).await?;
-    Ok(Json(ops::operate(&node, &request)?))
+async fn op(In(namespace): In, Body(request): Body<OpRequest>) -> Answer<Reading> {
+    wait_for(namespace.node(), request.after()?).await?;
+    Ok(Json(ops::operate(&namespace, &request)?))
 }
 
-async fn show(State(node): State<Node>, Params(query): Params<PlaceParams>) -> Answer<ShownPlace> {
-    wait_for(&node, query.after.as_deref()).await?;
-    Ok(Json(ops::show(&node, query.read()?)?))
+async fn show(In(namespace): In, Params(query): Params<PlaceParams>) -> Answer<ShownPlace> {
+    wait_for(namespace.node(), query.after.as_deref()).await?;
+    Ok(Json(ops::show(&namespace, query.read()?)?))
 }
 
-async fn remove(State(node): State<Node>, Body(request): Body<PlaceRequest>) -> Answer<Reading> {
-    Ok(Json(ops::remove(&node, &request)?))
+async fn remove(In(namespace): In, Body(request): Body<PlaceRequest>) -> Answer<Reading> {
+    Ok(Json(ops::remove(&namespace, &request)?))
 }

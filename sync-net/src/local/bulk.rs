@@ -1,12 +1,11 @@
 //! The routes for all of a store: `GET /v1/export` as JSON lines, `POST /v1/batch` for many writes as one group.
 //!
-//! An export is of one moment: it reads a copy, which writers do not wait for and which takes as much memory as the store
+//! An export is of one namespace, which its first line names, `{"namespace": ".."}`, and of one moment: it reads a copy, which writers do not wait for and which takes as much memory as the store
 //! while it runs. Its last line is `{"end": true}` with what it came to; an answer without it was cut.
 
 use std::sync::Arc;
 
 use axum::body::{Body as Answered, Bytes};
-use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -19,9 +18,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::reply::{ApiError, Body, Params};
 use super::routes::Answer;
+use super::space::In;
 use super::watch::Lines;
 use crate::access::Reads as _;
 use crate::inspect;
+use crate::namespace::Namespace;
 use crate::node::Node;
 use crate::ops::{self, BatchRequest, Exported, Exporter, Reading};
 
@@ -42,8 +43,8 @@ pub(super) fn reads() -> Router<Node> {
     Router::new().route("/v1/export", get(export)).layer(Extension(Arc::new(Semaphore::new(EXPORTS_MAX))))
 }
 
-async fn batch(State(node): State<Node>, Body(request): Body<BatchRequest>) -> Answer<Reading> {
-    Ok(axum::Json(ops::batch(&node, &request)?))
+async fn batch(In(namespace): In, Body(request): Body<BatchRequest>) -> Answer<Reading> {
+    Ok(axum::Json(ops::batch(&namespace, &request)?))
 }
 
 #[derive(Deserialize)]
@@ -54,7 +55,7 @@ struct ExportParams {
 }
 
 async fn export(
-    State(node): State<Node>,
+    In(namespace): In,
     Extension(exports): Extension<Arc<Semaphore>>,
     Params(query): Params<ExportParams>,
 ) -> Result<Response, ApiError> {
@@ -63,17 +64,17 @@ async fn export(
         return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_exports", text));
     };
     let (pieces, body) = mpsc::channel(PIECES_MAX);
-    tokio::task::spawn_blocking(move || write(&node, &query.prefix, &pieces, place));
+    tokio::task::spawn_blocking(move || write(&namespace, &query.prefix, &pieces, place));
     let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
     Ok((kind, Answered::new(Lines(body))).into_response())
 }
 
 /// Writes all lines; ends early if the client is gone.
-fn write(node: &Node, prefix: &str, pieces: &mpsc::Sender<Bytes>, _place: OwnedSemaphorePermit) {
-    let store = node.look(Store::clone);
+fn write(namespace: &Namespace, prefix: &str, pieces: &mpsc::Sender<Bytes>, _place: OwnedSemaphorePermit) {
+    let store = namespace.look(Store::clone);
     let present = |object: &ObjectId| store.is_present(object.key.as_str(), object.ty);
     let objects: Vec<ObjectId> = store.objects(prefix).map(|info| info.object).filter(present).collect();
-    let name_of = |ty| inspect::type_name(node.shared(), ty);
+    let name_of = |ty| inspect::type_name(namespace.shared(), ty);
     let (mut piece, mut is_read) = (Vec::new(), true);
     let mut line = |line: &Json| {
         if is_read {
@@ -83,6 +84,7 @@ fn write(node: &Node, prefix: &str, pieces: &mpsc::Sender<Bytes>, _place: OwnedS
         }
         is_read
     };
+    line(&json!({ "namespace": namespace.name() }));
     let mut exporter = Exporter::new(&store, &name_of, &mut line);
     let all = objects.iter().all(|object| exporter.object(object.key.as_str(), object.ty));
     let exported = exporter.done();

@@ -2,18 +2,21 @@
 //!
 //! Who may open the socket may do everything, so it is its owner's alone (mode 0600, see `socket`);
 //! there is no other authentication and no TCP. `routes` lists the calls, `any` those for every type,
-//! `operator` those that look at several nodes, `peers` those that move single ones, `bulk` those for all of a store, `watch`
+//! `operator` those that look at several nodes, `peers` those that move single ones, `namespaces` those that open and close
+//! them, `space` says which one a request means, `bulk` those for all of a store, `watch`
 //! the one that streams changes, `watchtower` what an operator watches, `reply` is how they answer;
 //! this file accepts connections and bounds them in number, size and time.
 
 mod any;
 mod bulk;
 mod durable;
+mod namespaces;
 mod operator;
 mod peers;
 mod reply;
 mod routes;
 mod socket;
+mod space;
 mod watch;
 mod watchtower;
 

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::reply::{ApiError, Body, Params};
 use super::routes::{Answer, NoParams, TimeoutBody};
+use super::space::In;
 use crate::converge::cluster::ClusterReport;
 use crate::inspect::compare::{
     self, CellPage, HASHED_MAX, Knowledge, ObjectName, ObjectPage, RangeDigest, Stretch,
@@ -20,8 +21,12 @@ use crate::storage::Backup;
 use crate::survey::SurveyReport;
 
 pub(super) fn routes() -> Router<Node> {
+    Router::new().route("/v1/backup", post(backup))
+}
+
+/// Those that look at one namespace.
+pub(super) fn of_a_namespace() -> Router<Node> {
     Router::new()
-        .route("/v1/backup", post(backup))
         .route("/v1/survey", post(survey))
         .route("/v1/converge/cluster", post(converge_cluster))
         .route("/v1/knowledge", get(knowledge))
@@ -84,31 +89,31 @@ fn from_hex(text: &str) -> Result<Vec<u8>, ApiError> {
     })
 }
 
-async fn survey(State(node): State<Node>, Body(body): Body<TimeoutBody>) -> Answer<SurveyReport> {
-    Ok(Json(node.survey(body.timeout()?).await?))
+async fn survey(In(namespace): In, Body(body): Body<TimeoutBody>) -> Answer<SurveyReport> {
+    Ok(Json(namespace.survey(body.timeout()?).await?))
 }
 
-async fn converge_cluster(State(node): State<Node>, Body(body): Body<TimeoutBody>) -> Answer<ClusterReport> {
-    Ok(Json(node.converge_cluster(body.timeout()?).await?))
+async fn converge_cluster(In(namespace): In, Body(body): Body<TimeoutBody>) -> Answer<ClusterReport> {
+    Ok(Json(namespace.converge_cluster(body.timeout()?).await?))
 }
 
-async fn knowledge(State(node): State<Node>, _: Params<NoParams>) -> Json<Knowledge> {
-    Json(node.knowledge())
+async fn knowledge(In(namespace): In, _: Params<NoParams>) -> Json<Knowledge> {
+    Json(namespace.knowledge())
 }
 
-async fn objects(State(node): State<Node>, Params(query): Params<AfterParams>) -> Json<ObjectPage> {
+async fn objects(In(namespace): In, Params(query): Params<AfterParams>) -> Json<ObjectPage> {
     let after = query.key.map(|key| ObjectName { key, tag: query.tag.unwrap_or(0) });
-    Json(compare::objects(node.shared(), after.as_ref()))
+    Json(compare::objects(namespace.shared(), namespace.id(), after.as_ref()))
 }
 
-async fn range(State(node): State<Node>, Params(query): Params<StretchParams>) -> Answer<RangeDigest> {
+async fn range(In(namespace): In, Params(query): Params<StretchParams>) -> Answer<RangeDigest> {
     let (name, stretch, cells) = query.read()?;
-    Ok(Json(compare::range(node.shared(), &name, &stretch, cells)))
+    Ok(Json(compare::range(namespace.shared(), namespace.id(), &name, &stretch, cells)))
 }
 
-async fn cells(State(node): State<Node>, Params(query): Params<StretchParams>) -> Answer<CellPage> {
+async fn cells(In(namespace): In, Params(query): Params<StretchParams>) -> Answer<CellPage> {
     let (name, stretch, _) = query.read()?;
-    Ok(Json(compare::cells(node.shared(), &name, &stretch)))
+    Ok(Json(compare::cells(namespace.shared(), namespace.id(), &name, &stretch)))
 }
 
 #[cfg(test)]

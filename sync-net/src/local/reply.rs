@@ -60,6 +60,7 @@ impl From<Error> for ApiError {
             Error::Read(error) => return error.clone().into(),
             Error::Encode { .. } => (StatusCode::BAD_REQUEST, "encode"),
             Error::Aborted { .. } => (StatusCode::CONFLICT, "aborted"),
+            Error::NamespaceClosed(_) => (StatusCode::CONFLICT, "namespace_closed"),
             Error::Closed => (StatusCode::SERVICE_UNAVAILABLE, "closed"),
         };
         Self::new(status, kind, error)
@@ -107,6 +108,7 @@ impl From<ConvergeError> for ApiError {
             ConvergeError::TimedOut { pending, .. } => {
                 Self { pending, ..Self::new(StatusCode::GATEWAY_TIMEOUT, "not_converged", text) }
             }
+            ConvergeError::NamespaceClosed(_) => Self::new(StatusCode::CONFLICT, "namespace_closed", text),
             ConvergeError::Closed => Self::new(StatusCode::SERVICE_UNAVAILABLE, "closed", text),
         }
     }
@@ -130,6 +132,7 @@ impl From<WaitError> for ApiError {
         let (status, kind) = match &error {
             WaitError::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "not_here_yet"),
             WaitError::NoNamespace { .. } => (StatusCode::NOT_FOUND, "no_namespace"),
+            WaitError::OtherNamespace { .. } => (StatusCode::BAD_REQUEST, "other_namespace"),
             WaitError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "closed"),
         };
         Self::new(status, kind, error)

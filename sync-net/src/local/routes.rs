@@ -3,7 +3,7 @@
 //! Elements, fields and values are strings here: the sets are `OrSet<String>`, the maps
 //! `LwwMap<String, String>`, the registers `LwwRegister<String>`. Every other type and value is for `any`.
 //! Reads are `GET` with a query, writes are `POST` with a JSON object; a write is answered when it is as durable as
-//! `durable` says.
+//! `durable` says. Which namespace is meant `space` says.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use sync_core::token::{Token, TokenError};
 use sync_core::trace::TraceContext;
 
 use super::reply::{ApiError, BODY_BYTES_MAX, Body, Params};
+use super::space::In;
 use crate::converge::ConvergeReport;
 use crate::inspect::{Inspection, KeyInfo, NodeStatus, PeerInfo};
 use crate::node::Node;
@@ -27,7 +28,7 @@ use crate::visible::{VisibilityError, Visible};
 pub(super) const CONVERGE_MS_MAX: u64 = 600_000;
 
 /// For who asks in vain.
-const ROUTES: &str = "status, peers, peers/trip, peers/reset, peers/add, peers/remove, peers/retire, keys, inspect, set, set/add, set/remove, map, map/put, map/remove, \
+const ROUTES: &str = "status, peers, peers/trip, peers/reset, peers/add, peers/remove, peers/retire, namespaces, namespaces/open, namespaces/close, keys, inspect, set, set/add, set/remove, map, map/put, map/remove, \
                       counter, counter/add, counter/reset, register, register/set, register/clear, op, batch, get, remove, export, converge, visible, converge/cluster, watch, events, health, backup, survey, knowledge, \
                       compare/objects, compare/range, compare/cells";
 
@@ -46,8 +47,7 @@ pub(super) fn router(node: Node) -> Router {
         .merge(super::any::writes())
         .merge(super::bulk::writes())
         .route_layer(middleware::from_fn_with_state(node.clone(), super::durable::acknowledged));
-    writes
-        .route("/v1/status", get(status))
+    let of_a_namespace = writes
         .route("/v1/peers", get(peers))
         .route("/v1/keys", get(keys))
         .route("/v1/inspect", get(inspect))
@@ -56,12 +56,17 @@ pub(super) fn router(node: Node) -> Router {
         .route("/v1/counter", get(counter_read))
         .route("/v1/register", get(register_read))
         .route("/v1/converge", post(converge))
-        .route("/v1/visible", post(visible))
         .merge(super::any::reads())
         .merge(super::bulk::reads())
+        .merge(super::operator::of_a_namespace())
+        .merge(super::watch::routes())
+        .route_layer(middleware::from_fn_with_state(node.clone(), super::space::chosen));
+    of_a_namespace
+        .route("/v1/status", get(status))
+        .route("/v1/visible", post(visible))
+        .merge(super::namespaces::routes())
         .merge(super::operator::routes())
         .merge(super::peers::routes())
-        .merge(super::watch::routes())
         .merge(super::watchtower::routes())
         .fallback(no_such_route)
         .method_not_allowed_fallback(wrong_method)
@@ -252,98 +257,98 @@ async fn status(State(node): State<Node>, _: Params<NoParams>) -> Json<NodeStatu
     Json(node.status())
 }
 
-async fn peers(State(node): State<Node>, _: Params<NoParams>) -> Json<Vec<PeerInfo>> {
-    Json(node.peers())
+async fn peers(In(namespace): In, _: Params<NoParams>) -> Json<Vec<PeerInfo>> {
+    Json(namespace.peers())
 }
 
-async fn keys(State(node): State<Node>, Params(query): Params<PrefixParam>) -> Json<Vec<KeyInfo>> {
-    Json(node.keys(&query.prefix))
+async fn keys(In(namespace): In, Params(query): Params<PrefixParam>) -> Json<Vec<KeyInfo>> {
+    Json(namespace.keys(&query.prefix))
 }
 
-async fn inspect(State(node): State<Node>, Params(query): Params<OptionalKeyParam>) -> Json<Inspection> {
-    Json(node.inspect(query.key.as_deref()))
+async fn inspect(In(namespace): In, Params(query): Params<OptionalKeyParam>) -> Json<Inspection> {
+    Json(namespace.inspect(query.key.as_deref()))
 }
 
-async fn set_read(State(node): State<Node>, Params(query): Params<KeyParam>) -> Answer<SetReply> {
-    wait_for(&node, query.after.as_deref()).await?;
-    let elements = node.or_set::<String>(&query.key).elements()?;
+async fn set_read(In(namespace): In, Params(query): Params<KeyParam>) -> Answer<SetReply> {
+    wait_for(namespace.node(), query.after.as_deref()).await?;
+    let elements = namespace.or_set::<String>(&query.key).elements()?;
     Ok(Json(SetReply { key: query.key, elements }))
 }
 
-async fn set_add(State(node): State<Node>, Body(body): Body<AddBody>) -> Answer<Changed> {
-    let set = node.or_set(&body.key);
+async fn set_add(In(namespace): In, Body(body): Body<AddBody>) -> Answer<Changed> {
+    let set = namespace.or_set(&body.key);
     let written = expiring(body.expires_in_ms, set, |set, after| set.expires_in(after)).add(&body.element)?;
     Ok(Changed::by(&written))
 }
 
-async fn set_remove(State(node): State<Node>, Body(body): Body<ElementBody>) -> Answer<Changed> {
-    Ok(Changed::found(node.or_set(&body.key).remove(&body.element)?))
+async fn set_remove(In(namespace): In, Body(body): Body<ElementBody>) -> Answer<Changed> {
+    Ok(Changed::found(namespace.or_set(&body.key).remove(&body.element)?))
 }
 
-async fn map_read(State(node): State<Node>, Params(query): Params<MapParams>) -> Answer<MapReply> {
-    wait_for(&node, query.after.as_deref()).await?;
-    let map = node.lww_map::<String, String>(&query.key);
+async fn map_read(In(namespace): In, Params(query): Params<MapParams>) -> Answer<MapReply> {
+    wait_for(namespace.node(), query.after.as_deref()).await?;
+    let map = namespace.lww_map::<String, String>(&query.key);
     Ok(Json(match query.field {
         None => MapReply::Entries { entries: map.entries()?.into_iter().collect(), key: query.key },
         Some(field) => MapReply::Value { value: map.get(&field)?, key: query.key, field },
     }))
 }
 
-async fn map_put(State(node): State<Node>, Body(body): Body<EntryBody>) -> Answer<Changed> {
-    let map = expiring(body.expires_in_ms, node.lww_map(&body.key), |map, after| map.expires_in(after));
+async fn map_put(In(namespace): In, Body(body): Body<EntryBody>) -> Answer<Changed> {
+    let map = expiring(body.expires_in_ms, namespace.lww_map(&body.key), |map, after| map.expires_in(after));
     let written = map.put(&body.field, &body.value)?;
     Ok(Changed::by(&written))
 }
 
-async fn map_remove(State(node): State<Node>, Body(body): Body<FieldBody>) -> Answer<Changed> {
-    Ok(Changed::found(node.lww_map::<String, String>(&body.key).remove(&body.field)?))
+async fn map_remove(In(namespace): In, Body(body): Body<FieldBody>) -> Answer<Changed> {
+    Ok(Changed::found(namespace.lww_map::<String, String>(&body.key).remove(&body.field)?))
 }
 
-async fn counter_read(State(node): State<Node>, Params(query): Params<KeyParam>) -> Answer<CounterReply> {
-    wait_for(&node, query.after.as_deref()).await?;
-    let value = node.pn_counter(&query.key).value();
+async fn counter_read(In(namespace): In, Params(query): Params<KeyParam>) -> Answer<CounterReply> {
+    wait_for(namespace.node(), query.after.as_deref()).await?;
+    let value = namespace.pn_counter(&query.key).value();
     Ok(Json(CounterReply { key: query.key, value }))
 }
 
-async fn counter_add(State(node): State<Node>, Body(body): Body<CountBody>) -> Answer<Changed> {
-    let written = node.pn_counter(&body.key).add(body.by)?;
+async fn counter_add(In(namespace): In, Body(body): Body<CountBody>) -> Answer<Changed> {
+    let written = namespace.pn_counter(&body.key).add(body.by)?;
     Ok(Changed::by(&written))
 }
 
-async fn counter_reset(State(node): State<Node>, Body(body): Body<KeyBody>) -> Answer<Changed> {
-    Ok(Changed::found(node.pn_counter(&body.key).reset()?))
+async fn counter_reset(In(namespace): In, Body(body): Body<KeyBody>) -> Answer<Changed> {
+    Ok(Changed::found(namespace.pn_counter(&body.key).reset()?))
 }
 
-async fn register_read(State(node): State<Node>, Params(query): Params<KeyParam>) -> Answer<RegisterReply> {
-    wait_for(&node, query.after.as_deref()).await?;
-    let value = node.lww_register::<String>(&query.key).get()?;
+async fn register_read(In(namespace): In, Params(query): Params<KeyParam>) -> Answer<RegisterReply> {
+    wait_for(namespace.node(), query.after.as_deref()).await?;
+    let value = namespace.lww_register::<String>(&query.key).get()?;
     Ok(Json(RegisterReply { key: query.key, value }))
 }
 
-async fn register_set(State(node): State<Node>, Body(body): Body<ValueBody>) -> Answer<Changed> {
-    let register = node.lww_register(&body.key);
+async fn register_set(In(namespace): In, Body(body): Body<ValueBody>) -> Answer<Changed> {
+    let register = namespace.lww_register(&body.key);
     let register = expiring(body.expires_in_ms, register, |register, after| register.expires_in(after));
     let written = register.set(&body.value)?;
     Ok(Changed::by(&written))
 }
 
-async fn register_clear(State(node): State<Node>, Body(body): Body<KeyBody>) -> Answer<Changed> {
-    Ok(Changed::found(node.lww_register::<String>(&body.key).clear()?))
+async fn register_clear(In(namespace): In, Body(body): Body<KeyBody>) -> Answer<Changed> {
+    Ok(Changed::found(namespace.lww_register::<String>(&body.key).clear()?))
 }
 
 /// The header of a W3C trace context.
 const TRACEPARENT: &str = "traceparent";
 
 async fn converge(
-    State(node): State<Node>,
+    In(namespace): In,
     headers: HeaderMap,
     Body(body): Body<TimeoutBody>,
 ) -> Answer<ConvergeReport> {
     let timeout = body.timeout()?;
     let trace = headers.get(TRACEPARENT).map(|text| TraceContext::from_bytes(text.as_bytes())).transpose();
     Ok(Json(match trace.map_err(|error| ApiError::bad_request("bad_traceparent", error))? {
-        Some(trace) => node.converge_traced(timeout, trace).await?,
-        None => node.converge(timeout).await?,
+        Some(trace) => namespace.converge_traced(timeout, trace).await?,
+        None => namespace.converge(timeout).await?,
     }))
 }
 

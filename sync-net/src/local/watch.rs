@@ -12,7 +12,6 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -25,6 +24,7 @@ use sync_core::node::Cause;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use super::reply::{ApiError, Params};
+use super::space::In;
 use crate::inspect::{Shown, hex, shown_path};
 use crate::node::Node;
 use crate::watch::{Change, Cursor, Entry, Policy, Scope, Start, Watch, WatchEvent};
@@ -62,7 +62,7 @@ struct WatchParams {
 }
 
 async fn follow(
-    State(node): State<Node>,
+    In(namespace): In,
     Extension(streams): Extension<Arc<Semaphore>>,
     Extension(stopped): Extension<watch::Receiver<bool>>,
     Params(query): Params<WatchParams>,
@@ -84,7 +84,7 @@ async fn follow(
     let policy = if query.coalesce { Policy::Coalesce } else { Policy::Steps };
     let (lines, body) = mpsc::channel(LINES_MAX);
     let told = Told { lines, cursor_at: None, behind: true };
-    tokio::spawn(write(node.watch_from(&query.prefix, start, policy), told, stopped, place));
+    tokio::spawn(write(namespace.watch_from(&query.prefix, start, policy), told, stopped, place));
     let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
     Ok((kind, Body::new(Lines(body))).into_response())
 }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use sync_core::node::{Bound, Latency, Meter};
 
 use super::family::{Family, Labels};
-use super::{Taken, float, process};
+use super::{SpaceTaken, Taken, float, process};
 use crate::events::Alarm;
 use crate::health;
 use crate::node::Shared;
@@ -89,18 +89,21 @@ fn latency(latency: &Latency) -> Family {
 
 /// What the store holds.
 fn state(taken: &Taken) -> Vec<Family> {
+    let of = |figure: fn(&SpaceTaken) -> f64| {
+        taken.spaces.iter().map(|space| (space.labelled(Labels::new()), figure(space))).collect::<Vec<_>>()
+    };
     vec![
-        Family::gauge(
+        Family::gauges(
             "crdt_state_size_bytes",
             "Accounted bytes of the store, as store_bytes_max counts them, counter floors too",
-            float(taken.bytes),
+            of(|space| float(space.bytes)),
         ),
-        Family::gauge("crdt_state_crdts", "CRDTs present", float(taken.crdts)),
-        Family::gauge("crdt_state_items", "Live items", float(taken.items)),
-        Family::gauge(
+        Family::gauges("crdt_state_crdts", "CRDTs present", of(|space| float(space.crdts))),
+        Family::gauges("crdt_state_items", "Live items", of(|space| float(space.items))),
+        Family::gauges(
             "crdt_scrub_progress",
             "How far the scrub of the store has come in its present pass, 0 to 1",
-            taken.scrubbed,
+            of(|space| space.scrubbed),
         ),
         Family::counter("crdt_scrubs", "Passes of the scrub over the whole store", taken.meter.scrubs),
     ]
@@ -143,11 +146,16 @@ fn kind_of(bound: Bound) -> &'static str {
 /// How full the bounds are.
 fn bounds(taken: &Taken) -> Vec<Family> {
     let (mut used, mut max, mut pressure) = (Vec::new(), Vec::new(), Vec::new());
-    for (bound, reading) in taken.pressure.readings() {
-        let labels: Labels = vec![("bound", bound.name().to_owned()), ("kind", kind_of(bound).to_owned())];
-        used.push((labels.clone(), float(reading.used)));
-        max.push((labels.clone(), float(reading.max)));
-        pressure.push((labels, reading.pressure()));
+    for space in &taken.spaces {
+        // Each reading has the node's own bounds too.
+        let counts = |bound: Bound| bound.is_of_namespace() || space.label.is_none();
+        for (bound, reading) in space.pressure.readings().filter(|(bound, _)| counts(*bound)) {
+            let labels = vec![("bound", bound.name().to_owned()), ("kind", kind_of(bound).to_owned())];
+            let labels = space.labelled(labels);
+            used.push((labels.clone(), float(reading.used)));
+            max.push((labels.clone(), float(reading.max)));
+            pressure.push((labels, reading.pressure()));
+        }
     }
     vec![
         Family::gauges("crdt_bound_used", "What is used of a bound, in its own unit", used),

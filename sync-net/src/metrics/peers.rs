@@ -5,7 +5,7 @@ use sync_core::id::NodeId;
 use sync_core::node::{PeerLag, PeerStatus};
 
 use super::family::{Family, Labels};
-use super::{Taken, float};
+use super::{SpaceTaken, Taken, float};
 use crate::node::Shared;
 
 /// Digits of a node id in a label.
@@ -17,23 +17,36 @@ fn label(node: &NodeId) -> Labels {
     vec![("peer", hex)]
 }
 
-pub(super) fn families(shared: &Shared, taken: &Taken) -> Vec<Family> {
-    let Taken { peers, lags, .. } = taken;
+pub(super) fn families<'a>(shared: &'a Shared, taken: &'a Taken) -> Vec<Family> {
     let of_lag = |value: fn(&PeerLag) -> Option<f64>| {
-        lags.iter().filter_map(|lag| Some((label(&lag.node), value(lag)?))).collect::<Vec<_>>()
+        let of = |space: &SpaceTaken| {
+            let lags = space.lags.iter();
+            lags.filter_map(|lag| Some((space.labelled(label(&lag.node)), value(lag)?))).collect::<Vec<_>>()
+        };
+        taken.spaces.iter().flat_map(of).collect::<Vec<_>>()
     };
+    // Of a peer as such, whatever it shares.
     let of_peer = |value: fn(&PeerStatus) -> Option<f64>| {
-        peers.iter().filter_map(|peer| Some((label(&peer.node), value(peer)?))).collect::<Vec<_>>()
+        let peers = taken.spaces.first().map(|space| &space.peers).into_iter().flatten();
+        peers.filter_map(|peer| Some((label(&peer.node), value(peer)?))).collect::<Vec<_>>()
     };
-    let divergence = peers.iter().filter_map(|peer| Some((peer, shared.divergence.keys(peer)?)));
-    let divergence = divergence.flat_map(|(peer, (receive, send))| {
-        [("in", receive), ("out", send)].map(|(direction, keys)| {
-            let mut labels = label(&peer.node);
-            labels.push(("direction", direction.to_owned()));
-            (labels, float(keys))
+    let roots = taken.spaces.iter().flat_map(|space| {
+        let equal = |peer: &PeerStatus| peer.roots_equal.map(|equal| f64::from(u8::from(equal)));
+        let of = |peer: &PeerStatus| Some((space.labelled(label(&peer.node)), equal(peer)?));
+        space.peers.iter().filter_map(of).collect::<Vec<_>>()
+    });
+    let divergence = taken.spaces.iter().flat_map(|space| {
+        let told = |peer: &'a PeerStatus| Some((peer, shared.divergence.keys(space.id, peer)?));
+        let told = space.peers.iter().filter_map(told).collect::<Vec<_>>();
+        told.into_iter().flat_map(move |(peer, (receive, send))| {
+            [("in", receive), ("out", send)].map(|(direction, keys)| {
+                let mut labels = label(&peer.node);
+                labels.push(("direction", direction.to_owned()));
+                (space.labelled(labels), float(keys))
+            })
         })
     });
-    let divergence = divergence.collect();
+    let (roots, divergence) = (roots.collect(), divergence.collect());
     vec![
         Family::gauges(
             "crdt_peer_connected",
@@ -58,7 +71,7 @@ pub(super) fn families(shared: &Shared, taken: &Taken) -> Vec<Family> {
         Family::gauges(
             "crdt_roots_agree",
             "1 if the last exchange of roots with the peer found one state, 0 if not; absent before the first",
-            of_peer(|peer| peer.roots_equal.map(|equal| f64::from(u8::from(equal)))),
+            roots,
         ),
         Family::gauges(
             "crdt_divergence_keys",

@@ -12,7 +12,7 @@ use super::reading::Reading;
 use super::request::{self, OpError, OpRequest, bytes, changed, place, type_called};
 use super::{Args, Run};
 use crate::access::{Expires, Place};
-use crate::node::Node;
+use crate::namespace::Namespace;
 use crate::value::Stored;
 
 /// Operations that one request may hold. The group's bytes are bounded by the store.
@@ -53,14 +53,14 @@ enum Step {
 }
 
 impl Step {
-    fn read(node: &Node, number: usize, json: &RawValue) -> Result<Self, OpError> {
+    fn read(namespace: &Namespace, number: usize, json: &RawValue) -> Result<Self, OpError> {
         let malformed = |error: serde_json::Error| OpError::Line { number, reason: error.to_string() };
         let Head { op } = serde_json::from_str(json.get()).map_err(malformed)?;
         if op == "cell" {
-            return Self::cell(node, serde_json::from_str(json.get()).map_err(malformed)?);
+            return Self::cell(namespace, serde_json::from_str(json.get()).map_err(malformed)?);
         }
         let request: OpRequest = serde_json::from_str(json.get()).map_err(malformed)?;
-        let (place, op, args) = request::prepare(node, &request)?;
+        let (place, op, args) = request::prepare(namespace, &request)?;
         match op.run {
             Run::Write(write) => Ok(Self::Op(place, write, Box::new(args))),
             Run::Read(..) => {
@@ -69,9 +69,9 @@ impl Step {
         }
     }
 
-    fn cell(node: &Node, request: CellRequest) -> Result<Self, OpError> {
+    fn cell(namespace: &Namespace, request: CellRequest) -> Result<Self, OpError> {
         let CellRequest { ty, key, at, path, value, expires_ms, _op } = request;
-        let tag = type_called(node, &ty)?;
+        let tag = type_called(namespace, &ty)?;
         if UserTag::new(tag.0).is_none() {
             return Err(OpError::NoOp { ty: tag.name().unwrap_or("type of the engine"), op: "cell".into() });
         }
@@ -91,14 +91,14 @@ impl Step {
 }
 
 /// Does all of it, or nothing.
-pub(crate) fn batch(node: &Node, request: &BatchRequest) -> Result<Reading, OpError> {
+pub(crate) fn batch(namespace: &Namespace, request: &BatchRequest) -> Result<Reading, OpError> {
     let len = request.ops.len();
     if len > BATCH_OPS_MAX {
         return Err(OpError::TooMany { len });
     }
-    let steps = request.ops.iter().enumerate().map(|(at, json)| Step::read(node, at + 1, json));
+    let steps = request.ops.iter().enumerate().map(|(at, json)| Step::read(namespace, at + 1, json));
     let steps: Vec<Step> = steps.collect::<Result<_, _>>()?;
-    let (_, written) = node.step(&mut |group| {
+    let (_, written) = namespace.step(&mut |group| {
         steps.iter().try_for_each(|step| step.run(group))?;
         Ok(0)
     })?;

@@ -18,7 +18,7 @@ use super::{Arg, Args, Op, Run, TYPES, Type};
 use crate::access::{Expires, Place, Reads as _};
 use crate::error::Error;
 use crate::inspect;
-use crate::node::Node;
+use crate::namespace::Namespace;
 use crate::value::{Stored, ValueError};
 
 /// Most names of a place in a nested map that a request may give. More than a writer may nest
@@ -247,9 +247,12 @@ pub(super) fn changed(written: &Written) -> Reading {
 }
 
 /// Looks an operation up and checks what it was given.
-pub(super) fn prepare(node: &Node, request: &OpRequest) -> Result<(Place, &'static Op, Args), OpError> {
+pub(super) fn prepare(
+    namespace: &Namespace,
+    request: &OpRequest,
+) -> Result<(Place, &'static Op, Args), OpError> {
     let (_, op) = request.look_up()?;
-    let args = request.args(op, node.owner())?;
+    let args = request.args(op, namespace.node().owner())?;
     let mut place = place(&request.key, &request.at)?;
     if request.expires_in_ms.is_some() {
         let after = Duration::from_millis(natural("expires_in_ms", request.expires_in_ms, 0)?);
@@ -261,17 +264,17 @@ pub(super) fn prepare(node: &Node, request: &OpRequest) -> Result<(Place, &'stat
 }
 
 /// Does one operation.
-pub(crate) fn operate(node: &Node, request: &OpRequest) -> Result<Reading, OpError> {
-    let (place, op, args) = prepare(node, request)?;
+pub(crate) fn operate(namespace: &Namespace, request: &OpRequest) -> Result<Reading, OpError> {
+    let (place, op, args) = prepare(namespace, request)?;
     let (label, read) = match op.run {
         Run::Write(write) => {
-            let (_, written) =
-                node.step(&mut |group| place.write(group, |group, at| write(group, at, &args).map(|()| 0)))?;
+            let (_, written) = namespace
+                .step(&mut |group| place.write(group, |group, at| write(group, at, &args).map(|()| 0)))?;
             return Ok(changed(&written));
         }
         Run::Read(label, read) => (label, read),
     };
-    let reading = node.look(|store| place.at(|at| read(store, at, &args)));
+    let reading = namespace.look(|store| place.at(|at| read(store, at, &args)));
     let mut reply = vec![("key".into(), Reading::word(request.key.as_str()))];
     if !request.at.is_empty() {
         reply.push(("at".into(), names(&request.at)));
@@ -286,9 +289,9 @@ fn names(at: &[String]) -> Reading {
 }
 
 /// The type called `name`, the engine's or the application's.
-pub(super) fn type_called(node: &Node, name: &str) -> Result<TypeTag, OpError> {
+pub(super) fn type_called(namespace: &Namespace, name: &str) -> Result<TypeTag, OpError> {
     let tags = (0..=u8::MAX).map(TypeTag);
-    let found = tags.into_iter().find(|tag| inspect::type_name(node.shared(), *tag) == name);
+    let found = tags.into_iter().find(|tag| inspect::type_name(namespace.shared(), *tag) == name);
     found.ok_or_else(|| OpError::NoType { name: name.to_owned() })
 }
 
@@ -298,10 +301,10 @@ fn nothing(request: &PlaceRequest) -> OpError {
 }
 
 /// Shows what lies at a place, as the type asked for, or as the one that the place reads as.
-pub(crate) fn show(node: &Node, request: PlaceRequest) -> Result<ShownPlace, OpError> {
+pub(crate) fn show(namespace: &Namespace, request: PlaceRequest) -> Result<ShownPlace, OpError> {
     let place = place(&request.key, &request.at)?;
-    let wanted = request.ty.as_deref().map(|name| type_called(node, name)).transpose()?;
-    let read = node.look(|store| {
+    let wanted = request.ty.as_deref().map(|name| type_called(namespace, name)).transpose()?;
+    let read = namespace.look(|store| {
         place.at(|at| {
             let types = whole::types(store, at);
             let ty = wanted.or(types.first().copied()).filter(|ty| types.contains(ty))?;
@@ -310,16 +313,16 @@ pub(crate) fn show(node: &Node, request: PlaceRequest) -> Result<ShownPlace, OpE
         })
     });
     let Some((ty, value, others)) = read else { return Err(nothing(&request)) };
-    let name = |ty| inspect::type_name(node.shared(), ty);
+    let name = |ty| inspect::type_name(namespace.shared(), ty);
     let others = others.into_iter().map(name).collect();
     Ok(ShownPlace { ty: name(ty), key: request.key, at: request.at, value, others })
 }
 
 /// Removes what lies at a place, of the type asked for or of all; as one group.
-pub(crate) fn remove(node: &Node, request: &PlaceRequest) -> Result<Reading, OpError> {
+pub(crate) fn remove(namespace: &Namespace, request: &PlaceRequest) -> Result<Reading, OpError> {
     let place = place(&request.key, &request.at)?;
-    let wanted = request.ty.as_deref().map(|name| type_called(node, name)).transpose()?;
-    let (_, written) = node.step(&mut |group| {
+    let wanted = request.ty.as_deref().map(|name| type_called(namespace, name)).transpose()?;
+    let (_, written) = namespace.step(&mut |group| {
         place.at(|at| match wanted {
             Some(ty) => whole::remove(group, at, ty).map(u64::from),
             None => whole::remove_all(group, at),

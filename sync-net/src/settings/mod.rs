@@ -34,6 +34,7 @@ mod value;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use sync_core::class::Class;
 use sync_core::limits::{Limits, Timing};
 
 pub use self::file::{FILE_BYTES_MAX, read_file};
@@ -70,6 +71,8 @@ pub struct Settings {
     pub listen: Option<SocketAddr>,
     /// Peers to dial.
     pub peers: Vec<PeerAddr>,
+    /// Namespaces to open beside the default one, with their classes.
+    pub namespaces: Vec<(String, Class)>,
     /// The cluster's label.
     pub cluster: String,
     /// The local socket; `None`: the tool's own default place.
@@ -93,6 +96,7 @@ impl Default for Settings {
             durability: Durability::default(),
             listen: None,
             peers: Vec::new(),
+            namespaces: Vec::new(),
             cluster: "default".to_owned(),
             socket: None,
             log: None,

@@ -22,8 +22,7 @@ use super::refusal::{Close, Refusal, in_words, is_duplicate};
 use super::table::{Registered, Shared};
 use super::{TransportConfig, TransportError, tls};
 
-/// Streams that a peer may open. We use one unidirectional stream each way; the rest is room for classes
-/// of traffic. One more waits at the peer.
+/// Streams that a peer may open. We use one unidirectional stream each way for each class. One more waits at the peer.
 const STREAMS_BIDI_MAX: u32 = 8;
 const STREAMS_UNI_MAX: u32 = 4;
 
@@ -31,7 +30,12 @@ const STREAMS_UNI_MAX: u32 = 4;
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 
-/// Bytes that we send ahead of the peer's acknowledgement. At the edge our writer waits.
+/// What no class but the urgent one can take of the connection: a stream that is not read stops at its own window, and
+/// two that are not leave room for more than one.
+const _: () = assert!(3 * STREAM_WINDOW < CONNECTION_WINDOW);
+
+/// Bytes that we send ahead of the peer's acknowledgement. At the edge our writers wait; a stream stops at the peer's
+/// window for it before.
 const SEND_WINDOW: u64 = 1 << 20;
 
 /// Bytes of datagrams kept each way. We read none yet; the oldest goes.

@@ -1,39 +1,30 @@
-//! One link: the preface, the frames both ways, and the events that tell of them.
+//! One link: the preface, and what happens from `Up` to `Down`.
 //!
-//! Each side opens one unidirectional stream and keeps it. It begins with a preface of 16 bytes (the
+//! Each side opens the urgent stream and keeps it. Behind its head it begins with a preface of 16 bytes (the
 //! sender's [`Life`]); the accepting side sends its own only once it has admitted the link, so for the
 //! dialler the preface is the admission. Then come frames, each a length (u32, little-endian) and that many
-//! bytes. Reading stops while the event channel is full, and QUIC's flow control then stops the peer.
+//! bytes; `streams` says which stream is whose, `reading` and `writing` move the frames.
 
-use std::future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use quinn::{Connection, ReadError, ReadExactError, RecvStream, SendStream, WriteError};
 use rustls_pki_types::CertificateDer;
-use sync_core::breaker::Failure;
+use sync_core::class::Class;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
-use super::outbox::Written;
+use super::inbox::{Ending, Queued};
 use super::refusal::{Close, Refusal, in_words};
+use super::streams::{self, HEAD_BYTES, Layout};
 use super::table::{Life, Link, Proven, Registered, Shared};
-use super::{Inbound, TransportEvent};
+use super::{TransportEvent, reading, writing};
 use crate::certs::Facts;
 use crate::identity::node_id_of;
-
-/// A frame's buffer starts at most this large and grows as bytes arrive: a length is a claim.
-const FRAME_BYTES_FIRST: usize = 64 << 10;
 
 /// How often the validity of both certificates is compared with the clock. A link outlives its
 /// certificate by this much at most.
 const VALIDITY_CHECK: Duration = Duration::from_secs(60);
-
-/// How long a link that is closed in good order waits for the peer to confirm what was written.
-const FLUSH_MAX: Duration = Duration::from_secs(1);
-
-/// How long, after the peer has ended its stream, its reason for closing may take to arrive.
-const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
 /// Who is at the other end, from the certificate that TLS has verified.
 pub(super) fn identify(connection: Connection) -> Result<Proven, Refusal> {
@@ -58,33 +49,62 @@ pub(super) fn identify(connection: Connection) -> Result<Proven, Refusal> {
     }
 }
 
-/// Opens our stream and says which life we are.
+/// Opens our urgent stream and says which life we are.
 pub(super) async fn send_preface(connection: &Connection, life: &Life) -> Result<SendStream, String> {
     let mut stream = connection.open_uni().await.map_err(|error| in_words(&error))?;
-    stream.write_all(life).await.map_err(|error| match error {
+    streams::prioritise(&stream, Class::Urgent);
+    let preface = match Layout::of(connection) {
+        Layout::Classes => [&streams::head(Class::Urgent)[..], life].concat(),
+        Layout::Single => life.to_vec(),
+    };
+    stream.write_all(&preface).await.map_err(|error| match error {
         WriteError::ConnectionLost(ref error) => in_words(error),
         WriteError::Stopped(_) | WriteError::ClosedStream | WriteError::ZeroRttRejected => error.to_string(),
     })?;
     Ok(stream)
 }
 
-/// Waits for the peer's stream and its preface. The error of quinn is kept: a dialler reads from it how it
+/// Waits for the peer's urgent stream and its preface. The error of quinn is kept: a dialler reads from it how it
 /// was refused.
 pub(super) async fn recv_preface(connection: &Connection) -> Result<(RecvStream, Life), PrefaceError> {
     let mut stream = connection.accept_uni().await.map_err(PrefaceError::Lost)?;
-    let mut life = Life::default();
-    match stream.read_exact(&mut life).await {
-        Ok(()) => Ok((stream, life)),
-        Err(ReadExactError::ReadError(ReadError::ConnectionLost(error))) => Err(PrefaceError::Lost(error)),
-        Err(other) => Err(PrefaceError::Broken(other.to_string())),
+    if Layout::of(connection) == Layout::Classes {
+        match recv_head(&mut stream).await? {
+            Class::Urgent => {}
+            class @ (Class::Normal | Class::Bulk) => {
+                let reason = format!("the first stream is the {class} one, and must be the urgent one");
+                return Err(PrefaceError::Broken(reason));
+            }
+        }
     }
+    let mut life = Life::default();
+    stream.read_exact(&mut life).await?;
+    Ok((stream, life))
 }
 
-/// Why no preface came.
+/// Reads the head of a stream.
+pub(super) async fn recv_head(stream: &mut RecvStream) -> Result<Class, PrefaceError> {
+    let mut head = [0; HEAD_BYTES];
+    stream.read_exact(&mut head).await?;
+    streams::class_of(head).map_err(PrefaceError::Broken)
+}
+
+/// Why no preface, or no head of a stream, came.
 #[derive(Debug)]
 pub(super) enum PrefaceError {
     Lost(quinn::ConnectionError),
     Broken(String),
+}
+
+impl From<ReadExactError> for PrefaceError {
+    fn from(error: ReadExactError) -> Self {
+        match error {
+            ReadExactError::ReadError(ReadError::ConnectionLost(error)) => Self::Lost(error),
+            other @ (ReadExactError::ReadError(_) | ReadExactError::FinishedEarly(_)) => {
+                Self::Broken(other.to_string())
+            }
+        }
+    }
 }
 
 /// Carries frames until the link ends, and tells of it: `Up` once an older link to the peer has said
@@ -97,7 +117,7 @@ pub(super) async fn run(
 ) -> String {
     let Registered { shared, link, turn } = &registered;
     // The semaphore is never closed, so this waits for the older link's `Down` and no longer.
-    let _turn = turn.acquire().await;
+    let turn = Arc::clone(turn).acquire_owned().await.expect("nobody closes the turns");
     let peer = link.proven.peer;
     let connection = &link.proven.connection;
     if let Some(error) = connection.close_reason() {
@@ -107,14 +127,21 @@ pub(super) async fn run(
     }
     let (addr, name) = (link.addr, link.proven.name.clone());
     tracing::debug!(peer = %peer.short(), name, %addr, "link up");
-    emit(shared, &stop, TransportEvent::Up { peer, link: link.id, addr, name }).await;
+    let greeting = Arc::new(watch::Sender::default());
+    let up = TransportEvent::Up { peer, link: link.id, addr, name };
+    let up = match Layout::of(connection) {
+        Layout::Classes => Queued::Event(up),
+        // All comes on one stream, in order: there is nothing but `Up` to wait for.
+        Layout::Single => Queued::First(up, Arc::clone(&greeting)),
+    };
+    queue(shared, &stop, Class::Urgent, up).await;
 
-    // One task moves both directions. The order of the branches is random on purpose: with a fixed one, a
+    // One task moves all streams. The order of the branches is random on purpose: with a fixed one, a
     // peer that always has a frame for us would use up the task's budget, and nothing would be written.
     let (ended, failure) = tokio::select! {
         () = was_cut(link) => (String::new(), None),
-        ended = read_frames(&registered, recv, &stop) => ended,
-        reason = write_frames(&registered, send, stop.clone()) => (reason, None),
+        ended = reading::all(&registered, recv, &greeting, &stop) => ended,
+        reason = writing::all(&registered, send, &stop) => (reason, None),
         refusal = expiry(&registered) => {
             link.cut(refusal.clone());
             (refusal.reason, None)
@@ -128,7 +155,11 @@ pub(super) async fn run(
     link.cut(Refusal::new(Close::ShuttingDown, "the node that closes is shutting down"));
     registered.retire(&reason);
     tracing::debug!(peer = %peer.short(), reason, "link down");
-    emit(shared, &stop, TransportEvent::Down { peer, reason: reason.clone(), failure }).await;
+    let event = TransportEvent::Down { peer, reason: reason.clone(), failure };
+    let ending = Arc::new(Ending { event, _turn: turn });
+    for class in Class::ALL {
+        queue(shared, &stop, class, Queued::Last(Arc::clone(&ending))).await;
+    }
     reason
 }
 
@@ -138,20 +169,26 @@ async fn was_cut(link: &Link) {
     let _ = link.cut.subscribe().wait_for(Option::is_some).await;
 }
 
-/// Puts `event` into the channel as soon as there is room; while shutting down, only if there is.
-async fn emit(shared: &Shared, stop: &watch::Receiver<bool>, event: TransportEvent) {
+/// Queues `queued` with what is of `class` as soon as there is room; while shutting down, only if there is.
+pub(super) async fn queue(shared: &Shared, stop: &watch::Receiver<bool>, class: Class, queued: Queued) {
     let mut stop = stop.clone();
+    let queue = shared.events.of(class);
     tokio::select! {
         biased;
-        permit = shared.events.reserve() => {
+        permit = queue.reserve() => {
             if let Ok(permit) = permit {
-                permit.send(event);
+                permit.send(queued);
             }
         }
         _ = stop.wait_for(|stop| *stop) => {
-            let _ = shared.events.try_send(event);
+            let _ = queue.try_send(queued);
         }
     }
+}
+
+/// As [`queue`], an event.
+pub(super) async fn emit(shared: &Shared, stop: &watch::Receiver<bool>, class: Class, event: TransportEvent) {
+    queue(shared, stop, class, Queued::Event(event)).await;
 }
 
 /// Returns when nobody receives events any more, or when the transport was dropped without a shutdown.
@@ -159,184 +196,6 @@ async fn abandoned(shared: &Shared, mut stop: watch::Receiver<bool>) {
     tokio::select! {
         () = shared.events.closed() => {}
         () = async { while stop.changed().await.is_ok() {} } => {}
-    }
-}
-
-/// Reads frames until the link ends; returns why it did, and what the peer did wrong if that was it.
-async fn read_frames(
-    registered: &Registered,
-    mut stream: RecvStream,
-    stop: &watch::Receiver<bool>,
-) -> (String, Option<Failure>) {
-    let peer = registered.link.proven.peer;
-    loop {
-        match read_frame(registered, &mut stream).await {
-            Ok(bytes) => {
-                tell_written(registered, stop, registered.link.outbox.take_untold()).await;
-                emit(&registered.shared, stop, TransportEvent::Frame { peer, bytes }).await;
-            }
-            Err(End::Lost(reason)) => return (reason, None),
-            Err(End::Broke(failure, refusal)) => {
-                tracing::warn!(peer = %peer.short(), reason = refusal.reason, "closing a link");
-                registered.link.cut(refusal.clone());
-                return (refusal.reason, Some(failure));
-            }
-            Err(End::Finished) => {
-                // In good order the reason follows at once.
-                let connection = &registered.link.proven.connection;
-                let reason = match timeout(FAREWELL_MAX, connection.closed()).await {
-                    Ok(error) => in_words(&error),
-                    Err(_) => "the peer ended its stream".to_owned(),
-                };
-                return (reason, None);
-            }
-        }
-    }
-}
-
-/// Why no frame came.
-enum End {
-    /// The connection is gone.
-    Lost(String),
-    /// The peer ended its stream between two frames.
-    Finished,
-    /// The peer broke a rule.
-    Broke(Failure, Refusal),
-}
-
-impl End {
-    fn broke(failure: Failure, reason: String) -> Self {
-        Self::Broke(failure, Refusal::new(Close::Protocol, reason))
-    }
-}
-
-impl From<ReadError> for End {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::ConnectionLost(ref error) => Self::Lost(in_words(error)),
-            ReadError::Reset(_)
-            | ReadError::ClosedStream
-            | ReadError::IllegalOrderedRead
-            | ReadError::ZeroRttRejected => {
-                Self::broke(Failure::Violation, format!("the stream of frames broke: {error}"))
-            }
-        }
-    }
-}
-
-async fn read_frame(registered: &Registered, stream: &mut RecvStream) -> Result<Inbound, End> {
-    let config = &registered.shared.config;
-    let mut header = [0; 4];
-    // Between frames there is no deadline: silence is the idle time-out's business.
-    let Some(mut have) = stream.read(&mut header).await? else { return Err(End::Finished) };
-    while have < header.len() {
-        have += within(config.frame_stall, stream.read(&mut header[have..])).await?;
-    }
-    let len = usize::try_from(u32::from_le_bytes(header)).unwrap_or(usize::MAX);
-    let max = config.message_bytes_max;
-    if len == 0 {
-        return Err(End::broke(Failure::Violation, "a frame of 0 bytes was announced".to_owned()));
-    }
-    if len > max {
-        let reason = format!(
-            "a frame of {len} bytes was announced, the limit is {max}; set the same message_bytes_max on both nodes"
-        );
-        return Err(End::broke(Failure::Oversize, reason));
-    }
-    let permits = u32::try_from(len).expect("it was read from a u32");
-    let room = Arc::clone(&registered.link.inbox).acquire_many_owned(permits).await;
-    let room = room.expect("nobody closes the inbox");
-    let mut bytes = Vec::with_capacity(len.min(FRAME_BYTES_FIRST));
-    while bytes.len() < len {
-        let missing = len - bytes.len();
-        let chunk = within(config.frame_stall, stream.read_chunk(missing, true)).await?;
-        bytes.extend_from_slice(&chunk.bytes);
-    }
-    Ok(Inbound { bytes, _room: room })
-}
-
-/// What `read` brings within `stall`; inside a frame the end of the stream is as bad as silence.
-async fn within<T>(
-    stall: Duration,
-    read: impl Future<Output = Result<Option<T>, ReadError>>,
-) -> Result<T, End> {
-    match timeout(stall, read).await {
-        Ok(Ok(Some(bytes))) => Ok(bytes),
-        // A process that is killed ends its stream anywhere.
-        Ok(Ok(None)) => Err(End::broke(Failure::TimedOut, "the stream ended inside a frame".to_owned())),
-        Ok(Err(error)) => Err(error.into()),
-        Err(_) => {
-            let reason = format!("a frame had begun and no byte came for {stall:?}");
-            Err(End::broke(Failure::TimedOut, reason))
-        }
-    }
-}
-
-/// Writes frames until the node shuts down; returns why it stopped. If the connection is lost, the reader
-/// says so, once it has read what had arrived.
-async fn write_frames(
-    registered: &Registered,
-    mut stream: SendStream,
-    mut stop: watch::Receiver<bool>,
-) -> String {
-    let outbox = &registered.link.outbox;
-    let stopping = stop.clone();
-    loop {
-        let frames = tokio::select! {
-            biased;
-            frames = outbox.take() => frames,
-            _ = stop.wait_for(|stop| *stop) => break,
-        };
-        write_batch(registered, &mut stream, frames, &stopping).await;
-    }
-    let flush = async {
-        loop {
-            let frames = outbox.try_take();
-            if frames.is_empty() {
-                break;
-            }
-            write_batch(registered, &mut stream, frames, &stopping).await;
-        }
-        if stream.finish().is_ok() {
-            let _ = stream.stopped().await;
-        }
-    };
-    let _ = timeout(FLUSH_MAX, flush).await;
-    "the node that closes is shutting down".to_owned()
-}
-
-/// Writes frames as one piece.
-async fn write_batch(
-    registered: &Registered,
-    stream: &mut SendStream,
-    frames: Vec<Vec<u8>>,
-    stop: &watch::Receiver<bool>,
-) {
-    let mut packed = Vec::with_capacity(frames.iter().map(|frame| 4 + frame.len()).sum());
-    for frame in &frames {
-        let len = u32::try_from(frame.len()).expect("bind bounds message_bytes_max by u32, send checks it");
-        packed.extend_from_slice(&len.to_le_bytes());
-        packed.extend_from_slice(frame);
-    }
-    match stream.write_all(&packed).await {
-        Ok(()) => {}
-        Err(WriteError::ConnectionLost(_)) => future::pending().await,
-        Err(error) => {
-            registered
-                .link
-                .cut(Refusal::new(Close::Protocol, format!("the stream of frames broke: {error}")));
-            future::pending().await
-        }
-    }
-    let bytes = frames.iter().map(Vec::len).sum();
-    let told = registered.link.outbox.written(frames.len(), bytes);
-    tell_written(registered, stop, told).await;
-}
-
-async fn tell_written(registered: &Registered, stop: &watch::Receiver<bool>, told: Option<Written>) {
-    if let Some(Written { frames, bytes }) = told {
-        let event = TransportEvent::Written { peer: registered.link.proven.peer, frames, bytes };
-        emit(&registered.shared, stop, event).await;
     }
 }
 

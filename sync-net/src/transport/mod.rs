@@ -1,31 +1,36 @@
 //! Links to peers: QUIC with mutual TLS, one link to each peer, frames in order.
 //!
 //! In flow the configured peers and the frames to send; out flow [`TransportEvent`]s, in one bounded
-//! channel. The engine behind it sees no socket, certificate or address book. What the transport
+//! queue for each class. The engine behind it sees no socket, certificate or address book. What the transport
 //! promises (DESIGN section 6):
 //!
 //! - a link exists only to a holder of a certificate of our cluster CA; the peer's [`NodeId`] is the
 //!   hash of the key it proved, never something that it said;
 //! - for each peer the events are `Up, (Frame | Written)*, Down`, again and again: a link that replaces
 //!   another is announced after the other's `Down`;
-//! - nothing here waits without a bound, and a peer that stops reading costs its own queue only.
+//! - nothing here waits without a bound, and a peer that stops reading costs its own queue only;
+//! - a class whose frames are not read or not taken holds up no more urgent one.
 //!
 //! `tls` builds the two TLS configurations, `endpoint` the socket and its limits and lets peers in,
-//! `dial` calls the configured ones, `gates` says when, `table` decides which link of two stays, `link` moves the frames of
-//! one link, `status` and `refusal` say how links are and what went wrong, in words.
+//! `dial` calls the configured ones, `gates` says when, `table` decides which link of two stays, `link` lives through one
+//! link, whose frames `reading` and `writing` move on the streams of `streams`, `inbox` is the way to the engine, `status` and `refusal` say how links are and what went wrong, in words.
 
 mod addr;
 mod dial;
 mod endpoint;
 mod gates;
+mod inbox;
 mod link;
 mod outbox;
+mod reading;
 mod refusal;
 mod status;
+mod streams;
 mod table;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod writing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -34,12 +39,14 @@ use std::time::{Duration, SystemTime};
 
 use quinn::{ClientConfig, Endpoint};
 use sync_core::breaker::Failure;
+use sync_core::class::Class;
 use sync_core::id::NodeId;
 use sync_core::limits::Limits;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 pub use self::addr::{PeerAddr, PeerAddrError};
 use self::gates::{Added, DialId};
+pub(crate) use self::inbox::{Inbox, Queues, queues};
 use self::refusal::{Close, Refusal};
 use self::table::{Life, Shared};
 use crate::identity::Identity;
@@ -59,8 +66,9 @@ pub(crate) struct TransportConfig {
     /// What can change while links are up.
     pub(crate) bounds: LinkBounds,
     /// Bytes of frames of one peer that were read and not yet dropped by the engine; the frame being read
-    /// counts from its announcement. When full, that peer's stream is not read and QUIC pushes back.
-    /// If it is below `message_bytes_max`, one longest frame has room all the same. Default 4 MiB (DESIGN
+    /// counts from its announcement. Half of it is for normal frames, a quarter each for urgent and bulk ones, so that
+    /// none takes another's. When full, that stream of that peer is not read and QUIC pushes back.
+    /// If a part is below `message_bytes_max`, one longest frame has room all the same. Default 4 MiB (DESIGN
     /// section 5).
     pub(crate) inbox_bytes_max: usize,
     /// Longest time from a peer's first packet (or our dialling one address) to an admitted link.
@@ -195,14 +203,18 @@ pub(crate) enum TransportEvent {
     Frame {
         /// Who sent it.
         peer: NodeId,
+        /// Whose stream it came on; normal where the peer has one stream for all.
+        class: Class,
         /// The frame. Until it is dropped it counts against `inbox_bytes_max`.
         bytes: Inbound,
     },
     /// Frames given to [`Transport::send`] were handed to QUIC, in order. Told of before the next frame of the
-    /// peer, or once they are an eighth of what may wait; those not told of when `Down` comes may be lost.
+    /// peer and class, or once they are an eighth of what may wait; those not told of when `Down` comes may be lost.
     Written {
         /// To whom.
         peer: NodeId,
+        /// Of which class.
+        class: Class,
         /// How many.
         frames: usize,
         /// Their length in all, in bytes.
@@ -237,6 +249,18 @@ pub(crate) enum TransportEvent {
         /// Why, in words, safe to log.
         reason: String,
     },
+}
+
+impl TransportEvent {
+    /// With what class of frames it comes; what belongs to a link or a dial as a whole is urgent.
+    pub(crate) fn class(&self) -> Class {
+        match self {
+            Self::Frame { class, .. } | Self::Written { class, .. } => *class,
+            Self::Up { .. } | Self::Down { .. } | Self::Refused { .. } | Self::DialFailed { .. } => {
+                Class::Urgent
+            }
+        }
+    }
 }
 
 /// What a breaker that is not closed says of links. Peers without a gate are dialled whenever there is no link.
@@ -313,10 +337,7 @@ impl Transport {
     /// # Errors
     ///
     /// [`TransportError`] as its variants say; then nothing was left running.
-    pub(crate) async fn bind(
-        config: TransportConfig,
-        events: mpsc::Sender<TransportEvent>,
-    ) -> Result<Self, TransportError> {
+    pub(crate) async fn bind(config: TransportConfig, events: Queues) -> Result<Self, TransportError> {
         config.check()?;
         let mut life = Life::default();
         getrandom::fill(&mut life)
@@ -382,12 +403,12 @@ impl Transport {
         self.local_addr
     }
 
-    /// Queues `frame` for `peer` on the link that `Up` announced. Never blocks.
+    /// Queues `frame` for `peer` on the link that `Up` announced, with those of `class`. Never blocks.
     ///
     /// False if that link is gone, its queue is full, or the frame is empty or too long; then no
     /// `Written` follows for it.
-    pub(crate) fn send(&self, peer: &NodeId, link: LinkId, frame: Vec<u8>) -> bool {
-        self.shared.send(peer, link, frame)
+    pub(crate) fn send(&self, peer: &NodeId, link: LinkId, class: Class, frame: Vec<u8>) -> bool {
+        self.shared.send(peer, link, class, frame)
     }
 
     /// Closes the link to `peer`, if there is one; the peer is told `reason` (cut to 200 characters). It

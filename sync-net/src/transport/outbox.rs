@@ -1,10 +1,10 @@
-//! The frames that wait for one peer.
+//! The frames of one class that wait for one peer.
 //!
 //! Bounded by number and by bytes, those being written included. When full the newest is refused: nothing
 //! that was accepted is dropped, and whoever sends decides what to do, at once and without waiting.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
@@ -19,7 +19,8 @@ const TOLD_BYTES: usize = 128 << 10;
 #[derive(Debug)]
 pub(super) struct Outbox {
     queue: Mutex<Queue>,
-    more: Notify,
+    /// Frames have come; shared by the outboxes of one stream.
+    more: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -42,9 +43,9 @@ pub(super) struct Written {
 }
 
 impl Outbox {
-    pub(super) fn new(frames_max: usize, bytes_max: usize) -> Self {
+    pub(super) fn new(frames_max: usize, bytes_max: usize, more: Arc<Notify>) -> Self {
         let queue = Queue { frames_max, bytes_max, ..Queue::default() };
-        Self { queue: Mutex::new(queue), more: Notify::new() }
+        Self { queue: Mutex::new(queue), more }
     }
 
     /// Other bounds from now on; what waits already stays.
@@ -69,15 +70,9 @@ impl Outbox {
         true
     }
 
-    /// Waits for frames and takes as many as make one write, at least one.
-    pub(super) async fn take(&self) -> Vec<Vec<u8>> {
-        loop {
-            let frames = self.try_take();
-            if !frames.is_empty() {
-                return frames;
-            }
-            self.more.notified().await;
-        }
+    /// Waits until frames may have come.
+    pub(super) async fn more(&self) {
+        self.more.notified().await;
     }
 
     /// Takes as many frames as make one write; none if none wait.
@@ -130,7 +125,7 @@ mod tests {
 
     #[test]
     fn what_is_being_written_counts_until_it_is_written() {
-        let outbox = Outbox::new(2, 100);
+        let outbox = Outbox::new(2, 100, Arc::default());
         assert!(outbox.push(vec![1; 60]) && !outbox.push(vec![2; 41]) && outbox.push(vec![3; 40]));
         assert!(!outbox.push(Vec::new()), "two frames are the limit");
         assert_eq!(outbox.try_take().len(), 2);
@@ -145,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_lower_bound_keeps_what_waits_and_refuses_more_until_there_is_room() {
-        let outbox = Outbox::new(4, 100);
+        let outbox = Outbox::new(4, 100, Arc::default());
         assert!(outbox.push(vec![1; 10]) && outbox.push(vec![2; 10]));
         outbox.set_max(1, 100);
         assert!(!outbox.push(vec![3; 10]));
@@ -158,7 +153,7 @@ mod tests {
 
     #[test]
     fn few_written_frames_are_told_of_with_the_next_news_and_many_at_once() {
-        let outbox = Outbox::new(24, 1 << 20);
+        let outbox = Outbox::new(24, 1 << 20, Arc::default());
         for _ in 0..5 {
             assert!(outbox.push(vec![0; 10]));
         }
@@ -172,13 +167,13 @@ mod tests {
 
     #[test]
     fn a_frame_above_the_byte_limit_goes_alone() {
-        let outbox = Outbox::new(10, 100);
+        let outbox = Outbox::new(10, 100, Arc::default());
         assert!(outbox.push(vec![0; 1_000]) && !outbox.push(vec![0; 1]));
     }
 
     #[test]
     fn small_frames_are_packed_and_large_ones_go_alone() {
-        let outbox = Outbox::new(100, 10 << 20);
+        let outbox = Outbox::new(100, 10 << 20, Arc::default());
         for len in [10, 20, PACK_BYTES, 5] {
             assert!(outbox.push(vec![0; len]));
         }

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use quinn::{Connection, ConnectionError, VarInt};
 
+use super::streams::PROTOCOLS;
+
 /// The application error codes with which we close a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
@@ -131,10 +133,8 @@ pub(super) fn in_words(error: &ConnectionError) -> String {
 }
 
 fn other_protocol() -> String {
-    format!(
-        "the two nodes have no protocol version in common (ours is {}); run one version on both",
-        escaped(super::tls::ALPN)
-    )
+    let ours = PROTOCOLS.map(escaped).join(" and ");
+    format!("the two nodes have no protocol version in common (ours are {ours}); run one version on both")
 }
 
 /// True if the peer closed because another link of ours stays.

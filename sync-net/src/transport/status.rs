@@ -62,7 +62,7 @@ impl Shared {
                     blocked: dial.id().is_some_and(|id| table.blocked.contains(&id)),
                     failure: dial.failure.clone().filter(|_| link.is_none()),
                     attempts: dial.attempts,
-                    queued_frames: link.map_or(0, |link| link.outbox.frames_used()),
+                    queued_frames: link.map_or(0, |link| link.frames_used()),
                 }
             })
             .collect();
@@ -80,7 +80,7 @@ impl Shared {
                     blocked: table.blocked.contains(id),
                     failure: None,
                     attempts: 0,
-                    queued_frames: link.outbox.frames_used(),
+                    queued_frames: link.frames_used(),
                 })
             },
         ));
@@ -95,7 +95,7 @@ impl Shared {
         }
         tracing::warn!(%addr, reason, "refused an inbound link");
         // Dropped when full: a stranger must not be able to hold up a node by failing to get in.
-        let _ = self.events.try_send(TransportEvent::Refused { addr, reason });
+        self.events.try_tell(TransportEvent::Refused { addr, reason });
     }
 
     /// What is configured at `dial`; `None` once it is no more.
@@ -134,6 +134,6 @@ impl Shared {
         }
         let peer = peer.filter(|_| failure.is_some());
         let failure = failure.unwrap_or(Failure::Refused);
-        let _ = self.events.try_send(TransportEvent::DialFailed { addr, peer, failure, reason });
+        self.events.try_tell(TransportEvent::DialFailed { addr, peer, failure, reason });
     }
 }

@@ -13,14 +13,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use quinn::Connection;
+use sync_core::class::Class;
 use sync_core::id::NodeId;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use super::gates::DialId;
 use super::outbox::Outbox;
 use super::refusal::{Close, Refusal, RefusalLimit};
 use super::status::Dial;
-use super::{Gate, LinkBounds, LinkId, TransportConfig, TransportEvent};
+use super::streams::{Layout, PerClass};
+use super::{Gate, LinkBounds, LinkId, Queues, TransportConfig};
 
 /// One life of a transport: 16 random bytes, told in the preface of each connection.
 pub(super) type Life = [u8; 16];
@@ -40,9 +42,9 @@ pub(super) struct Link {
     pub(super) id: LinkId,
     pub(super) proven: Proven,
     pub(super) addr: SocketAddr,
-    pub(super) outbox: Outbox,
+    pub(super) outbox: PerClass<Outbox>,
     /// Free bytes for frames that this peer sends, see [`TransportConfig::inbox_bytes_max`].
-    pub(super) inbox: Arc<Semaphore>,
+    pub(super) inbox: PerClass<Arc<Semaphore>>,
     /// Set once, when this node decides to close the link.
     pub(super) cut: watch::Sender<Option<Refusal>>,
     dialled_here: bool,
@@ -50,6 +52,11 @@ pub(super) struct Link {
 }
 
 impl Link {
+    /// Frames of all classes that wait or are being written.
+    pub(super) fn frames_used(&self) -> usize {
+        Class::ALL.into_iter().map(|class| self.outbox.of(class).frames_used()).sum()
+    }
+
     /// Closes the link; the first reason given is the one that both sides log.
     pub(super) fn cut(&self, refusal: Refusal) {
         let first = self.cut.send_if_modified(|cut| {
@@ -107,14 +114,14 @@ pub(super) struct Shared {
     pub(super) config: TransportConfig,
     pub(super) own: NodeId,
     pub(super) life: Life,
-    pub(super) events: mpsc::Sender<TransportEvent>,
+    pub(super) events: Queues,
     /// Counts changes of the table that a waiting dial may care for.
     pub(super) changed: watch::Sender<u64>,
     table: Mutex<Table>,
 }
 
 impl Shared {
-    pub(super) fn new(config: TransportConfig, life: Life, events: mpsc::Sender<TransportEvent>) -> Self {
+    pub(super) fn new(config: TransportConfig, life: Life, events: Queues) -> Self {
         let mut table = Table { bounds: config.bounds, ..Table::default() };
         for to in &config.peers {
             table.add_dial(to.clone());
@@ -187,9 +194,9 @@ impl Shared {
         let link = Arc::new(Link {
             id: LinkId(table.links_made),
             addr,
+            outbox: outboxes(Layout::of(&proven.connection), table.bounds),
+            inbox: PerClass::new(|class| Arc::new(Semaphore::new(self.inbox_bytes(class)))),
             proven,
-            outbox: Outbox::new(table.bounds.outbox_frames_max, table.bounds.outbox_bytes_max),
-            inbox: Arc::new(Semaphore::new(self.inbox_bytes())),
             cut: watch::Sender::new(None),
             dialled_here,
             life,
@@ -202,9 +209,14 @@ impl Shared {
         Ok(Registered { shared: Arc::clone(self), link, turn })
     }
 
-    /// Room for frames of one peer: never less than for the longest one, or it could not be read.
-    fn inbox_bytes(&self) -> usize {
-        self.config.inbox_bytes_max.max(self.config.message_bytes_max).min(Semaphore::MAX_PERMITS)
+    /// Room for frames of one peer and class: half of it for normal ones, a quarter for each of the others, and never
+    /// less than for the longest one, or it could not be read.
+    fn inbox_bytes(&self, class: Class) -> usize {
+        let share = match class {
+            Class::Normal => self.config.inbox_bytes_max / 2,
+            Class::Urgent | Class::Bulk => self.config.inbox_bytes_max / 4,
+        };
+        share.max(self.config.message_bytes_max).min(Semaphore::MAX_PERMITS)
     }
 
     /// The rules that hold for every link, whoever dialled.
@@ -235,14 +247,14 @@ impl Shared {
         Ok(())
     }
 
-    /// Queues a frame on the link `link` of `peer`.
-    pub(super) fn send(&self, peer: &NodeId, link: LinkId, frame: Vec<u8>) -> bool {
+    /// Queues a frame of `class` on the link `link` of `peer`.
+    pub(super) fn send(&self, peer: &NodeId, link: LinkId, class: Class, frame: Vec<u8>) -> bool {
         if frame.is_empty() || frame.len() > self.config.message_bytes_max {
             return false;
         }
         match self.current(peer) {
             Some(current) if current.id == link && current.cut.borrow().is_none() => {
-                current.outbox.push(frame)
+                current.outbox.of(class).push(frame)
             }
             Some(_) | None => false,
         }
@@ -253,7 +265,9 @@ impl Shared {
         let mut table = self.lock();
         table.bounds = bounds;
         for link in table.peers.values().filter_map(|entry| entry.current.as_ref()) {
-            link.outbox.set_max(bounds.outbox_frames_max, bounds.outbox_bytes_max);
+            for class in Class::ALL {
+                link.outbox.of(class).set_max(bounds.outbox_frames_max, bounds.outbox_bytes_max);
+            }
         }
         drop(table);
         self.wake_dials();
@@ -352,4 +366,16 @@ impl Drop for Registered {
             }
         }
     }
+}
+
+/// Outboxes of a link; those of one stream share the notice that there is something to write.
+fn outboxes(layout: Layout, bounds: LinkBounds) -> PerClass<Outbox> {
+    let shared = Arc::new(Notify::new());
+    PerClass::new(|_| {
+        let more = match layout {
+            Layout::Single => Arc::clone(&shared),
+            Layout::Classes => Arc::default(),
+        };
+        Outbox::new(bounds.outbox_frames_max, bounds.outbox_bytes_max, more)
+    })
 }

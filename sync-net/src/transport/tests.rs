@@ -4,17 +4,18 @@
 
 mod gates;
 mod hostile;
+mod lanes;
 mod links;
 mod trust;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use sync_core::class::Class;
 use sync_core::id::NodeId;
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::{LinkId, PeerAddr, Transport, TransportConfig, TransportEvent};
+use super::{Inbox, LinkId, PeerAddr, Transport, TransportConfig, TransportEvent, queues};
 use crate::certs::ClusterCa;
 use crate::identity::Identity;
 
@@ -26,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A transport and what it has told so far.
 struct Side {
     transport: Transport,
-    events: mpsc::Receiver<TransportEvent>,
+    events: Inbox,
     id: NodeId,
     seen: Vec<TransportEvent>,
 }
@@ -38,8 +39,8 @@ impl Side {
 
     async fn with_events(config: TransportConfig, events_max: usize) -> Self {
         let id = config.identity.node_id();
-        let (sender, events) = mpsc::channel(events_max);
-        let transport = Transport::bind(config, sender).await.unwrap();
+        let (queues, events) = queues(events_max);
+        let transport = Transport::bind(config, queues).await.unwrap();
         Self { transport, events, id, seen: Vec::new() }
     }
 
@@ -83,7 +84,16 @@ impl Side {
 
     async fn frame(&mut self, of: NodeId) -> Vec<u8> {
         self.until("Frame", |event| match event {
-            TransportEvent::Frame { peer, bytes } if *peer == of => Some(bytes.to_vec()),
+            TransportEvent::Frame { peer, bytes, .. } if *peer == of => Some(bytes.to_vec()),
+            _ => None,
+        })
+        .await
+    }
+
+    /// The next frame, and whose stream it came on.
+    async fn classed(&mut self, of: NodeId) -> (Class, Vec<u8>) {
+        self.until("Frame", |event| match event {
+            TransportEvent::Frame { peer, class, bytes } if *peer == of => Some((*class, bytes.to_vec())),
             _ => None,
         })
         .await
@@ -141,7 +151,8 @@ impl Side {
 
 fn config(identity: &Identity, peers: &[SocketAddr]) -> TransportConfig {
     let peers = peers.iter().map(|addr| PeerAddr { addr: addr.to_string(), id: None }).collect();
-    TransportConfig::new(identity.clone(), ANY_PORT, peers)
+    // `seen` holds the frames that came, and so their room.
+    TransportConfig { inbox_bytes_max: 16 << 20, ..TransportConfig::new(identity.clone(), ANY_PORT, peers) }
 }
 
 /// Two identities of one cluster, the one with the lower node id first.

@@ -12,10 +12,8 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::TLS13;
 
 use super::TransportError;
+use super::streams::PROTOCOLS;
 use crate::identity::{Identity, provider};
-
-/// The protocol and its version, agreed on in the handshake: another version is another name.
-pub(super) const ALPN: &[u8] = b"sync/1";
 
 /// How we answer.
 pub(super) fn server(identity: &Identity) -> Result<QuicServerConfig, TransportError> {
@@ -27,7 +25,7 @@ pub(super) fn server(identity: &Identity) -> Result<QuicServerConfig, TransportE
         .with_client_cert_verifier(verifier)
         .with_single_cert(identity.chain(), identity.key().map_err(failed)?)
         .map_err(failed)?;
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.max_early_data_size = 0;
@@ -44,7 +42,7 @@ pub(super) fn client(identity: &Identity) -> Result<QuicClientConfig, TransportE
         .with_webpki_verifier(verifier)
         .with_client_auth_cert(identity.chain(), identity.key().map_err(failed)?)
         .map_err(failed)?;
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
     QuicClientConfig::try_from(config).map_err(failed)

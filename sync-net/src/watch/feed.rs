@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use sync_core::causal::CausalContext;
 use sync_core::cell::{ObjectId, PathRange};
-use sync_core::id::ReplicaId;
+use sync_core::id::{NamespaceId, ReplicaId};
 use sync_core::node::{Cause, Changed};
 use sync_core::store::{Conflict, PlaceChange, Store};
 use sync_core::time::WallMillis;
@@ -95,6 +95,11 @@ impl Steps {
             }
         }
         self.horizon = changed.horizon;
+        self.add_elsewhere(changed);
+    }
+
+    /// Of a step of another namespace: healings are counted over all of them.
+    fn add_elsewhere(&mut self, changed: &Changed) {
         self.healings += u64::from(changed.cause == Cause::Repair);
     }
 }
@@ -133,6 +138,7 @@ struct Batch {
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Feed {
+    namespace: NamespaceId,
     covers: Covers,
     policy: Policy,
     kept: Mutex<Kept>,
@@ -157,7 +163,7 @@ struct Kept {
 }
 
 impl Feed {
-    pub(super) fn new(covers: Covers, policy: Policy) -> Self {
+    pub(super) fn new(namespace: NamespaceId, covers: Covers, policy: Policy) -> Self {
         let kept = Kept {
             phase: Phase::Waiting(Due::Whole),
             lagged: false,
@@ -169,7 +175,11 @@ impl Feed {
             tail: Steps::default(),
             ended: false,
         };
-        Self { covers, policy, kept: Mutex::new(kept), news: Notify::new() }
+        Self { namespace, covers, policy, kept: Mutex::new(kept), news: Notify::new() }
+    }
+
+    pub(super) fn namespace(&self) -> NamespaceId {
+        self.namespace
     }
 
     pub(super) fn covers(&self) -> &Covers {
@@ -221,6 +231,10 @@ impl Feed {
             return self.lag(kept);
         }
         kept.phase = Phase::Following(changed.number);
+        if changed.namespace != self.namespace {
+            kept.tail.add_elsewhere(changed);
+            return true;
+        }
         kept.tail.add(changed);
         let watched = changed.changes.iter().filter(|change| self.covers.contains(&change.place));
         let mut changes = watched.map(|change| from_core(change, changed.cause)).peekable();

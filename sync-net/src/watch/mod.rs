@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use sync_core::cell::PathRange;
+use sync_core::id::NamespaceId;
 use sync_core::node::Cause;
 use sync_core::store::{Store, TouchedSince};
 use sync_core::types::reading::{Place, Reading, read};
@@ -136,7 +137,7 @@ pub enum Start {
     Now,
     /// With a snapshot of all that is watched.
     Snapshot,
-    /// Behind what another watch of the same prefix had read, on this node or another: with a snapshot of what
+    /// Behind what another watch of the same namespace and prefix had read, on this node or another: with a snapshot of what
     /// may read otherwise since then. It is one of everything if that cannot be told: if this node lacks events
     /// that the other had seen (then it may be older; [`crate::Node::converge`] first to avoid that), if
     /// something has expired since, if the records of removes since then are gone, or if damage was healed.
@@ -161,14 +162,20 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(shared: Arc<Shared>, covers: Covers, start: Start, policy: Policy) -> Self {
-        let feed = Arc::new(Feed::new(covers, policy));
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        namespace: NamespaceId,
+        covers: Covers,
+        start: Start,
+        policy: Policy,
+    ) -> Self {
+        let feed = Arc::new(Feed::new(namespace, covers, policy));
         shared.watchers.join(&feed);
         match start {
             Start::Now => shared.follow(&feed, |(store, healings)| Seen::of(store, healings)),
             Start::Snapshot => {}
             Start::Cursor(cursor) => {
-                let seen = cursor.seen(shared.namespace, feed.covers(), &shared.core());
+                let seen = cursor.seen(namespace, feed.covers(), &shared.core());
                 feed.begin_behind(seen);
             }
         }
@@ -200,7 +207,7 @@ impl Watch {
     pub fn cursor(&self) -> Option<Cursor> {
         let Covers::Prefix(prefix) = self.feed.covers() else { return None };
         let seen = self.feed.seen()?;
-        Some(Cursor::new(self.shared.namespace, prefix.clone(), self.shared.core().replica(), seen))
+        Some(Cursor::new(self.feed.namespace(), prefix.clone(), self.shared.core().replica(), seen))
     }
 
     fn take(&mut self) -> Taken {
@@ -229,7 +236,7 @@ impl Shared {
     /// Lets `feed` follow from the state that `read` reads.
     fn follow(&self, feed: &Feed, read: impl FnOnce((&Store, u64)) -> Seen) {
         let mut core = self.core();
-        let seen = read((self.store(&core), core.healings()));
+        let seen = read((self.store(&core, feed.namespace()), core.healings()));
         core.set_changes(true);
         self.watchers.follow(feed, core.changes_told(), seen);
     }

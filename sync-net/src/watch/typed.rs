@@ -1,7 +1,6 @@
 //! The changes of one CRDT, in the types of its handle.
 
 use std::marker::PhantomData;
-use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use sync_core::cell::PathRange;
@@ -13,7 +12,7 @@ use super::feed::Covers;
 use super::{Change, Entry, Policy, Start, Watch, WatchEvent};
 use crate::error::ReadError;
 use crate::handles::LogEntry;
-use crate::node::Shared;
+use crate::namespace::Namespace;
 use crate::value::decode;
 
 /// What a [`TypedWatch`] reports.
@@ -39,9 +38,10 @@ pub struct TypedWatch<C> {
 }
 
 impl<C: FromReading> TypedWatch<C> {
-    pub(crate) fn new(shared: Arc<Shared>, range: PathRange, policy: Policy) -> Self {
+    pub(crate) fn new(namespace: &Namespace, range: PathRange, policy: Policy) -> Self {
         let (key, skipped) = (range.object.key.as_str().into(), range.from.as_bytes().len());
-        let watch = Watch::new(shared, Covers::Crdt(range), Start::Snapshot, policy);
+        let covers = Covers::Crdt(range);
+        let watch = Watch::new(namespace.shared_arc(), namespace.id(), covers, Start::Snapshot, policy);
         Self { watch, key, skipped, types: PhantomData }
     }
 

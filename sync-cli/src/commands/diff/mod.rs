@@ -23,8 +23,9 @@ use crate::output;
 const RANGE_CELLS: u64 = 4_096;
 
 /// Compares the nodes at the sockets `a` and `b`.
-pub(super) async fn diff(a: &Path, b: &Path, json: bool) -> Result<(), Failure> {
-    let mut pair = Pair { a: Side::open("A", a).await?, b: Side::open("B", b).await? };
+pub(super) async fn diff(a: &Path, b: &Path, namespace: Option<String>, json: bool) -> Result<(), Failure> {
+    let mut pair =
+        Pair { a: Side::open("A", a, namespace.clone()).await?, b: Side::open("B", b, namespace).await? };
     pair.a.check_comparable(&pair.b)?;
     let mut tally = Tally::default();
     let (mut in_a, mut in_b) = (Objects::default(), Objects::default());

@@ -22,9 +22,13 @@ pub(super) struct Side {
 
 impl Side {
     /// The node at `path`: its socket, or a directory with a `sync.sock`.
-    pub(super) async fn open(letter: &'static str, path: &Path) -> Result<Self, Failure> {
+    pub(super) async fn open(
+        letter: &'static str,
+        path: &Path,
+        namespace: Option<String>,
+    ) -> Result<Self, Failure> {
         let socket = if path.is_dir() { path.join("sync.sock") } else { PathBuf::from(path) };
-        let client = Client::new(socket);
+        let client = Client::new(socket).in_namespace(namespace);
         let knowledge: Knowledge = client.get("/v1/knowledge", &[]).await?.parse()?;
         let known = Known::of(&knowledge);
         Ok(Self { letter, knowledge, known, client })

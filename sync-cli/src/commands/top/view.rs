@@ -9,10 +9,11 @@ use ratatui::style::{Color, Style, Stylize as _};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Row, Table};
 use ratatui::{Terminal, buffer::Buffer};
-use sync_net::{BoundPressure, HealthState, PeerInfo};
+use sync_net::{BoundPressure, HealthState, NamespaceInfo, PeerInfo};
 
 use super::Glance;
 use super::rates::{Rate, Rates};
+use crate::commands::namespaces::pressure;
 use crate::output::{grouped, shown};
 
 /// From this share on a bound is marked.
@@ -24,14 +25,18 @@ const BAR: usize = 20;
 /// Draws everything that fits, the most important first.
 pub(super) fn draw(frame: &mut Frame<'_>, now: &Glance, rates: Option<&Rates>) {
     let (head, peers, bounds) = (head(now, rates), peers(now, rates), bounds(now));
-    let [at_head, at_peers, at_bounds] = Layout::vertical([
+    let [at_head, at_peers, at_lanes, at_bounds] = Layout::vertical([
         Constraint::Length(rows(head.len()) + 1),
         Constraint::Length(rows(now.peers.len()) + 2),
+        Constraint::Length(rows(lanes_height(now))),
         Constraint::Fill(1),
     ])
     .areas(frame.area());
     frame.render_widget(Paragraph::new(head), at_head);
     frame.render_widget(peers, at_peers);
+    if lanes_height(now) > 0 {
+        frame.render_widget(lanes(now), at_lanes);
+    }
     frame.render_widget(bounds, at_bounds);
 }
 
@@ -41,7 +46,8 @@ fn rows(count: usize) -> u16 {
 
 /// The picture as plain text, as high as it needs to be.
 pub(super) fn text(now: &Glance, rates: Option<&Rates>, width: u16) -> String {
-    let height = head(now, rates).len() + 1 + now.peers.len() + 2 + now.status.pressure.len() + 1;
+    let lists = now.peers.len() + 2 + lanes_height(now) + now.status.pressure.len() + 1;
+    let height = head(now, rates).len() + 1 + lists;
     let Ok(mut terminal) = Terminal::new(TestBackend::new(width, rows(height)));
     let Ok(_) = terminal.draw(|frame| draw(frame, now, rates));
     plain(terminal.backend().buffer())
@@ -198,6 +204,35 @@ fn lag(ms: u64) -> String {
         1..10_000 => format!("{ms} ms"),
         10_000.. => format!("{} s", grouped(ms / 1_000)),
     }
+}
+
+/// Lines that namespaces take; none if there is only the default one, of which the head tells.
+fn lanes_height(now: &Glance) -> usize {
+    match now.status.namespaces.len() {
+        0 | 1 => 0,
+        more => more + 2,
+    }
+}
+
+fn lanes<'a>(now: &Glance) -> Table<'a> {
+    let row = |info: &NamespaceInfo| {
+        let style = if info.open { Style::new() } else { Style::new().dim() };
+        Row::new([
+            shown(&info.name),
+            shown(&info.class),
+            if info.open { "open" } else { "closed" }.to_owned(),
+            grouped(info.peers),
+            grouped(info.crdts),
+            grouped(info.bytes),
+            info.root.as_deref().map_or("-".to_owned(), |root| shown(root.get(..8).unwrap_or(root))),
+            pressure(info),
+        ])
+        .style(style)
+    };
+    let widths = [20, 7, 7, 6, 9, 14, 9].map(Constraint::Length);
+    let widths = widths.into_iter().chain([Constraint::Fill(1)]);
+    let header = ["NAMESPACE", "CLASS", "STATE", "PEERS", "KEYS", "BYTES", "ROOT", "FULLEST BOUND"];
+    Table::new(now.status.namespaces.iter().map(row), widths).header(Row::new(header).bold())
 }
 
 fn bounds<'a>(now: &Glance) -> Table<'a> {

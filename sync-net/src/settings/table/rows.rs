@@ -6,8 +6,10 @@
 
 use std::path::PathBuf;
 
+use sync_core::class::{Class, NoClass};
 use sync_core::limits::Timing;
 use sync_core::message::LABEL_BYTES_MAX;
+use sync_core::node::NAMESPACE_NAME_BYTES_MAX;
 use sync_core::time::Span;
 
 use super::{Access, Group, Reload, Setting};
@@ -89,6 +91,18 @@ macro_rules! timing {
             },
         }
     };
+}
+
+fn named_class(given: &str) -> Result<(String, Class), String> {
+    let wrong = || format!("{} is not NAME=CLASS, such as alarms=urgent", value::shown(given));
+    let (name, class) = given.rsplit_once('=').ok_or_else(wrong)?;
+    if name.is_empty() || name.len() > NAMESPACE_NAME_BYTES_MAX {
+        return Err(format!(
+            "{} bytes are no name of a namespace: it has 1 to {NAMESPACE_NAME_BYTES_MAX}",
+            name.len()
+        ));
+    }
+    Ok((name.to_owned(), class.parse().map_err(|error: NoClass| error.to_string())?))
 }
 
 const DAY: u64 = 24 * HOUR;
@@ -218,6 +232,28 @@ pub const SETTINGS: &[Setting] = &[
                     .iter()
                     .map(|peer| peer.parse().map_err(|error: crate::PeerAddrError| error.to_string()));
                 settings.peers = peers.collect::<Result<_, _>>()?;
+                Ok(())
+            },
+        },
+    },
+    Setting {
+        key: "namespaces",
+        kind: Kind::List("NAME=CLASS, where CLASS is urgent, normal or bulk"),
+        group: Group::Node,
+        about: "Namespaces to open beside the default one, which is normal; `namespaces open` opens others while a node runs.",
+        edge: "One is exchanged with the nodes that have it open too. What a name kept from an earlier run is there again.",
+        reload: Reload::Restart,
+        default: "none",
+        example: "[\"alarms=urgent\", \"archive=bulk\"]",
+        field: "",
+        access: Access {
+            get: |settings| {
+                let shown = |(name, class): &(String, Class)| format!("{name}={class}");
+                Value::List(settings.namespaces.iter().map(shown).collect())
+            },
+            put: |settings, value| {
+                let Value::List(given) = value else { return misfit() };
+                settings.namespaces = given.iter().map(|one| named_class(one)).collect::<Result<_, _>>()?;
                 Ok(())
             },
         },

@@ -7,25 +7,26 @@ use super::*;
 use crate::transport::refusal::in_words;
 
 /// An admitted link of which the test writes the bytes itself.
-struct Raw {
+pub(super) struct Raw {
     _stranger: Stranger,
-    connection: quinn::Connection,
-    stream: quinn::SendStream,
-    id: NodeId,
+    pub(super) connection: quinn::Connection,
+    /// The urgent one.
+    pub(super) stream: quinn::SendStream,
+    pub(super) id: NodeId,
 }
 
 impl Raw {
     /// Gets admitted by `to` as `identity`.
-    async fn admitted(to: &mut Side, identity: &Identity) -> Self {
-        let stranger = Stranger::new(Some(identity), b"sync/1");
+    pub(super) async fn admitted(to: &mut Side, identity: &Identity) -> Self {
+        let stranger = Stranger::new(Some(identity), b"sync/2");
         let connection = stranger.connect(to.transport.local_addr()).await.unwrap();
         let mut stream = connection.open_uni().await.unwrap();
-        stream.write_all(&[7; 16]).await.unwrap();
+        stream.write_all(&[&[2, 0], &[7; 16][..]].concat()).await.unwrap();
         to.up(identity.node_id()).await;
         Self { _stranger: stranger, connection, stream, id: identity.node_id() }
     }
 
-    async fn closed(&self) -> String {
+    pub(super) async fn closed(&self) -> String {
         in_words(&timeout(PATIENCE, self.connection.closed()).await.unwrap())
     }
 }
@@ -101,7 +102,7 @@ async fn a_peer_that_stops_reading_fills_its_own_queue_and_send_says_so() {
     let link = a.up(b.id).await;
     let (mut sent, mut written) = (0u32, 0);
     timeout(PATIENCE, async {
-        while a.transport.send(&b.id, link, frame(sent)) {
+        while a.transport.send(&b.id, link, Class::Urgent, frame(sent)) {
             sent += 1;
             // Room for the writer, which stops only when QUIC's windows are full.
             if sent % 10 == 0 {
@@ -123,7 +124,7 @@ async fn a_peer_that_stops_reading_fills_its_own_queue_and_send_says_so() {
         assert_eq!(b.frame(a.id).await, frame(n));
     }
     a.watch(Duration::from_millis(100)).await;
-    assert!(a.transport.send(&b.id, link, frame(0)));
+    assert!(a.transport.send(&b.id, link, Class::Urgent, frame(0)));
 }
 
 /// 20 kB that tell which frame they are.
@@ -134,15 +135,14 @@ fn frame(n: u32) -> Vec<u8> {
 #[tokio::test]
 async fn a_configuration_that_cannot_work_does_not_start() {
     let (a, _) = two();
-    let (events, _receiver) = mpsc::channel(1);
     let mut taken = config(&a, &[]);
     let socket = std::net::UdpSocket::bind(ANY_PORT).unwrap();
     taken.listen = socket.local_addr().unwrap();
-    let error = Transport::bind(taken, events.clone()).await.unwrap_err().to_string();
+    let error = Transport::bind(taken, queues(1).0).await.unwrap_err().to_string();
     assert!(error.contains("cannot listen on UDP 127.0.0.1:"), "{error}");
     let mut odd = config(&a, &[]);
     odd.keep_alive = odd.idle_timeout;
-    assert!(Transport::bind(odd, events).await.is_err());
+    assert!(Transport::bind(odd, queues(1).0).await.is_err());
 }
 
 #[tokio::test]
@@ -154,7 +154,7 @@ async fn frames_that_the_engine_has_not_dropped_stop_the_reading_at_the_byte_lim
     let mut b = Side::start(narrow).await;
     let (link, _) = (a.up(b.id).await, b.up(a.id).await);
     for n in 0..100 {
-        assert!(a.transport.send(&b.id, link, frame(n)));
+        assert!(a.transport.send(&b.id, link, Class::Urgent, frame(n)));
     }
     // `seen` holds each frame of 20 kB, as a slow engine would.
     for n in 0..50 {

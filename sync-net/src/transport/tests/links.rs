@@ -9,13 +9,13 @@ async fn frames_of_all_sizes_arrive_in_order_and_are_reported_written_before_the
     let (mut a, to_b, mut b, to_a) = pair().await;
     let lens = [1, 2, 3, 65_535, 1_000_000, 7, 300_000, 1];
     for (n, len) in (0u8..).zip(lens) {
-        assert!(a.transport.send(&b.id, to_b, vec![n; len]));
+        assert!(a.transport.send(&b.id, to_b, Class::Urgent, vec![n; len]));
     }
     for (n, len) in (0u8..).zip(lens) {
         assert_eq!(b.frame(a.id).await, vec![n; len]);
     }
     a.watch(Duration::from_millis(50)).await;
-    assert!(b.transport.send(&a.id, to_a, vec![9]));
+    assert!(b.transport.send(&a.id, to_a, Class::Urgent, vec![9]));
     assert_eq!(a.frame(b.id).await, [9]);
     let written = a.seen.iter().filter_map(|event| match event {
         TransportEvent::Written { frames, bytes, .. } => Some((*frames, *bytes)),
@@ -23,10 +23,10 @@ async fn frames_of_all_sizes_arrive_in_order_and_are_reported_written_before_the
     });
     let written = written.fold((0, 0), |sum, (frames, bytes)| (sum.0 + frames, sum.1 + bytes));
     assert_eq!(written, (lens.len(), lens.iter().sum()));
-    assert!(!a.transport.send(&b.id, to_b, vec![0; 1_000_001]), "above message_bytes_max");
-    assert!(!a.transport.send(&b.id, to_b, Vec::new()));
-    assert!(!a.transport.send(&b.id, LinkId(to_b.0 + 1), vec![1]), "another link");
-    assert!(!a.transport.send(&a.id, to_b, vec![1]), "nobody is linked by this id");
+    assert!(!a.transport.send(&b.id, to_b, Class::Urgent, vec![0; 1_000_001]), "above message_bytes_max");
+    assert!(!a.transport.send(&b.id, to_b, Class::Urgent, Vec::new()));
+    assert!(!a.transport.send(&b.id, LinkId(to_b.0 + 1), Class::Urgent, vec![1]), "another link");
+    assert!(!a.transport.send(&a.id, to_b, Class::Urgent, vec![1]), "nobody is linked by this id");
 }
 
 #[tokio::test]
@@ -46,8 +46,8 @@ async fn two_nodes_that_dial_each_other_keep_one_link_and_the_same() {
         assert_eq!(ups, (1, 1), "low: {:?}, high: {:?}", low.seen, high.seen);
         let current = |side: &Side, of: NodeId| side.transport.shared.current(&of).expect("linked");
         let (at_low, at_high) = (current(&low, high.id), current(&high, low.id));
-        assert!(low.transport.send(&high.id, at_low.id, b"down".to_vec()));
-        assert!(high.transport.send(&low.id, at_high.id, b"up".to_vec()));
+        assert!(low.transport.send(&high.id, at_low.id, Class::Urgent, b"down".to_vec()));
+        assert!(high.transport.send(&low.id, at_high.id, Class::Urgent, b"up".to_vec()));
         assert_eq!(high.frame(low.id).await, b"down");
         assert_eq!(low.frame(high.id).await, b"up");
         assert_eq!(low.transport.endpoint.open_connections(), 1);
@@ -75,7 +75,7 @@ async fn blocked_peers_stay_cut_and_come_back() {
     a.transport.set_blocked(BTreeSet::from([b.id]));
     assert!(a.down(b.id).await.contains("cut off"));
     assert!(b.down(a.id).await.contains("cut off"));
-    assert!(!b.transport.send(&a.id, to_a, vec![1]));
+    assert!(!b.transport.send(&a.id, to_a, Class::Urgent, vec![1]));
     let span = Duration::from_millis(700);
     tokio::join!(a.watch(span), b.watch(span));
     assert_eq!((a.check_order(b.id), b.check_order(a.id)), (1, 1), "b dials in vain: {:?}", b.seen);
@@ -84,7 +84,7 @@ async fn blocked_peers_stay_cut_and_come_back() {
     a.transport.set_blocked(BTreeSet::new());
     a.up(b.id).await;
     let link = b.up(a.id).await;
-    assert!(b.transport.send(&a.id, link, b"again".to_vec()));
+    assert!(b.transport.send(&a.id, link, Class::Urgent, b"again".to_vec()));
     assert_eq!(a.frame(b.id).await, b"again");
     assert_eq!(b.transport.links()[0].failure, None);
 }
@@ -98,7 +98,10 @@ async fn a_disconnected_peer_reads_the_reason_and_comes_back_on_a_new_link() {
     a.down(b.id).await;
     let new = a.up(b.id).await;
     assert_ne!(old, new);
-    assert!(!a.transport.send(&b.id, old, vec![1]), "what was built for the old link stays off the new one");
+    assert!(
+        !a.transport.send(&b.id, old, Class::Urgent, vec![1]),
+        "what was built for the old link stays off the new one"
+    );
     a.check_order(b.id);
 }
 
@@ -111,7 +114,7 @@ async fn a_peer_that_stops_in_good_order_is_down_at_once_and_linked_again_when_i
     let link = first.up(a.id).await;
     a.up(first.id).await;
     for n in 0..100 {
-        assert!(first.transport.send(&a.id, link, vec![n; 10_000]));
+        assert!(first.transport.send(&a.id, link, Class::Urgent, vec![n; 10_000]));
     }
     let began = std::time::Instant::now();
     first.transport.shutdown().await;
@@ -193,7 +196,7 @@ async fn a_killed_peer_that_does_not_dial_is_noticed_by_a_stateless_reset() {
     again.listen = first.addr;
     first.kill();
     let mut second = Side::start(again).await;
-    assert!(b.transport.send(&second.id, link, vec![0; 100]));
+    assert!(b.transport.send(&second.id, link, Class::Urgent, vec![0; 100]));
     let reason = b.down(second.id).await;
     assert!(reason.contains("restarted"), "{reason}");
     b.up(second.id).await;

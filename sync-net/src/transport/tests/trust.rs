@@ -45,7 +45,7 @@ async fn a_stranger_without_certificate_or_with_another_protocol_is_refused() {
     Stranger::new(None, b"sync/1").refusal(a.transport.local_addr()).await;
     let reason = a.refused().await;
     assert!(reason.contains("no certificate"), "{reason}");
-    Stranger::new(Some(&b), b"sync/2").refusal(a.transport.local_addr()).await;
+    Stranger::new(Some(&b), b"sync/9").refusal(a.transport.local_addr()).await;
     let reason = a.refused().await;
     assert!(reason.contains("no protocol version in common"), "{reason}");
 }
