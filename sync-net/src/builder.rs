@@ -18,6 +18,7 @@ use sync_disk::Disk;
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::bootstrap::Progress;
+use crate::certs::{REVOKED_FILE, Revoked};
 use crate::clock::Clock;
 use crate::driver;
 use crate::error::StartError;
@@ -25,6 +26,7 @@ use crate::handles::CustomType;
 use crate::identity::Identity;
 use crate::metrics::Divergence;
 use crate::node::{Node, Phase, Shared};
+use crate::renewal::{self, Renewal};
 use crate::storage::{self, Begun, Durability, OnDisk, Place, Storage};
 use crate::transport::{PeerAddr, Transport, TransportConfig};
 use crate::visible::Prompt;
@@ -40,6 +42,7 @@ const TRANSPORT_EVENTS_MAX: usize = 1_000;
 #[must_use]
 pub struct NodeBuilder {
     identity: Option<Identity>,
+    certificates: Option<PathBuf>,
     cluster: String,
     listen: SocketAddr,
     peers: Vec<PeerAddr>,
@@ -54,6 +57,7 @@ impl NodeBuilder {
     pub(crate) fn new() -> Self {
         Self {
             identity: None,
+            certificates: None,
             cluster: "default".to_owned(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             peers: Vec::new(),
@@ -68,6 +72,15 @@ impl NodeBuilder {
     /// The node's certificate and key, and the CA whose nodes it talks to. There is no default.
     pub fn identity(mut self, identity: Identity) -> Self {
         self.identity = Some(identity);
+        self
+    }
+
+    /// The folder with `ca.pem`, `node.pem` and `node.key`, and `revoked` if there is one, is looked at every second from
+    /// now on: a renewed certificate, other CAs and a changed list of the revoked are in force within two seconds. What
+    /// cannot be used changes nothing, see [`Node::health`]. Without it [`Node::reload_identity`] and
+    /// [`Node::set_revoked`] do the same.
+    pub fn watch_certificates(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.certificates = Some(folder.into());
         self
     }
 
@@ -175,9 +188,12 @@ impl NodeBuilder {
             }
         };
         let (events, inbox) = mpsc::channel(TRANSPORT_EVENTS_MAX);
-        let transport =
-            Transport::bind(transport_config(identity, self.listen, self.peers, &self.limits), events)
-                .await?;
+        let mut transport = transport_config(identity, self.listen, self.peers, &self.limits);
+        // Before the first peer is let in. Without the list nobody could be: a node that cannot read it does not start.
+        if let Some(folder) = &self.certificates {
+            transport.revoked = Revoked::load(&folder.join(REVOKED_FILE))?.unwrap_or_default();
+        }
+        let transport = Transport::bind(transport, events).await?;
         let turns = Arc::new(AtomicU64::new(0));
         let watchdog =
             Watchdog::start(&name, turns.clone()).map_err(|source| StartError::Thread { source })?;
@@ -203,8 +219,10 @@ impl NodeBuilder {
             prompted: Prompt::default(),
             storage,
             damage,
+            renewal: Renewal::of(self.certificates),
         });
         driver::spawn(shared.clone(), inbox, watchdog, writer);
+        tokio::spawn(renewal::keep(shared.clone()));
         Ok(Node::new(shared))
     }
 

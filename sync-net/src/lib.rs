@@ -28,7 +28,7 @@
 //! types' operations as a table for tools, [`Tx`] and [`View`] open handles for groups and for reads, [`Watch`] tells of
 //! changes, `converge` waits for peers, `visible` for one write to reach them, `survey` tells what
 //! they would exchange, `storage` puts the state on a disk, `inspect` shows the state to people, `metrics`, `health` and
-//! `events` are what an operator watches, [`local`] serves it all over a Unix socket; `transport` is QUIC, [`certs`] and [`identity`] are who we are.
+//! `events` are what an operator watches, [`local`] serves it all over a Unix socket; `transport` is QUIC, `renewal` reads certificates again, [`certs`] and [`identity`] are who we are.
 
 #![forbid(unsafe_code)]
 
@@ -52,6 +52,7 @@ mod metrics;
 mod node;
 pub mod ops;
 mod peers;
+mod renewal;
 mod storage;
 mod survey;
 mod trace;
@@ -100,11 +101,12 @@ pub use crate::inspect::{
 };
 pub use crate::node::Node;
 pub use crate::peers::{PeerError, PeerMoved, PeerRetired, RightsLost};
+pub use crate::renewal::Reloaded;
 pub use crate::storage::{
     Backup, Damage, Durability, DurabilityError, DurableError, StorageError, StorageStatus,
 };
 pub use crate::survey::{Amount, Movement, PeerSurvey, SurveyReport};
-pub use crate::transport::{PeerAddr, PeerAddrError, TransportError};
+pub use crate::transport::{PeerAddr, PeerAddrError, ReloadError, TransportError};
 pub use crate::tx::Tx;
 pub use crate::value::{Float, Int, Stored, Value, ValueError};
 pub use crate::view::View;

@@ -29,6 +29,7 @@ use tokio::sync::{Notify, watch};
 use crate::access::{Place, Step};
 use crate::bootstrap::{Bootstrap, Bootstraps, Progress};
 use crate::builder::NodeBuilder;
+use crate::certs::Revoked;
 use crate::clock::Clock;
 use crate::converge::cluster::{self, ClusterReport};
 use crate::converge::{self, ConvergeError, ConvergeReport};
@@ -36,13 +37,15 @@ use crate::error::Error;
 use crate::events::{EventHub, Events};
 use crate::handles::opens;
 use crate::health::{self, Health};
+use crate::identity::Identity;
 use crate::inspect::{self, Inspection, KeyInfo, Knowledge, NodeStatus, PeerInfo, compare};
 use crate::metrics::{self, Divergence};
 use crate::peers::{self, PeerError, PeerMoved, PeerRetired};
+use crate::renewal::{self, Reloaded, Renewal};
 use crate::storage::{self, Backup, Damage, Durability, DurableError, Storage};
 use crate::survey::{self, SurveyReport};
 use crate::trace::Traced;
-use crate::transport::{LinkStatus, Transport};
+use crate::transport::{LinkStatus, ReloadError, Transport};
 use crate::tx::Tx;
 use crate::view::View;
 use crate::visible::{self, Prompt, Visibility, Visible, VisibleError, WaitError};
@@ -105,6 +108,8 @@ pub(crate) struct Shared {
     pub(crate) storage: Option<Storage>,
     /// Why this node may only be read, if so.
     pub(crate) damage: Option<Damage>,
+    /// Where its certificate is read again.
+    pub(crate) renewal: Renewal,
 }
 
 /// The life of a node; it only ever goes forward.
@@ -667,6 +672,47 @@ impl Node {
         if let Some(transport) = self.shared().transport() {
             transport.set_blocked(peers);
         }
+    }
+
+    /// Shows another certificate of this node to peers from now on, and accepts what its CAs vouch for. No link is
+    /// closed, but for those to peers whom the new CAs do not vouch for.
+    ///
+    /// ```
+    /// # use sync_net::{ClusterCa, Identity, Node};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let (ca, dir) = (ClusterCa::create("example")?, tempfile::tempdir()?);
+    /// # ca.issue("node-1")?.save(dir.path())?;
+    /// let node = Node::builder().identity(Identity::load(dir.path())?).start().await?;
+    /// let renewed = ca.renew(&std::fs::read_to_string(dir.path().join("node.pem"))?)?;
+    /// std::fs::write(dir.path().join("node.pem"), renewed)?;
+    /// assert!(node.reload_identity(Identity::load(dir.path())?)?.changed);
+    /// # Ok(()) })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ReloadError`]: it is another node's certificate, or cannot be used; all is as before.
+    pub fn reload_identity(&self, identity: Identity) -> Result<Reloaded, ReloadError> {
+        renewal::reload_identity(self.shared(), identity)
+    }
+
+    /// Replaces the list of the revoked: links to those on it are closed at once, and none of them is let in. How many
+    /// links were closed.
+    ///
+    /// # Errors
+    /// [`ReloadError::Closed`].
+    pub fn set_revoked(&self, revoked: Revoked) -> Result<usize, ReloadError> {
+        renewal::set_revoked(self.shared(), revoked)
+    }
+
+    /// Reads the folder of [`NodeBuilder::watch_certificates`] now, and not at the next look. May block on the disk.
+    ///
+    /// # Errors
+    /// [`ReloadError`]: what cannot be used is as before; the list of the revoked and the certificate do not wait for
+    /// each other.
+    pub fn reload_certificates(&self) -> Result<Reloaded, ReloadError> {
+        renewal::reload_folder(self.shared())
     }
 
     /// Stops the node: refuses further writes, hands connected peers what they lack for at most two

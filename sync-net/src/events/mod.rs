@@ -19,6 +19,7 @@ use sync_core::node::Event;
 use tokio::sync::Notify;
 
 pub(crate) use self::alarm::Alarm;
+use crate::renewal::News;
 use crate::storage::Report;
 use crate::transport::TransportEvent;
 
@@ -176,6 +177,17 @@ impl EventHub {
             | TransportEvent::Written { .. }
             | TransportEvent::Down { .. }
             | TransportEvent::Refused { .. } => true,
+        }
+    }
+
+    /// Something happened to the certificate, or to whom it makes accepted.
+    pub(crate) fn certificate(&self, news: &News) {
+        let said = words::of_certificate(news);
+        if said.severity == Severity::Alarm {
+            self.alarms[Alarm::CertificateEnds as usize].fetch_add(1, Ordering::Relaxed);
+        }
+        if self.is_followed() {
+            self.tell(said);
         }
     }
 

@@ -3,8 +3,8 @@
 //! Every limit of QUIC is set here, none is left to a default: with the defaults one hostile peer cost
 //! 257 MiB, with these 2.5 MiB (DESIGN section 6, measured).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use quinn::{
@@ -21,6 +21,8 @@ use super::link::{self, PrefaceError};
 use super::refusal::{Close, Refusal, in_words, is_duplicate};
 use super::table::{Registered, Shared};
 use super::{TransportConfig, TransportError, tls};
+use crate::certs::{InForce, Verifier};
+use crate::identity::Identity;
 
 /// Streams that a peer may open. We use one unidirectional stream each way; the rest is room for classes
 /// of traffic. One more waits at the peer.
@@ -56,24 +58,67 @@ const HANDSHAKES_MAX: usize = 256;
 /// times this. Below QUIC's 333 ms, since a peer that is just starting is the usual case here.
 const INITIAL_RTT: Duration = Duration::from_millis(100);
 
-/// Binds the socket and sets every limit.
-pub(super) fn open(config: &TransportConfig) -> Result<(Endpoint, ClientConfig), TransportError> {
-    let quic = Arc::new(quic_limits(config)?);
-    let mut server = ServerConfig::with_crypto(Arc::new(tls::server(&config.identity)?));
-    server
-        .transport_config(Arc::clone(&quic))
-        .migration(false)
-        .max_incoming(INCOMING_MAX)
-        .incoming_buffer_size(INCOMING_BYTES_MAX)
-        .incoming_buffer_size_total(INCOMING_BYTES_TOTAL_MAX);
-    let mut client = ClientConfig::new(Arc::new(tls::client(&config.identity)?));
-    client.transport_config(quic);
+/// How to answer and how to call with one identity, and who is accepted.
+#[derive(Clone, Debug)]
+pub(super) struct Tls {
+    pub(super) server: ServerConfig,
+    pub(super) client: ClientConfig,
+    pub(super) verifier: Arc<Verifier>,
+    pub(super) revoked: InForce,
+    quic: Arc<QuicConfig>,
+}
 
+impl Tls {
+    fn new(config: &TransportConfig) -> Result<Self, TransportError> {
+        let quic = Arc::new(quic_limits(config)?);
+        let revoked = InForce::new(RwLock::new(Arc::new(config.revoked.clone())));
+        let verifier = verifier(&config.identity, &revoked)?;
+        let crypto = tls::server(&config.identity, Arc::clone(&verifier))?;
+        let mut server = ServerConfig::with_crypto(Arc::new(crypto));
+        server
+            .transport_config(Arc::clone(&quic))
+            .migration(false)
+            .max_incoming(INCOMING_MAX)
+            .incoming_buffer_size(INCOMING_BYTES_MAX)
+            .incoming_buffer_size_total(INCOMING_BYTES_TOTAL_MAX);
+        let client = client(&config.identity, &verifier, &quic)?;
+        Ok(Self { server, client, verifier, revoked, quic })
+    }
+
+    /// The same with another certificate and other CAs. What was promised under the old one (the tokens of QUIC
+    /// retries) is kept.
+    pub(super) fn renewed(&self, identity: &Identity) -> Result<Self, TransportError> {
+        let verifier = verifier(identity, &self.revoked)?;
+        let mut server = self.server.clone();
+        server.crypto = Arc::new(tls::server(identity, Arc::clone(&verifier))?);
+        let client = client(identity, &verifier, &self.quic)?;
+        Ok(Self { server, client, verifier, ..self.clone() })
+    }
+}
+
+fn verifier(identity: &Identity, revoked: &InForce) -> Result<Arc<Verifier>, TransportError> {
+    let roots = identity.roots().map_err(|error| TransportError::Tls(error.to_string()))?;
+    Verifier::new(roots, Arc::clone(revoked)).map_err(TransportError::Tls)
+}
+
+fn client(
+    identity: &Identity,
+    verifier: &Arc<Verifier>,
+    quic: &Arc<QuicConfig>,
+) -> Result<ClientConfig, TransportError> {
+    let mut client = ClientConfig::new(Arc::new(tls::client(identity, Arc::clone(verifier))?));
+    client.transport_config(Arc::clone(quic));
+    Ok(client)
+}
+
+/// Binds the socket and sets every limit.
+pub(super) fn open(config: &TransportConfig) -> Result<(Endpoint, Tls), TransportError> {
+    let tls = Tls::new(config)?;
     let key = config.identity.key().map_err(|error| TransportError::Tls(error.to_string()))?;
     let bind = |error| TransportError::Bind { addr: config.listen, error };
     let socket = std::net::UdpSocket::bind(config.listen).map_err(bind)?;
-    let endpoint = Endpoint::new(endpoint_config(&key), Some(server), socket, Arc::new(TokioRuntime));
-    Ok((endpoint.map_err(bind)?, client))
+    let endpoint = Endpoint::new(endpoint_config(&key), Some(tls.server.clone()), socket, Arc::new(TokioRuntime));
+    Ok((endpoint.map_err(bind)?, tls))
 }
 
 fn quic_limits(config: &TransportConfig) -> Result<QuicConfig, TransportError> {

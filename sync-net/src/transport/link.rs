@@ -25,8 +25,8 @@ use crate::identity::node_id_of;
 /// A frame's buffer starts at most this large and grows as bytes arrive: a length is a claim.
 const FRAME_BYTES_FIRST: usize = 64 << 10;
 
-/// How often the validity of both certificates is compared with the clock. A link outlives its
-/// certificate by this much at most.
+/// How often the validity of both certificates is compared with the clock at least: it may be set. Otherwise a link
+/// ends with its certificate.
 const VALIDITY_CHECK: Duration = Duration::from_secs(60);
 
 /// How long a link that is closed in good order waits for the peer to confirm what was written.
@@ -43,13 +43,14 @@ pub(super) fn identify(connection: Connection) -> Result<Proven, Refusal> {
         .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok())
         .ok_or_else(|| refusal("none was shown"));
     let facts = chain.and_then(|chain| {
-        let leaf = chain.first().ok_or_else(|| refusal("none was shown"))?;
-        Facts::of(leaf).map_err(|why| refusal(&why))
+        let leaf = chain.into_iter().next().ok_or_else(|| refusal("none was shown"))?;
+        let facts = Facts::of(&leaf).map_err(|why| refusal(&why))?;
+        Ok((leaf, facts))
     });
     match facts {
-        Ok(facts) => {
+        Ok((leaf, facts)) => {
             let peer = node_id_of(&facts);
-            Ok(Proven { connection, peer, name: facts.name, not_after: facts.not_after })
+            Ok(Proven { connection, peer, name: facts.name, leaf, not_after: facts.not_after })
         }
         Err(refusal) => {
             refusal.tell(&connection);
@@ -342,20 +343,23 @@ async fn tell_written(registered: &Registered, stop: &watch::Receiver<bool>, tol
 
 /// Returns when one of the two certificates has ended.
 async fn expiry(registered: &Registered) -> Refusal {
-    let own = registered.shared.config.identity.not_after();
     let peers = registered.link.proven.not_after;
     loop {
+        // It may have been renewed. The peer has seen the older one and closes the link when that ends; the next link
+        // shows it the new one.
+        let own = registered.shared.trust.own_ends();
         let now = SystemTime::now();
         if now > own {
             return Refusal::new(
                 Close::Expired,
-                "the certificate of the node that closes has expired; issue a new one",
+                "the certificate of the node that closes has expired; renew it",
             );
         }
         if now > peers {
-            return Refusal::new(Close::Expired, "the other node's certificate has expired; issue a new one");
+            return Refusal::new(Close::Expired, "the certificate that the other node showed on this link has expired; renew it");
         }
-        tokio::time::sleep(VALIDITY_CHECK).await;
+        let left = own.min(peers).duration_since(now).unwrap_or_default();
+        tokio::time::sleep(left.min(VALIDITY_CHECK) + Duration::from_millis(1)).await;
     }
 }
 

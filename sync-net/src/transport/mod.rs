@@ -10,7 +10,7 @@
 //!   another is announced after the other's `Down`;
 //! - nothing here waits without a bound, and a peer that stops reading costs its own queue only.
 //!
-//! `tls` builds the two TLS configurations, `endpoint` the socket and its limits and lets peers in,
+//! `tls` builds the two TLS configurations, `trust` changes them while it runs, `endpoint` the socket and its limits and lets peers in,
 //! `dial` calls the configured ones, `gates` says when, `table` decides which link of two stays, `link` moves the frames of
 //! one link, `status` and `refusal` say how links are and what went wrong, in words.
 
@@ -26,13 +26,14 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod trust;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use quinn::{ClientConfig, Endpoint};
+use quinn::Endpoint;
 use sync_core::breaker::Failure;
 use sync_core::id::NodeId;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
@@ -41,6 +42,7 @@ pub use self::addr::{PeerAddr, PeerAddrError};
 use self::gates::{Added, DialId};
 use self::refusal::{Close, Refusal};
 use self::table::{Life, Shared};
+use crate::certs::{CertError, Revoked};
 use crate::identity::Identity;
 
 /// What the transport needs to know to start.
@@ -48,6 +50,8 @@ use crate::identity::Identity;
 pub(crate) struct TransportConfig {
     /// Who we are, and whose certificates we accept.
     pub(crate) identity: Identity,
+    /// Who is accepted no more, from the first handshake on.
+    pub(crate) revoked: Revoked,
     /// Where to listen; port 0 takes a free one, see [`Transport::local_addr`].
     pub(crate) listen: SocketAddr,
     /// The peers to dial, and to dial again whenever no link to them exists.
@@ -90,6 +94,7 @@ impl TransportConfig {
     pub(crate) fn new(identity: Identity, listen: SocketAddr, peers: Vec<PeerAddr>) -> Self {
         Self {
             identity,
+            revoked: Revoked::default(),
             listen,
             peers,
             message_bytes_max: 1_000_000,
@@ -261,13 +266,40 @@ pub enum TransportError {
     Config(&'static str),
 }
 
+/// Why the certificate, the CAs or the list of the revoked of a running node stay as they were.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReloadError {
+    /// Operator: the new key is another, and a node is its key.
+    #[error(
+        "the new certificate is of node {}, this is node {}: a renewed certificate keeps its key; for another key stop \
+         the node and start it with a new data folder", new.short(), own.short()
+    )]
+    OtherNode {
+        /// This node.
+        own: NodeId,
+        /// Whose certificate it is.
+        new: NodeId,
+    },
+    /// Operator: TLS cannot be set up with it.
+    #[error("the new certificate cannot be used for TLS: {0}; issue it again from the cluster CA")]
+    Unusable(String),
+    /// Operator: the files cannot be read, or do not fit each other.
+    #[error(transparent)]
+    Files(#[from] CertError),
+    /// Caller: the node was started without [`NodeBuilder::watch_certificates`](crate::NodeBuilder::watch_certificates).
+    #[error("this node was not told in which folder its certificate lies")]
+    NoFolder,
+    /// Caller: the node is shutting down or has shut down.
+    #[error("the node is shut down; start another")]
+    Closed,
+}
+
 /// All links of this node. Dropping it closes them at once; [`Self::shutdown`] does so in good order.
 #[derive(Debug)]
 pub(crate) struct Transport {
     shared: Arc<Shared>,
     endpoint: Endpoint,
-    /// For peers that are added later.
-    client: ClientConfig,
     local_addr: SocketAddr,
     /// True once this node stops. Each task holds a receiver until it ends.
     stop: watch::Sender<bool>,
@@ -287,23 +319,22 @@ impl Transport {
         let mut life = Life::default();
         getrandom::fill(&mut life)
             .map_err(|_| TransportError::Config("the operating system gave no randomness"))?;
-        let (endpoint, client) = endpoint::open(&config)?;
+        let (endpoint, tls) = endpoint::open(&config)?;
         let listen = config.listen;
         let local_addr =
             endpoint.local_addr().map_err(|error| TransportError::Bind { addr: listen, error })?;
-        warn_of_expiry(&config.identity);
-        let shared = Arc::new(Shared::new(config, life, events));
+        let shared = Arc::new(Shared::new(config, tls, life, events));
         let stop = watch::Sender::new(false);
         tokio::spawn(endpoint::accept(Arc::clone(&shared), endpoint.clone(), stop.subscribe()));
         let dials = shared.dial_ids();
-        let transport = Self { shared, endpoint, client, local_addr, stop };
+        let transport = Self { shared, endpoint, local_addr, stop };
         dials.into_iter().for_each(|dial| transport.keep_dialling(dial));
         Ok(transport)
     }
 
     fn keep_dialling(&self, dial: DialId) {
         let (shared, endpoint) = (Arc::clone(&self.shared), self.endpoint.clone());
-        tokio::spawn(dial::keep(shared, dial, endpoint, self.client.clone(), self.stop.subscribe()));
+        tokio::spawn(dial::keep(shared, dial, endpoint, self.stop.subscribe()));
     }
 
     /// Dials one more peer from now on; nothing changes if it is dialled already. Must be called inside a tokio
@@ -372,7 +403,7 @@ impl Transport {
 
     /// When the validity of this node's own certificate ends.
     pub(crate) fn certificate_ends(&self) -> SystemTime {
-        self.shared.config.identity.not_after()
+        self.shared.trust.own_ends()
     }
 
     /// Closes all links with a reason, and waits (at most two seconds) until peers have been told and
@@ -400,14 +431,3 @@ impl Drop for Transport {
 const SHUTDOWN_MAX: Duration = Duration::from_secs(2);
 
 const SHUTDOWN_REASON: &[u8] = b"the node that closes is shutting down";
-
-/// From this long before its certificate ends a node says so when it starts.
-const EXPIRY_WARNING: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-
-fn warn_of_expiry(identity: &Identity) {
-    let left = identity.not_after().duration_since(SystemTime::now()).unwrap_or_default();
-    if left < EXPIRY_WARNING {
-        let days = left.as_secs() / (24 * 60 * 60);
-        tracing::warn!(days, "this node's certificate ends soon; issue a new one from the cluster CA");
-    }
-}

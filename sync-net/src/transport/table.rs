@@ -13,13 +13,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use quinn::Connection;
+use rustls_pki_types::CertificateDer;
 use sync_core::id::NodeId;
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use super::endpoint::Tls;
 use super::gates::DialId;
 use super::outbox::Outbox;
 use super::refusal::{Close, Refusal, RefusalLimit};
 use super::status::Dial;
+use super::trust::Trust;
 use super::{Gate, LinkId, TransportConfig, TransportEvent};
 
 /// One life of a transport: 16 random bytes, told in the preface of each connection.
@@ -31,6 +34,7 @@ pub(super) struct Proven {
     pub(super) connection: Connection,
     pub(super) peer: NodeId,
     pub(super) name: String,
+    pub(super) leaf: CertificateDer<'static>,
     pub(super) not_after: SystemTime,
 }
 
@@ -104,6 +108,7 @@ pub(super) struct Table {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) config: TransportConfig,
+    pub(super) trust: Trust,
     pub(super) own: NodeId,
     pub(super) life: Life,
     pub(super) events: mpsc::Sender<TransportEvent>,
@@ -113,12 +118,18 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(config: TransportConfig, life: Life, events: mpsc::Sender<TransportEvent>) -> Self {
+    pub(super) fn new(
+        config: TransportConfig,
+        tls: Tls,
+        life: Life,
+        events: mpsc::Sender<TransportEvent>,
+    ) -> Self {
         let mut table = Table::default();
         for to in &config.peers {
             table.add_dial(to.clone());
         }
         Self {
+            trust: Trust::new(config.identity.clone(), tls),
             own: config.identity.node_id(),
             life,
             events,
@@ -150,7 +161,10 @@ impl Shared {
     ) -> Result<Registered, (Proven, Refusal)> {
         let mut table = self.lock();
         let peer = proven.peer;
-        if let Err(refusal) = self.check(&table, peer) {
+        // The trust may have changed since the handshake. Looked at under the lock: who changes it looks at the links
+        // in the table afterwards.
+        let untrusted = self.trust.refuses(&proven.leaf);
+        if let Some(refusal) = untrusted.or_else(|| self.check(&table, peer).err()) {
             return Err((proven, refusal));
         }
         let we_decide = self.own < peer;
