@@ -240,8 +240,17 @@ impl ClusterCa {
     ///
     /// [`CertError::Name`] for an unusable name, [`CertError::Make`] if the library fails.
     pub fn issue(&self, name: &str) -> Result<Identity, CertError> {
+        self.issue_for(name, NODE_VALIDITY)
+    }
+
+    /// As [`Self::issue`], valid for another time; a second is the shortest.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::issue`].
+    pub fn issue_for(&self, name: &str, validity: Duration) -> Result<Identity, CertError> {
         let key = new_key()?;
-        let leaf = self.sign(name, &key)?;
+        let leaf = self.sign(name, &key, validity)?;
         Identity::from_pem(&self.certificate_pem, &leaf, &key.serialize_pem())
     }
 
@@ -258,7 +267,7 @@ impl ClusterCa {
         facts.check_key().map_err(malformed)?;
         let key = rcgen::SubjectPublicKeyInfo::from_der(&facts.spki)
             .map_err(|error| malformed(error.to_string()))?;
-        self.sign(&facts.name, &key)
+        self.sign(&facts.name, &key, NODE_VALIDITY)
     }
 
     /// Renews the certificate in the folder of a node, in one step, and makes its `ca.pem` accept this CA too. Gives the
@@ -277,7 +286,12 @@ impl ClusterCa {
     }
 
     /// A certificate for `key`.
-    fn sign(&self, name: &str, key: &impl rcgen::PublicKeyData) -> Result<String, CertError> {
+    fn sign(
+        &self,
+        name: &str,
+        key: &impl rcgen::PublicKeyData,
+        validity: Duration,
+    ) -> Result<String, CertError> {
         check_name("the node name", name, NAME_CHARS_MAX)?;
         let now = SystemTime::now();
         let mut params =
@@ -291,9 +305,15 @@ impl ClusterCa {
         // Two certificates for one key have two serials, so that the older one can be revoked alone.
         params.serial_number = Some(new_serial()?);
         params.not_before = (now - BACKDATED).into();
-        params.not_after = (now + NODE_VALIDITY).min(self.not_after).into();
+        params.not_after = (now + validity).min(self.not_after).into();
         let leaf = params.signed_by(key, &self.issuer).map_err(make("the node certificate"))?;
         Ok(leaf.pem())
+    }
+
+    /// What signs, for certificates that no CA of ours issues.
+    #[cfg(test)]
+    pub(crate) fn issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.issuer
     }
 
     /// The CA certificate, which every node holds and which is no secret.
@@ -375,6 +395,10 @@ pub(crate) fn certificates_of(pem: &str) -> Result<Vec<CertificateDer<'static>>,
     match read {
         Ok(found) if found.is_empty() => Err("no PEM certificate in it".to_owned()),
         Ok(found) if found.len() > CAS_MAX => Err(format!("more than {CAS_MAX} certificates are in it")),
+        // A copy that is under way ends anywhere.
+        Ok(found) if found.len() != pem.matches("-----BEGIN").count() => {
+            Err("not all that begins in it is a whole PEM certificate".to_owned())
+        }
         Ok(found) => Ok(found),
         Err(error) => Err(format!("a PEM certificate in it is broken ({error})")),
     }

@@ -86,7 +86,7 @@ impl Facts {
             return Err(format!("it is an X.509 certificate of version {}, not 3", self.version));
         }
         if self.is_ca {
-            return Err("it is a CA's, not a node's".to_owned());
+            return Err("it is the certificate of a CA and not of a node".to_owned());
         }
         self.check_key()?;
         match self.purposes {

@@ -115,13 +115,13 @@ fn explain(error: Error, leaf: &CertificateDer<'_>) -> Error {
         | CertificateError::UnknownIssuer => return wrong.into(),
         CertificateError::BadEncoding => match &facts {
             Err(why) => format!("it is {why}"),
-            Ok(_) => "its encoding is not that of an X.509 certificate".to_owned(),
+            Ok(facts) => facts
+                .check_node()
+                .err()
+                .unwrap_or_else(|| "its encoding is not that of an X.509 certificate".to_owned()),
         },
         CertificateError::BadSignature => {
             "its signature is not that of the CA that it names: it was altered".to_owned()
-        }
-        CertificateError::UnhandledCriticalExtension => {
-            "it has a critical extension that is not known here".to_owned()
         }
         CertificateError::UnsupportedSignatureAlgorithmContext { .. }
         | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
@@ -130,6 +130,9 @@ fn explain(error: Error, leaf: &CertificateDer<'_>) -> Error {
         other => match other.to_string() {
             text if text.contains("NameConstraintViolation") => {
                 "it has a name that its CA may not sign".to_owned()
+            }
+            text if text.contains("CriticalExtension") => {
+                "it has a critical extension that is not known here".to_owned()
             }
             text => own_rule().unwrap_or_else(|| format!("it breaks a rule of X.509: {}", unfit_in(&text))),
         },

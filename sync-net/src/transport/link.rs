@@ -29,6 +29,9 @@ const FRAME_BYTES_FIRST: usize = 64 << 10;
 /// ends with its certificate.
 const VALIDITY_CHECK: Duration = Duration::from_secs(60);
 
+/// A certificate is valid in all of its last second: who closed a link at its beginning would be dialled once more.
+const LAST_SECOND: Duration = Duration::from_secs(1);
+
 /// How long a link that is closed in good order waits for the peer to confirm what was written.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
 
@@ -343,19 +346,19 @@ async fn tell_written(registered: &Registered, stop: &watch::Receiver<bool>, tol
 
 /// Returns when one of the two certificates has ended.
 async fn expiry(registered: &Registered) -> Refusal {
-    let peers = registered.link.proven.not_after;
+    let peers = registered.link.proven.not_after + LAST_SECOND;
     loop {
         // It may have been renewed. The peer has seen the older one and closes the link when that ends; the next link
         // shows it the new one.
-        let own = registered.shared.trust.own_ends();
+        let own = registered.shared.trust.own_ends() + LAST_SECOND;
         let now = SystemTime::now();
-        if now > own {
+        if now >= own {
             return Refusal::new(
                 Close::Expired,
                 "the certificate of the node that closes has expired; renew it",
             );
         }
-        if now > peers {
+        if now >= peers {
             return Refusal::new(Close::Expired, "the certificate that the other node showed on this link has expired; renew it");
         }
         let left = own.min(peers).duration_since(now).unwrap_or_default();
