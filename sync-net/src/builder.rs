@@ -22,6 +22,7 @@ use crate::certs::{REVOKED_FILE, Revoked};
 use crate::clock::Clock;
 use crate::driver;
 use crate::error::StartError;
+use crate::evidence::EvidenceLog;
 use crate::handles::CustomType;
 use crate::identity::Identity;
 use crate::metrics::Divergence;
@@ -219,6 +220,7 @@ impl NodeBuilder {
             prompted: Prompt::default(),
             storage,
             damage,
+            evidence: EvidenceLog::default(),
             renewal: Renewal::of(self.certificates),
         });
         driver::spawn(shared.clone(), inbox, watchdog, writer);

@@ -26,9 +26,11 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
 pub(crate) use facts::Facts;
-pub(crate) use files::{create_dir, read_certificate, read_key, read_text, refuse_existing, replace, write_new};
-pub use register::{Issued, Register, revoke_in};
+pub(crate) use files::{
+    create_dir, read_certificate, read_key, read_text, refuse_existing, replace, write_new,
+};
 pub(crate) use register::REVOKED_FILE;
+pub use register::{Issued, Register, revoke_in};
 pub use revoked::{REVOKED_ENTRIES_MAX, Revoked, Serial};
 pub(crate) use verify::{InForce, Verifier, now as in_force, unfit_in};
 

@@ -43,6 +43,7 @@ pub mod data;
 mod driver;
 mod error;
 mod events;
+mod evidence;
 mod handles;
 mod health;
 pub mod identity;
@@ -86,6 +87,7 @@ pub use crate::converge::cluster::ClusterReport;
 pub use crate::converge::{ConvergeError, ConvergeReport, ConvergedPeer, PendingPeer};
 pub use crate::error::{Error, ReadError, StartError};
 pub use crate::events::{Events, FOLLOWER_EVENTS_MAX, Followed, NodeEvent, Severity};
+pub use crate::evidence::Evidence;
 pub use crate::handles::{
     BoundedCounter, Custom, CustomType, DisableFlag, EnableFlag, GCounter, GrowSet, Log, LogEntry, LwwMap,
     LwwRegister, MapField, MaxRegister, MinRegister, Multimap, MvRegister, OrMap, OrSet, PnCounter, RwSet,

@@ -35,6 +35,7 @@ use crate::converge::cluster::{self, ClusterReport};
 use crate::converge::{self, ConvergeError, ConvergeReport};
 use crate::error::Error;
 use crate::events::{EventHub, Events};
+use crate::evidence::EvidenceLog;
 use crate::handles::opens;
 use crate::health::{self, Health};
 use crate::identity::Identity;
@@ -108,6 +109,8 @@ pub(crate) struct Shared {
     pub(crate) storage: Option<Storage>,
     /// Why this node may only be read, if so.
     pub(crate) damage: Option<Damage>,
+    /// What peers did against the protocol.
+    pub(crate) evidence: EvidenceLog,
     /// Where its certificate is read again.
     pub(crate) renewal: Renewal,
 }

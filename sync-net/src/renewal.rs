@@ -319,7 +319,10 @@ mod tests {
             "{told:?}"
         );
         assert_eq!(calendar.look(start + 42 * DAY, start + 400 * DAY), None, "it was renewed");
-        assert!(calendar.look(start, ends - 20 * DAY).is_some(), "the clock was set back, and it is near again");
+        assert!(
+            calendar.look(start, ends - 20 * DAY).is_some(),
+            "the clock was set back, and it is near again"
+        );
     }
 
     #[test]

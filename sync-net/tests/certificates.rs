@@ -107,7 +107,10 @@ async fn a_hundred_rotations_under_traffic_drop_no_link_and_no_write() {
     }
     for place in [&a, &b] {
         assert_eq!(i64::try_from(place.node.pn_counter("count").value()).unwrap(), sum);
-        assert_eq!(i64::try_from(place.node.or_set::<String>("names").elements().unwrap().len()).unwrap(), sum);
+        assert_eq!(
+            i64::try_from(place.node.or_set::<String>("names").elements().unwrap().len()).unwrap(),
+            sum
+        );
     }
     a.node.shutdown().await;
     assert_eq!(downs.await.unwrap(), remade, "a link went down that nobody closed");

@@ -83,7 +83,9 @@ fn revoke(who: &str, ca: &Path, serial: bool, dirs: &[PathBuf], json: bool) -> R
         revoke_in(dir, &entry).map_err(Failure::failed)?;
     }
     if json {
-        return output::json(&json!({"revoked": named, "serial": serial, "list": ca.join("revoked"), "dirs": dirs}));
+        return output::json(
+            &json!({"revoked": named, "serial": serial, "list": ca.join("revoked"), "dirs": dirs}),
+        );
     }
     output::line(&format!(
         "{named} is revoked in {}; copy that file into the folder of every node that is not named with --dir",

@@ -22,8 +22,12 @@ pub(super) async fn run(args: RunArgs, json: bool) -> Result<(), Failure> {
     let limits = Limits::default();
     let (crdts, bytes) = (limits.crdts_max, limits.store_bytes_max);
     let limits = limits.with_room(args.max_crdts.unwrap_or(crdts), args.max_bytes.unwrap_or(bytes));
-    let builder =
-        Node::builder().identity(identity).watch_certificates(&args.folder.dir).cluster(&args.cluster).listen(args.listen).limits(limits);
+    let builder = Node::builder()
+        .identity(identity)
+        .watch_certificates(&args.folder.dir)
+        .cluster(&args.cluster)
+        .listen(args.listen)
+        .limits(limits);
     let data = args.folder.data();
     let builder = if args.memory { builder } else { builder.data(&data).durability(args.durability) };
     let builder = args.peers.into_iter().fold(builder, |builder, peer| builder.peer(peer));

@@ -169,7 +169,11 @@ mod tests {
         assert_eq!(register.find(&id.to_hex()[..8].to_uppercase()).unwrap(), id);
         assert!(register.find("c").unwrap_err().to_string().contains("2 nodes"));
         assert!(register.find("d").unwrap_err().to_string().contains("64 digits"));
-        assert_eq!(register.find(&"07".repeat(32)).unwrap(), NodeId([7; 32]), "issued before there was a register");
+        assert_eq!(
+            register.find(&"07".repeat(32)).unwrap(),
+            NodeId([7; 32]),
+            "issued before there was a register"
+        );
         let serials: Vec<Serial> = register.read().unwrap().into_iter().map(|issued| issued.serial).collect();
         assert_ne!(serials[0], serials[3]);
     }

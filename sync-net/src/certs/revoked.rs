@@ -42,7 +42,7 @@ impl Serial {
         if !fits || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return None;
         }
-        let even = if digits.len() % 2 == 0 { digits } else { format!("0{digits}") };
+        let even = if digits.len().is_multiple_of(2) { digits } else { format!("0{digits}") };
         let byte = |at: usize| u8::from_str_radix(&even[at..at + 2], 16).ok();
         (0..even.len()).step_by(2).map(byte).collect::<Option<Vec<u8>>>().map(|bytes| Self::of(&bytes))
     }
@@ -177,7 +177,9 @@ mod tests {
         assert!(revoked.why(&id, &other.1).is_some_and(|why| why.contains("node id")));
         assert!(revoked.why(&other.0, &serial).is_some_and(|why| why.contains("serial")));
         assert_eq!(revoked.why(&other.0, &other.1), None);
-        for wrong in ["till-1", "0a0b", "serial", "serial x", "serial 1 2", &format!("{a} {b}"), &"5".repeat(41)] {
+        for wrong in
+            ["till-1", "0a0b", "serial", "serial x", "serial 1 2", &format!("{a} {b}"), &"5".repeat(41)]
+        {
             let error = Revoked::parse(&format!("{a}\n{wrong}")).unwrap_err().to_string();
             assert!(error.contains("line 2"), "{wrong}: {error}");
         }

@@ -102,7 +102,10 @@ pub(crate) fn unfit_in(text: &str) -> String {
 }
 
 /// An error of webpki in words, but for those that have a TLS alert of their own which says it all.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the library may add some, and they are told in its words")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the library may add some, and they are told in its words"
+)]
 fn explain(error: Error, leaf: &CertificateDer<'_>) -> Error {
     let Error::InvalidCertificate(wrong) = error else { return error };
     let facts = Facts::of(leaf);

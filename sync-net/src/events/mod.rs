@@ -15,10 +15,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sync_core::id::NodeId;
 use sync_core::node::Event;
 use tokio::sync::Notify;
 
 pub(crate) use self::alarm::Alarm;
+use crate::evidence::Evidence;
 use crate::renewal::News;
 use crate::storage::Report;
 use crate::transport::TransportEvent;
@@ -180,6 +182,13 @@ impl EventHub {
         }
     }
 
+    /// A peer did something against the protocol.
+    pub(crate) fn misbehaved(&self, peer: NodeId, evidence: &Evidence) {
+        if self.is_followed() {
+            self.tell(words::of_evidence(peer, evidence));
+        }
+    }
+
     /// Something happened to the certificate, or to whom it makes accepted.
     pub(crate) fn certificate(&self, news: &News) {
         let said = words::of_certificate(news);
@@ -289,7 +298,7 @@ impl Drop for Events {
 }
 
 /// This machine's clock, in milliseconds since 1970.
-fn wall_ms() -> u64 {
+pub(crate) fn wall_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

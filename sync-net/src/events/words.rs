@@ -9,6 +9,7 @@ use sync_core::id::NodeId;
 use sync_core::node::{Event, Healed, Level};
 
 use super::{NodeEvent, Severity, wall_ms};
+use crate::evidence::Evidence;
 use crate::renewal::{Nearness, News, Notice};
 use crate::storage::Report;
 use crate::transport::TransportEvent;
@@ -240,6 +241,16 @@ pub(super) fn of_transport(told: &TransportEvent) -> Option<NodeEvent> {
     Some(said)
 }
 
+/// What a peer did against the protocol.
+pub(super) fn of_evidence(peer: NodeId, evidence: &Evidence) -> NodeEvent {
+    let Evidence { kind, reason, bytes, times, .. } = evidence;
+    let text =
+        format!("{} did something against the protocol ({kind}, {times} times): {reason}", peer.short());
+    let fields =
+        json!({ "peer": peer.to_hex(), "kind": kind, "reason": reason, "bytes": bytes, "times": times });
+    event(Severity::Warning, "misbehaved", text, fields)
+}
+
 /// What happened to the certificate. Its end is an alarm in the last week.
 pub(super) fn of_certificate(told: &News) -> NodeEvent {
     match told {
@@ -271,7 +282,9 @@ pub(super) fn of_certificate(told: &News) -> NodeEvent {
                 Nearness::Week | Nearness::Day | Nearness::Over => Severity::Alarm,
             };
             let text = match nearness {
-                Nearness::Over => "this node's certificate has ended and no peer takes it: renew it".to_owned(),
+                Nearness::Over => {
+                    "this node's certificate has ended and no peer takes it: renew it".to_owned()
+                }
                 Nearness::Month | Nearness::Week | Nearness::Day => format!(
                     "this node's certificate ends in {} days and {} hours: renew it, no restart is needed",
                     hours / 24,

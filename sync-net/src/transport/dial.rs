@@ -71,6 +71,7 @@ impl From<Refusal> for Failed {
             | Close::Shut
             | Close::Revoked
             | Close::Untrusted
+            | Close::TooMany
             | Close::Replaced => Self::refused(refusal.reason),
         }
     }

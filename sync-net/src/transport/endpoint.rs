@@ -17,6 +17,7 @@ use rustls_pki_types::PrivateKeyDer;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use super::budget::{Bucket, HANDSHAKES};
 use super::link::{self, PrefaceError};
 use super::refusal::{Close, Refusal, in_words, is_duplicate};
 use super::table::{Registered, Shared};
@@ -117,7 +118,8 @@ pub(super) fn open(config: &TransportConfig) -> Result<(Endpoint, Tls), Transpor
     let key = config.identity.key().map_err(|error| TransportError::Tls(error.to_string()))?;
     let bind = |error| TransportError::Bind { addr: config.listen, error };
     let socket = std::net::UdpSocket::bind(config.listen).map_err(bind)?;
-    let endpoint = Endpoint::new(endpoint_config(&key), Some(tls.server.clone()), socket, Arc::new(TokioRuntime));
+    let endpoint =
+        Endpoint::new(endpoint_config(&key), Some(tls.server.clone()), socket, Arc::new(TokioRuntime));
     Ok((endpoint.map_err(bind)?, tls))
 }
 
@@ -178,6 +180,7 @@ impl HmacKey for ResetKey {
 /// Lets peers in until the endpoint is closed.
 pub(super) async fn accept(shared: Arc<Shared>, endpoint: Endpoint, mut stop: watch::Receiver<bool>) {
     let under_way = Arc::new(AtomicUsize::new(0));
+    let mut rate = Bucket::new(HANDSHAKES, std::time::Instant::now());
     loop {
         let incoming = tokio::select! {
             incoming = endpoint.accept() => incoming,
@@ -197,6 +200,8 @@ pub(super) async fn accept(shared: Arc<Shared>, endpoint: Endpoint, mut stop: wa
         } else if busy >= HANDSHAKES_UNPROVEN_MAX && incoming.may_retry() {
             // It fails only where a retry is not allowed, which was just asked.
             let _ = incoming.retry();
+        } else if !rate.takes(std::time::Instant::now()) {
+            incoming.ignore();
         } else {
             let guest = Gauge::new(&under_way);
             tokio::spawn(serve(Arc::clone(&shared), incoming, guest, stop.clone()));
@@ -251,6 +256,10 @@ async fn greet(
         .map_err(|_| Some("the handshake did not end in time".to_owned()))?
         .map_err(|error| Some(in_words(&error)))?;
     let proven = link::identify(connection).map_err(|refusal| Some(refusal.reason))?;
+    let greeting = shared.greets(proven.peer).map_err(|refusal| {
+        refusal.tell(&proven.connection);
+        Some(refusal.reason)
+    })?;
     let late = "the preface did not come in time";
     let connection = proven.connection.clone();
     let (recv, life) = match link::by(deadline, &connection, late, link::recv_preface(&connection)).await {
@@ -267,6 +276,7 @@ async fn greet(
         refusal.tell(&proven.connection);
         (refusal.close != Close::Duplicate).then_some(refusal.reason)
     })?;
+    drop(greeting);
     let sent = link::by(deadline, &connection, late, link::send_preface(&connection, &shared.life)).await;
     match sent.and_then(|sent| sent) {
         Ok(send) => Ok((registered, send, recv)),

@@ -12,9 +12,11 @@ use std::time::{Duration, SystemTime};
 use quinn::{Connection, ReadError, ReadExactError, RecvStream, SendStream, WriteError};
 use rustls_pki_types::CertificateDer;
 use sync_core::breaker::Failure;
+use sync_core::message::FrameKind;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::budget::{self, Charge};
 use super::outbox::Written;
 use super::refusal::{Close, Refusal, in_words};
 use super::table::{Life, Link, Proven, Registered, Shared};
@@ -24,6 +26,12 @@ use crate::identity::node_id_of;
 
 /// A frame's buffer starts at most this large and grows as bytes arrive: a length is a claim.
 const FRAME_BYTES_FIRST: usize = 64 << 10;
+
+/// A frame that has begun comes at least this fast, in bytes a second, after the first [`TransportConfig::frame_stall`];
+/// a slower one closes the link. A modem is faster.
+///
+/// [`TransportConfig::frame_stall`]: super::TransportConfig::frame_stall
+const FRAME_BYTES_PER_SECOND_MIN: f64 = 1_024.0;
 
 /// How often the validity of both certificates is compared with the clock at least: it may be set. Otherwise a link
 /// ends with its certificate.
@@ -53,7 +61,13 @@ pub(super) fn identify(connection: Connection) -> Result<Proven, Refusal> {
     match facts {
         Ok((leaf, facts)) => {
             let peer = node_id_of(&facts);
-            Ok(Proven { connection, peer, name: facts.name, leaf, not_after: facts.not_after })
+            Ok(Proven {
+                connection,
+                peer,
+                name: facts.name,
+                leaf: Box::new(leaf),
+                not_after: facts.not_after,
+            })
         }
         Err(refusal) => {
             refusal.tell(&connection);
@@ -176,6 +190,18 @@ async fn read_frames(
     loop {
         match read_frame(registered, &mut stream).await {
             Ok(bytes) => {
+                let charged = budget::lock(&registered.link.budget)
+                    .charge(std::time::Instant::now(), FrameKind::of_bytes(&bytes));
+                match charged {
+                    Charge::After(wait) if wait.is_zero() => {}
+                    Charge::After(wait) => tokio::time::sleep(wait).await,
+                    Charge::Flood(reason) => {
+                        let refusal = Refusal::new(Close::Protocol, reason);
+                        tracing::warn!(peer = %peer.short(), reason = refusal.reason, "closing a link");
+                        registered.link.cut(refusal.clone());
+                        return (refusal.reason, Some(Failure::Violation));
+                    }
+                }
                 tell_written(registered, stop, registered.link.outbox.take_untold()).await;
                 emit(&registered.shared, stop, TransportEvent::Frame { peer, bytes }).await;
             }
@@ -250,10 +276,14 @@ async fn read_frame(registered: &Registered, stream: &mut RecvStream) -> Result<
     let permits = u32::try_from(len).expect("it was read from a u32");
     let room = Arc::clone(&registered.link.inbox).acquire_many_owned(permits).await;
     let room = room.expect("nobody closes the inbox");
+    let began = Instant::now(); // after waiting for room, which was our doing
     let mut bytes = Vec::with_capacity(len.min(FRAME_BYTES_FIRST));
     while bytes.len() < len {
         let missing = len - bytes.len();
-        let chunk = within(config.frame_stall, stream.read_chunk(missing, true)).await?;
+        // No byte for this long ends it, and so does a rate below the least.
+        let pace = Duration::from_secs_f64(bytes.len() as f64 / FRAME_BYTES_PER_SECOND_MIN);
+        let left = (began + config.frame_stall + pace).saturating_duration_since(Instant::now());
+        let chunk = within(left.min(config.frame_stall), stream.read_chunk(missing, true)).await?;
         bytes.extend_from_slice(&chunk.bytes);
     }
     Ok(Inbound { bytes, _room: room })
@@ -270,7 +300,7 @@ async fn within<T>(
         Ok(Ok(None)) => Err(End::broke(Failure::TimedOut, "the stream ended inside a frame".to_owned())),
         Ok(Err(error)) => Err(error.into()),
         Err(_) => {
-            let reason = format!("a frame had begun and no byte came for {stall:?}");
+            let reason = format!("a frame had begun and came too slowly: no more of it in {stall:?}");
             Err(End::broke(Failure::TimedOut, reason))
         }
     }
@@ -359,7 +389,10 @@ async fn expiry(registered: &Registered) -> Refusal {
             );
         }
         if now >= peers {
-            return Refusal::new(Close::Expired, "the certificate that the other node showed on this link has expired; renew it");
+            return Refusal::new(
+                Close::Expired,
+                "the certificate that the other node showed on this link has expired; renew it",
+            );
         }
         let left = own.min(peers).duration_since(now).unwrap_or_default();
         tokio::time::sleep(left.min(VALIDITY_CHECK) + Duration::from_millis(1)).await;

@@ -10,11 +10,12 @@
 //!   another is announced after the other's `Down`;
 //! - nothing here waits without a bound, and a peer that stops reading costs its own queue only.
 //!
-//! `tls` builds the two TLS configurations, `trust` changes them while it runs, `endpoint` the socket and its limits and lets peers in,
+//! `budget` says how much one peer may ask, `tls` builds the two TLS configurations, `trust` changes them while it runs, `endpoint` the socket and its limits and lets peers in,
 //! `dial` calls the configured ones, `gates` says when, `table` decides which link of two stays, `link` moves the frames of
 //! one link, `status` and `refusal` say how links are and what went wrong, in words.
 
 mod addr;
+mod budget;
 mod dial;
 mod endpoint;
 mod gates;

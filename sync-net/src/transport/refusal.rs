@@ -39,6 +39,8 @@ pub(super) enum Close {
     Revoked = 11,
     /// The peer's certificate is not one that the CAs of now vouch for.
     Untrusted = 12,
+    /// The peer has, or has made of late, as many connections as one may.
+    TooMany = 13,
 }
 
 impl Close {

@@ -10,13 +10,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use quinn::Connection;
 use rustls_pki_types::CertificateDer;
 use sync_core::id::NodeId;
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use super::budget::{self, Budget, Budgets};
 use super::endpoint::Tls;
 use super::gates::DialId;
 use super::outbox::Outbox;
@@ -34,7 +35,7 @@ pub(super) struct Proven {
     pub(super) connection: Connection,
     pub(super) peer: NodeId,
     pub(super) name: String,
-    pub(super) leaf: CertificateDer<'static>,
+    pub(super) leaf: Box<CertificateDer<'static>>,
     pub(super) not_after: SystemTime,
 }
 
@@ -45,6 +46,8 @@ pub(super) struct Link {
     pub(super) proven: Proven,
     pub(super) addr: SocketAddr,
     pub(super) outbox: Outbox,
+    /// What this peer may still make us do.
+    pub(super) budget: Arc<Mutex<Budget>>,
     /// Free bytes for frames that this peer sends, see [`TransportConfig::inbox_bytes_max`].
     pub(super) inbox: Arc<Semaphore>,
     /// Set once, when this node decides to close the link.
@@ -76,13 +79,15 @@ pub(super) struct Peer {
     dialling: bool,
     /// Links that are registered and have not been forgotten: `current` and those it replaced.
     links: usize,
+    /// Inbound connections whose handshake is done and which are not admitted yet.
+    greeting: usize,
     /// Held by the link whose events are in flow, from `Up` to `Down`.
     turn: Arc<Semaphore>,
 }
 
 impl Peer {
     fn new() -> Self {
-        Self { current: None, dialling: false, links: 0, turn: Arc::new(Semaphore::new(1)) }
+        Self { current: None, dialling: false, links: 0, greeting: 0, turn: Arc::new(Semaphore::new(1)) }
     }
 }
 
@@ -102,6 +107,7 @@ pub(super) struct Table {
     pub(super) permits: BTreeSet<NodeId>,
     links_made: u64,
     pub(super) refusals: RefusalLimit,
+    budgets: Budgets,
 }
 
 /// What all tasks of a transport share.
@@ -151,6 +157,19 @@ impl Shared {
         Ok(Claim { shared: Arc::clone(self), peer })
     }
 
+    /// Counts an inbound connection of `peer` until it is admitted or given up; refuses one too many.
+    pub(super) fn greets(self: &Arc<Self>, peer: NodeId) -> Result<Greeting, Refusal> {
+        let mut table = self.lock();
+        let entry = table.peers.entry(peer).or_insert_with(Peer::new);
+        if usize::from(entry.current.is_some()) + entry.greeting >= CONNECTIONS_PER_PEER_MAX {
+            let reason =
+                format!("a node may have {CONNECTIONS_PER_PEER_MAX} connections, one of them a link");
+            return Err(Refusal::new(Close::TooMany, reason));
+        }
+        entry.greeting += 1;
+        Ok(Greeting { shared: Arc::clone(self), peer })
+    }
+
     /// Registers a connection as the link to its peer, or says why not. `dialled_here`: the caller holds
     /// the [`Claim`].
     pub(super) fn admit(
@@ -166,6 +185,14 @@ impl Shared {
         let untrusted = self.trust.refuses(&proven.leaf);
         if let Some(refusal) = untrusted.or_else(|| self.check(&table, peer).err()) {
             return Err((proven, refusal));
+        }
+        let now = Instant::now();
+        let budget = table.budgets.of(peer, now, self.config.peers_max.saturating_mul(2).max(1));
+        let ending = table.peers.get(&peer).map_or(0, |entry| entry.links);
+        // What we dial is not the peer's doing.
+        if !dialled_here && (ending >= LINKS_PER_PEER_MAX || !budget::lock(&budget).links(now)) {
+            let reason = "the node that is refused makes links too often; it may try again later";
+            return Err((proven, Refusal::new(Close::TooMany, reason)));
         }
         let we_decide = self.own < peer;
         let entry = table.peers.entry(peer).or_insert_with(Peer::new);
@@ -202,6 +229,7 @@ impl Shared {
             addr,
             proven,
             outbox: Outbox::new(self.config.outbox_frames_max, self.config.outbox_bytes_max),
+            budget,
             inbox: Arc::new(Semaphore::new(self.inbox_bytes())),
             cut: watch::Sender::new(None),
             dialled_here,
@@ -296,6 +324,31 @@ impl Shared {
     }
 }
 
+/// Connections that one identity may have, the link among them. One more is refused.
+const CONNECTIONS_PER_PEER_MAX: usize = 2;
+
+/// Links of one identity that may be ending, each in the place of the one before, while another is admitted.
+const LINKS_PER_PEER_MAX: usize = 4;
+
+/// An inbound connection on its way to be a link.
+#[derive(Debug)]
+pub(super) struct Greeting {
+    shared: Arc<Shared>,
+    peer: NodeId,
+}
+
+impl Drop for Greeting {
+    fn drop(&mut self) {
+        let mut table = self.shared.lock();
+        if let Some(entry) = table.peers.get_mut(&self.peer) {
+            entry.greeting -= 1;
+            if entry.links == 0 && entry.greeting == 0 && !entry.dialling {
+                table.peers.remove(&self.peer);
+            }
+        }
+    }
+}
+
 /// The right to dial one peer.
 #[derive(Debug)]
 pub(super) struct Claim {
@@ -308,7 +361,7 @@ impl Drop for Claim {
         let mut table = self.shared.lock();
         if let Some(entry) = table.peers.get_mut(&self.peer) {
             entry.dialling = false;
-            if entry.links == 0 {
+            if entry.links == 0 && entry.greeting == 0 {
                 table.peers.remove(&self.peer);
             }
         }
@@ -349,7 +402,7 @@ impl Drop for Registered {
         let mut table = self.shared.lock();
         if let Some(entry) = table.peers.get_mut(&self.link.proven.peer) {
             entry.links -= 1;
-            if entry.links == 0 && !entry.dialling {
+            if entry.links == 0 && entry.greeting == 0 && !entry.dialling {
                 table.peers.remove(&self.link.proven.peer);
             }
         }

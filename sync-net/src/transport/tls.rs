@@ -19,12 +19,18 @@ use crate::identity::{Identity, provider};
 pub(super) const ALPN: &[u8] = b"sync/1";
 
 /// How we answer.
-pub(super) fn server(identity: &Identity, verifier: Arc<Verifier>) -> Result<QuicServerConfig, TransportError> {
+pub(super) fn server(
+    identity: &Identity,
+    verifier: Arc<Verifier>,
+) -> Result<QuicServerConfig, TransportError> {
     QuicServerConfig::try_from(rustls_server(identity, verifier)?).map_err(failed)
 }
 
 /// How we call.
-pub(super) fn client(identity: &Identity, verifier: Arc<Verifier>) -> Result<QuicClientConfig, TransportError> {
+pub(super) fn client(
+    identity: &Identity,
+    verifier: Arc<Verifier>,
+) -> Result<QuicClientConfig, TransportError> {
     QuicClientConfig::try_from(rustls_client(identity, verifier)?).map_err(failed)
 }
 
@@ -82,7 +88,12 @@ mod tests {
         assert_eq!(server.alpn_protocols, [ALPN]);
         let client = rustls_client(&identity, verifier).unwrap();
         assert!(!client.enable_early_data);
-        assert!(format!("{:?}", client.resumption).contains("Disabled") || format!("{:?}", client.resumption).contains("NoClientSessionStorage"), "{:?}", client.resumption);
+        assert!(
+            format!("{:?}", client.resumption).contains("Disabled")
+                || format!("{:?}", client.resumption).contains("NoClientSessionStorage"),
+            "{:?}",
+            client.resumption
+        );
         let ciphers = provider().signature_verification_algorithms;
         assert_eq!(ciphers.supported_schemes(), [rustls::SignatureScheme::ED25519]);
     }

@@ -177,7 +177,11 @@ fn matrix(ca: &ClusterCa) -> Vec<Bad> {
     let foreign_ca = "is not from our cluster CA";
     vec![
         bad("expired", &[&edited(&|bad| bad.not_after = (now - DAY / 2).into())], "it has expired"),
-        bad("not yet valid", &[&edited(&|bad| bad.not_before = (now + DAY / 2).into())], "its time has not begun"),
+        bad(
+            "not yet valid",
+            &[&edited(&|bad| bad.not_before = (now + DAY / 2).into())],
+            "its time has not begun",
+        ),
         bad("of another CA with our label", &[&strange], foreign_ca),
         bad("self-signed", &[&own], foreign_ca),
         bad(
@@ -209,10 +213,7 @@ fn matrix(ca: &ClusterCa) -> Vec<Bad> {
         bad("altered", &[&CertificateDer::from(altered)], "it was altered"),
         bad("with an RSA key", &[&rsa], "its key is not an Ed25519 key"),
         bad("with an ECDSA key", &[&ecdsa], "its key is not an Ed25519 key"),
-        Bad {
-            key: stubborn(&other_key),
-            ..bad("of somebody else's key", &[&good], "does not hold the key")
-        },
+        Bad { key: stubborn(&other_key), ..bad("of somebody else's key", &[&good], "does not hold the key") },
         Bad { revoked: revoked_id, ..bad("revoked by node id", &[&good], "it is revoked: its node id") },
         Bad { revoked: revoked_serial, ..bad("revoked by serial", &[&good], "it is revoked: its serial") },
         bad(
@@ -274,7 +275,9 @@ async fn each_bad_certificate_of_a_dialler_is_refused_for_its_own_reason() {
 async fn each_bad_certificate_of_who_answers_is_refused_for_its_own_reason() {
     let ca = ClusterCa::create("shop").unwrap();
     let mut wrong = Vec::new();
-    for Bad { what, chain, key, revoked, reason } in matrix(&ca).into_iter().filter(|bad| !bad.chain.is_empty()) {
+    for Bad { what, chain, key, revoked, reason } in
+        matrix(&ca).into_iter().filter(|bad| !bad.chain.is_empty())
+    {
         let shows = Arc::new(Shows(Arc::new(CertifiedKey::new(chain, key))));
         let mut server = rustls::ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
