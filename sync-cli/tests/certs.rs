@@ -25,14 +25,14 @@ fn a_running_node_takes_a_renewed_certificate_and_keeps_its_id_and_its_links() {
         (now["serial"] != before["serial"]).then_some(now)
     });
     assert!(said.contains(after["serial"].as_str().unwrap()) && after["cut"] == 0, "{said} {after}");
-    assert_eq!(ids(&b), [a.id.clone()]);
+    assert_eq!(ids(&b), [&*a.id]);
 
     // A file that is no certificate changes nothing and is told of.
     std::fs::write(format!("{dir}/node.pem"), "nothing").unwrap();
     let refused = a.sync(&["certs", "reload"]);
     assert!(refused.code == 1 && refused.complaint().contains("node.pem"), "{refused:?}");
     assert!(a.sync(&["health"]).out.contains("certificate_refused"));
-    assert_eq!(ids(&b), [a.id.clone()]);
+    assert_eq!(ids(&b), [&*a.id]);
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn a_revoked_node_is_cut_by_its_name_and_told_why() {
     let (ca, dir) = (place.at("ca"), place.at("a"));
     let said = place.done(&["certs", "revoke", "b", "--ca", &ca, "--dir", &dir]);
     assert!(said.starts_with(&b.id), "{said}");
-    eventually("b is cut off", || (ids(&a) == [c.id.clone()]).then_some(()));
+    eventually("b is cut off", || (ids(&a) == [&*c.id]).then_some(()));
     eventually("b is told", || {
         let peers = b.sync(&["peers", "--json"]).json();
         peers[0]["failure"].as_str().is_some_and(|why| why.contains("revoked")).then_some(())

@@ -47,12 +47,14 @@ async fn garbage(attacker: &Attacker) {
     let mut link = attacker.link().await;
     // Short frames of random bytes: the framing holds, and nothing else does.
     loop {
-        let mut rng = rand::rng();
-        let mut bytes = Vec::new();
-        for _ in 0..BATCH {
-            let frame: Vec<u8> = (0..rng.random_range(1..100)).map(|_| rng.random()).collect();
-            bytes.extend(framed(&frame));
-        }
+        let bytes: Vec<u8> = {
+            let mut rng = rand::rng();
+            let one = |_| {
+                let len = rng.random_range(1..100);
+                framed(&(0..len).map(|_| rng.random()).collect::<Vec<u8>>())
+            };
+            (0..BATCH).flat_map(one).collect()
+        };
         if !link.write(&bytes).await {
             return;
         }
