@@ -9,7 +9,7 @@ use std::future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use quinn::{Connection, ReadError, ReadExactError, RecvStream, SendStream, WriteError};
+use quinn::{Connection, ConnectionError, ReadError, ReadExactError, RecvStream, SendStream, WriteError};
 use rustls_pki_types::CertificateDer;
 use sync_core::breaker::Failure;
 use sync_core::message::FrameKind;
@@ -243,6 +243,10 @@ impl End {
 impl From<ReadError> for End {
     fn from(error: ReadError) -> Self {
         match error {
+            // Our QUIC found that the peer does not keep to QUIC.
+            ReadError::ConnectionLost(ref error @ ConnectionError::TransportError(_)) => {
+                Self::broke(Failure::Violation, in_words(error))
+            }
             ReadError::ConnectionLost(ref error) => Self::Lost(in_words(error)),
             ReadError::Reset(_)
             | ReadError::ClosedStream

@@ -107,6 +107,8 @@ pub async fn attack(
             let _ = tokio::time::timeout_at(until, stranger).await;
         });
     }
-    while attackers.join_next().await.is_some() {}
+    while let Some(ended) = attackers.join_next().await {
+        ended.expect("an attacker that panics attacks nobody");
+    }
     true
 }

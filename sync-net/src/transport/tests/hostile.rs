@@ -264,7 +264,7 @@ async fn every_limit_of_quic_is_set() {
         "stream_receive_window: 262144",
         "receive_window: 1048576",
         "send_window: 1048576",
-        "datagram_receive_buffer_size: Some(65536)",
+        "datagram_receive_buffer_size: None",
         "datagram_send_buffer_size: 65536",
         "max_idle_timeout: Some(30000)",
         "max_incoming: 256",
@@ -274,4 +274,12 @@ async fn every_limit_of_quic_is_set() {
     ] {
         assert!(shown.contains(set), "{set} is not in {shown}");
     }
+}
+
+#[tokio::test]
+async fn peers_are_told_that_no_datagram_is_taken() {
+    let (a, b) = two();
+    let mut a = Side::start(config(&a, &[])).await;
+    let raw = Raw::admitted(&mut a, &b).await;
+    assert_eq!(raw.connection.max_datagram_size(), None, "an honest peer knows that it may not");
 }
