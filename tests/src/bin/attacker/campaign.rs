@@ -43,6 +43,9 @@ const STATE_MB: usize = 2;
 /// Writes of the one honest node that the other has not seen, at most.
 const AHEAD_MAX: i128 = 20_000;
 
+/// Places that honest writes go to, in turns.
+const ROWS: i128 = 5_000;
+
 /// How long honest nodes may take for what should take milliseconds.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -226,6 +229,7 @@ impl Scene {
     async fn writes(&self, time: Duration) -> Result<f64, String> {
         let [left, right] = &self.honest;
         let (writer, reader) = (left.pn_counter("count"), right.pn_counter("count"));
+        let rows = left.lww_map::<String, String>("rows");
         let (before, begun) = (writer.value(), Instant::now());
         let mut written = before;
         loop {
@@ -235,9 +239,13 @@ impl Scene {
                 break;
             }
             if writes && ahead < AHEAD_MAX {
-                for _ in 0..100 {
-                    writer.add(1).map_err(words)?;
+                // Writes to many places: those to one would travel as one. The count comes after them, and a node that
+                // has it has them.
+                for n in 0..100 {
+                    let field = format!("{}", (written + n) % ROWS);
+                    rows.put(&field, &format!("{written}")).map_err(words)?;
                 }
+                writer.add(100).map_err(words)?;
                 written += 100;
                 tokio::task::yield_now().await;
             } else if begun.elapsed() > time + PATIENCE {
