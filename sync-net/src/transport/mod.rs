@@ -70,8 +70,8 @@ pub(crate) struct TransportConfig {
     pub(crate) outbox_bytes_max: usize,
     /// Bytes of frames of one peer that were read and not yet dropped by the engine; the frame being read
     /// counts from its announcement. When full, that peer's stream is not read and QUIC pushes back.
-    /// If it is below `message_bytes_max`, one longest frame has room all the same. Default 4 MiB (DESIGN
-    /// section 5).
+    /// If it is below `message_bytes_max`, one longest frame has room all the same. Default 2 MiB, two longest frames:
+    /// with 4 MiB one peer that replayed large answers cost 8.8 MiB in all, above the 8 that it may.
     pub(crate) inbox_bytes_max: usize,
     /// Longest time from a peer's first packet (or our dialling one address) to an admitted link.
     /// Over it the attempt is given up. Default 5 s.
@@ -102,7 +102,7 @@ impl TransportConfig {
             peers_max: 100,
             outbox_frames_max: 1_000,
             outbox_bytes_max: 4 << 20,
-            inbox_bytes_max: 4 << 20,
+            inbox_bytes_max: 2 << 20,
             handshake_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(30),
             keep_alive: Duration::from_secs(10),
