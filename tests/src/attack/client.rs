@@ -195,6 +195,7 @@ pub(super) fn hello_of(me: &Credentials, incarnation: ReplicaId, clock: WallMill
         clock,
         wants_reply: true,
         namespaces: Namespaces::default(),
+        trace: None,
     })
 }
 
