@@ -318,6 +318,49 @@ pub(crate) enum CertsCommand {
         #[arg(long, value_name = "L", default_value = "sync cluster")]
         label: String,
     },
+    /// Give a node a new certificate for the key it has: node.pem in its folder. It is the same node, and one that runs
+    /// takes it within two seconds.
+    Renew {
+        /// The directory of the certificate authority.
+        #[arg(long, value_name = "DIR")]
+        ca: PathBuf,
+        /// The directory with the node's node.pem.
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+    },
+    /// Let a node accept what this authority signs, beside what it accepts already: for moving to another authority.
+    Trust {
+        /// The directory of the certificate authority.
+        #[arg(long, value_name = "DIR")]
+        ca: PathBuf,
+        /// The directory with the node's ca.pem.
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// Nothing beside it any more: the last step of the move.
+        #[arg(long)]
+        only: bool,
+    },
+    /// Shut a node out for good: its key, or with --serial one certificate. Nodes cut it off within five seconds once
+    /// the list is in their folders.
+    Revoke {
+        /// Its name, the first digits of its id (at least 8), or with --serial the number of the certificate in hex.
+        who: String,
+        /// The directory of the certificate authority, which keeps the list.
+        #[arg(long, value_name = "DIR")]
+        ca: PathBuf,
+        /// WHO is a certificate's serial number: the node's other certificates stay good.
+        #[arg(long)]
+        serial: bool,
+        /// A node's directory, whose list is changed too; may be given many times.
+        #[arg(long = "dir", value_name = "DIR")]
+        dirs: Vec<PathBuf>,
+    },
+    /// Let the running node read its certificate, authorities and list of the revoked now, and tell what is in force.
+    #[command(after_help = EXIT_CODES)]
+    Reload {
+        #[command(flatten)]
+        target: Target,
+    },
     /// Issue a node's certificate: ca.pem, node.pem and node.key in OUT.
     Issue {
         /// The directory of the certificate authority.

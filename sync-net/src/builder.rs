@@ -19,14 +19,17 @@ use sync_disk::Disk;
 use tokio::sync::{Notify, watch};
 
 use crate::bootstrap::Progress;
+use crate::certs::{REVOKED_FILE, Revoked};
 use crate::clock::Clock;
 use crate::driver;
 use crate::error::StartError;
+use crate::evidence::EvidenceLog;
 use crate::handles::CustomType;
 use crate::identity::Identity;
 use crate::metrics::Divergence;
 use crate::namespace::Space;
 use crate::node::{Node, Phase, Shared};
+use crate::renewal::{self, Renewal};
 use crate::settings::Settings;
 use crate::storage::{self, Begun, Durability, OnDisk, Place, Storage};
 use crate::transport::{self, LinkBounds, PeerAddr, Transport, TransportConfig};
@@ -43,6 +46,7 @@ const TRANSPORT_EVENTS_MAX: usize = 1_000;
 #[must_use]
 pub struct NodeBuilder {
     identity: Option<Identity>,
+    certificates: Option<PathBuf>,
     settings: Settings,
     types: Vec<(UserTag, &'static str)>,
     namespaces: Vec<(String, NamespaceConfig)>,
@@ -51,13 +55,28 @@ pub struct NodeBuilder {
 
 impl NodeBuilder {
     pub(crate) fn new() -> Self {
-        let (types, namespaces) = (Vec::new(), Vec::new());
-        Self { identity: None, settings: Settings::default(), types, namespaces, place: None }
+        Self {
+            identity: None,
+            certificates: None,
+            settings: Settings::default(),
+            types: Vec::new(),
+            namespaces: Vec::new(),
+            place: None,
+        }
     }
 
     /// The node's certificate and key, and the CA whose nodes it talks to. There is no default.
     pub fn identity(mut self, identity: Identity) -> Self {
         self.identity = Some(identity);
+        self
+    }
+
+    /// The folder with `ca.pem`, `node.pem` and `node.key`, and `revoked` if there is one, is looked at every second from
+    /// now on: a renewed certificate, other CAs and a changed list of the revoked are in force within two seconds. What
+    /// cannot be used changes nothing, see [`Node::health`]. Without it [`Node::reload_identity`] and
+    /// [`Node::set_revoked`] do the same.
+    pub fn watch_certificates(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.certificates = Some(folder.into());
         self
     }
 
@@ -212,7 +231,12 @@ impl NodeBuilder {
             }
         };
         let (events, inbox) = transport::queues(TRANSPORT_EVENTS_MAX);
-        let transport = Transport::bind(transport_config(identity, &self.settings), events).await?;
+        let mut transport = transport_config(identity, &self.settings);
+        // Before the first peer is let in. Without the list nobody could be: a node that cannot read it does not start.
+        if let Some(folder) = &self.certificates {
+            transport.revoked = Revoked::load(&folder.join(REVOKED_FILE))?.unwrap_or_default();
+        }
+        let transport = Transport::bind(transport, events).await?;
         let turns = Arc::new(AtomicU64::new(0));
         let watchdog =
             Watchdog::start(&name, turns.clone()).map_err(|source| StartError::Thread { source })?;
@@ -239,8 +263,11 @@ impl NodeBuilder {
             prompted: Prompt::default(),
             storage,
             damage,
+            evidence: EvidenceLog::default(),
+            renewal: Renewal::of(self.certificates),
         });
         driver::spawn(shared.clone(), inbox, watchdog, writer);
+        tokio::spawn(renewal::keep(shared.clone()));
         Ok(Node::new(shared))
     }
 

@@ -8,7 +8,11 @@
 //! same DNS name, `node.sync.internal`: peers are told apart by key (the [`NodeId`](sync_core::id::NodeId)),
 //! never by name or address, and the CA's name constraint keeps it from signing for anything else.
 
+mod facts;
 mod files;
+mod register;
+mod revoked;
+mod verify;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -21,9 +25,16 @@ use rcgen::{
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
-pub(crate) use files::{create_dir, read_certificate, read_key, refuse_existing, write_new};
+pub(crate) use facts::Facts;
+pub(crate) use files::{
+    create_dir, read_certificate, read_key, read_text, refuse_existing, replace, write_new,
+};
+pub(crate) use register::REVOKED_FILE;
+pub use register::{Issued, Register, revoke_in};
+pub use revoked::{REVOKED_ENTRIES_MAX, Revoked, Serial};
+pub(crate) use verify::{InForce, Verifier, now as in_force, unfit_in};
 
-use crate::identity::Identity;
+use crate::identity::{CERTIFICATE_FILE, Identity};
 
 /// The DNS name in every node certificate, which every dialler asks for.
 pub(crate) const SERVER_NAME: &str = "node.sync.internal";
@@ -231,8 +242,59 @@ impl ClusterCa {
     ///
     /// [`CertError::Name`] for an unusable name, [`CertError::Make`] if the library fails.
     pub fn issue(&self, name: &str) -> Result<Identity, CertError> {
-        check_name("the node name", name, NAME_CHARS_MAX)?;
+        self.issue_for(name, NODE_VALIDITY)
+    }
+
+    /// As [`Self::issue`], valid for another time; a second is the shortest.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::issue`].
+    pub fn issue_for(&self, name: &str, validity: Duration) -> Result<Identity, CertError> {
         let key = new_key()?;
+        let leaf = self.sign(name, &key, validity)?;
+        Identity::from_pem(&self.certificate_pem, &leaf, &key.serialize_pem())
+    }
+
+    /// Makes a new certificate for the key of an old one, valid from now on as a new one is, and gives it as PEM. The
+    /// node that has the key stays the same node. `old` may be over, or of another CA: that it is to be a member is the
+    /// caller's word.
+    ///
+    /// # Errors
+    ///
+    /// [`CertError::Malformed`] if `old` is no certificate for an Ed25519 key, [`CertError::Make`] if the library fails.
+    pub fn renew(&self, old: &str) -> Result<String, CertError> {
+        let malformed = |why| CertError::Malformed { path: "the old certificate".into(), why };
+        let facts = certificate_of(old).and_then(|old| Facts::of(&old)).map_err(malformed)?;
+        facts.check_key().map_err(malformed)?;
+        let key = rcgen::SubjectPublicKeyInfo::from_der(&facts.spki)
+            .map_err(|error| malformed(error.to_string()))?;
+        self.sign(&facts.name, &key, NODE_VALIDITY)
+    }
+
+    /// Renews the certificate in the folder of a node, in one step, and makes its `ca.pem` accept this CA too. Gives the
+    /// new certificate.
+    ///
+    /// # Errors
+    ///
+    /// [`CertError`]: a file cannot be read or written, or `node.pem` is no certificate; it is as it was then.
+    pub fn renew_in(&self, dir: &Path) -> Result<String, CertError> {
+        let path = dir.join(CERTIFICATE_FILE);
+        let renewed = self.renew(&read_certificate(&path)?.0)?;
+        // The CA first: with a certificate of a CA that it does not know a node keeps the old one.
+        trust_in(dir, &self.certificate_pem, false)?;
+        replace(&path, 0o644, &renewed)?;
+        Ok(renewed)
+    }
+
+    /// A certificate for `key`.
+    fn sign(
+        &self,
+        name: &str,
+        key: &impl rcgen::PublicKeyData,
+        validity: Duration,
+    ) -> Result<String, CertError> {
+        check_name("the node name", name, NAME_CHARS_MAX)?;
         let now = SystemTime::now();
         let mut params =
             CertificateParams::new(vec![SERVER_NAME.to_owned()]).map_err(make("the node name"))?;
@@ -242,10 +304,18 @@ impl ClusterCa {
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
+        // Two certificates for one key have two serials, so that the older one can be revoked alone.
+        params.serial_number = Some(new_serial()?);
         params.not_before = (now - BACKDATED).into();
-        params.not_after = (now + NODE_VALIDITY).min(self.not_after).into();
-        let leaf = params.signed_by(&key, &self.issuer).map_err(make("the node certificate"))?;
-        Identity::from_pem(&self.certificate_pem, &leaf.pem(), &key.serialize_pem())
+        params.not_after = (now + validity).min(self.not_after).into();
+        let leaf = params.signed_by(key, &self.issuer).map_err(make("the node certificate"))?;
+        Ok(leaf.pem())
+    }
+
+    /// What signs, for certificates that no CA of ours issues.
+    #[cfg(test)]
+    pub(crate) fn issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.issuer
     }
 
     /// The CA certificate, which every node holds and which is no secret.
@@ -254,68 +324,46 @@ impl ClusterCa {
     }
 }
 
+/// Makes a node's folder accept what the CA of `ca_pem` signs: beside the others in its `ca.pem`, or nothing but it. How
+/// many CAs it accepts then.
+///
+/// # Errors
+///
+/// [`CertError`]: the file cannot be read or written, or has no room for one more; it is as it was then.
+pub fn trust_in(dir: &Path, ca_pem: &str, only: bool) -> Result<usize, CertError> {
+    let path = dir.join(CA_CERTIFICATE_FILE);
+    let (old, _) = read_certificate(&path)?;
+    let malformed = |why| CertError::Malformed { path: path.clone(), why };
+    let (old_cas, new) =
+        (certificates_of(&old).map_err(malformed)?, certificate_of(ca_pem).map_err(malformed)?);
+    let text = match only {
+        true if old_cas == [new.clone()] => return Ok(1),
+        true => ca_pem.to_owned(),
+        false if old_cas.contains(&new) => return Ok(old_cas.len()),
+        false => format!("{}\n{ca_pem}", old.trim_end()),
+    };
+    let count = certificates_of(&text).map_err(malformed)?.len();
+    replace(&path, 0o644, &text)?;
+    Ok(count)
+}
+
 impl fmt::Debug for ClusterCa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClusterCa").field("not_after", &self.not_after).finish_non_exhaustive()
     }
 }
 
-/// What we read from a certificate.
-#[derive(Debug)]
-pub(crate) struct Facts {
-    /// The common name, escaped: a peer chooses it, and it goes into logs.
-    pub(crate) name: String,
-    /// The public key with its algorithm, as DER.
-    pub(crate) spki: Vec<u8>,
-    pub(crate) is_ca: bool,
-    pub(crate) not_before: SystemTime,
-    pub(crate) not_after: SystemTime,
-    validity: (String, String),
-}
-
-impl Facts {
-    /// Parses `certificate`; the error says in words what is wrong.
-    pub(crate) fn of(certificate: &CertificateDer<'_>) -> Result<Self, String> {
-        let (rest, parsed) = x509_parser::parse_x509_certificate(certificate)
-            .map_err(|error| format!("not an X.509 certificate ({error})"))?;
-        if !rest.is_empty() {
-            return Err(format!("{} bytes follow the certificate", rest.len()));
-        }
-        let name = parsed.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
-        let validity = parsed.validity();
-        Ok(Self {
-            name: name
-                .unwrap_or_default()
-                .chars()
-                .take(NAME_CHARS_MAX)
-                .flat_map(char::escape_debug)
-                .collect(),
-            spki: parsed.public_key().raw.to_vec(),
-            is_ca: parsed.is_ca(),
-            not_before: system_time(validity.not_before.timestamp()),
-            not_after: system_time(validity.not_after.timestamp()),
-            validity: (validity.not_before.to_string(), validity.not_after.to_string()),
-        })
-    }
-
-    pub(crate) fn check_now(&self, what: &'static str) -> Result<(), CertError> {
-        let now = SystemTime::now();
-        if self.not_before <= now && now <= self.not_after {
-            return Ok(());
-        }
-        let (not_before, not_after) = self.validity.clone();
-        Err(CertError::NotNow { what, not_before, not_after })
-    }
-}
-
-/// Seconds since 1970 as a time; before 1970 is 1970, beyond what the platform can hold is too.
-fn system_time(seconds: i64) -> SystemTime {
-    let since = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
-    SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
-}
-
 fn new_key() -> Result<KeyPair, CertError> {
     KeyPair::generate_for(&rcgen::PKCS_ED25519).map_err(make("a key"))
+}
+
+fn new_serial() -> Result<rcgen::SerialNumber, CertError> {
+    let mut serial = [0; 16];
+    getrandom::fill(&mut serial)
+        .map_err(|error| CertError::Make { what: "a serial number", why: error.to_string() })?;
+    // A positive number whose first byte is not zero has one encoding.
+    serial[0] = serial[0] & 0x3f | 0x40;
+    Ok(rcgen::SerialNumber::from_slice(&serial))
 }
 
 fn make(what: &'static str) -> impl Fn(rcgen::Error) -> CertError {
@@ -338,6 +386,24 @@ fn check_name(what: &'static str, text: &str, chars_max: usize) -> Result<(), Ce
 /// What a library said of bytes that somebody else wrote, on one line whatever it quotes of them.
 fn one_line(why: &str) -> String {
     why.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+/// Most certificates of CAs in one `ca.pem`. Two are enough to move a cluster from one CA to another. A guess.
+const CAS_MAX: usize = 8;
+
+/// All certificates in `pem`, at least one.
+pub(crate) fn certificates_of(pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).take(CAS_MAX + 1).collect();
+    match read {
+        Ok(found) if found.is_empty() => Err("no PEM certificate in it".to_owned()),
+        Ok(found) if found.len() > CAS_MAX => Err(format!("more than {CAS_MAX} certificates are in it")),
+        // A copy that is under way ends anywhere.
+        Ok(found) if found.len() != pem.matches("-----BEGIN").count() => {
+            Err("not all that begins in it is a whole PEM certificate".to_owned())
+        }
+        Ok(found) => Ok(found),
+        Err(error) => Err(format!("a PEM certificate in it is broken ({error})")),
+    }
 }
 
 /// The first certificate in `pem`.

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sync_core::breaker::Shift;
+use sync_core::breaker::{Failure, Shift};
 use sync_core::class::Class;
 use sync_core::id::{NamespaceId, NodeId};
 use sync_core::message::Frame;
@@ -26,6 +26,7 @@ use tokio::sync::mpsc;
 use self::sessions::Sessions;
 use self::storing::Storing;
 use crate::converge::{self, AskAgain};
+use crate::events::wall_ms;
 use crate::node::{Phase, Shared};
 use crate::storage::{Report, Writer};
 use crate::transport::{Inbox, LinkId, Transport, TransportEvent};
@@ -262,7 +263,12 @@ impl Driver {
                 let dictionary = self.shared.core().reads(peer);
                 match Frame::decode(&bytes, &dictionary, &self.shared.limits()) {
                     Ok(frame) => self.handle(Input::Received { peer, frame, len: bytes.len() }),
-                    Err(error) => self.handle(Input::Malformed { peer, error }),
+                    Err(error) => {
+                        if let Some(failure) = Failure::of(&error) {
+                            self.note(peer, failure, &error.to_string(), Some(&bytes));
+                        }
+                        self.handle(Input::Malformed { peer, error });
+                    }
                 }
             }
             TransportEvent::Written { peer, class, frames, bytes } => {
@@ -274,6 +280,7 @@ impl Driver {
                 self.sessions.cut(node, peer);
                 self.handle(Input::Disconnected { peer });
                 if let Some(failure) = failure {
+                    self.note(peer, failure, &reason, None);
                     self.handle(Input::Failed { peer, failure });
                 }
             }
@@ -285,6 +292,14 @@ impl Driver {
                 }
             }
             TransportEvent::Refused { .. } => {}
+        }
+    }
+
+    /// Keeps for people what a peer did against the protocol.
+    fn note(&self, peer: NodeId, failure: Failure, reason: &str, frame: Option<&[u8]>) {
+        let noted = self.shared.evidence.note(wall_ms(), peer, failure, reason, frame);
+        if let Some(evidence) = noted {
+            self.shared.events.misbehaved(peer, &evidence);
         }
     }
 

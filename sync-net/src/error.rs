@@ -31,6 +31,9 @@ pub enum StartError {
     /// Operator: the address or the identity cannot be used.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// Operator: the list of the revoked beside the certificate cannot be read. Without it nobody can be let in.
+    #[error(transparent)]
+    Certificates(#[from] crate::certs::CertError),
     /// Caller: two types of the application cannot be told apart.
     #[error(transparent)]
     Types(#[from] RegistryError),

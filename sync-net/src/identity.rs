@@ -9,23 +9,23 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rustls::RootCertStore;
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier as _;
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use sync_core::id::NodeId;
 
-use crate::certs::{self, CertError, Facts, SERVER_NAME};
+use crate::certs::{self, CertError, Facts, InForce, SERVER_NAME, Serial, Verifier};
 
 /// Names of the files of one node.
 const CA_FILE: &str = "ca.pem";
-const CERTIFICATE_FILE: &str = "node.pem";
+pub(crate) const CERTIFICATE_FILE: &str = "node.pem";
 const KEY_FILE: &str = "node.key";
 
-/// A node's certificate and key, and the CA whose certificates it accepts.
+/// A node's certificate and key, and the CAs whose certificates it accepts: one, or for the time in which a cluster
+/// moves from one CA to the next, both.
 ///
 /// Cheap to clone. `Debug` does not show the key.
 #[derive(Clone)]
@@ -35,13 +35,22 @@ struct Parts {
     ca_pem: String,
     leaf_pem: String,
     key_pem: String,
-    ca: CertificateDer<'static>,
+    /// Those that are valid, at least one.
+    cas: Vec<CertificateDer<'static>>,
     leaf: CertificateDer<'static>,
     id: NodeId,
     facts: Facts,
 }
 
 impl Identity {
+    /// Names of the files of one node.
+    pub(crate) const FILES: [&str; 3] = [CA_FILE, CERTIFICATE_FILE, KEY_FILE];
+
+    /// True if both show the same certificate and accept the same CAs.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        (&self.0.cas, &self.0.leaf) == (&other.0.cas, &other.0.leaf)
+    }
+
     /// Reads `ca.pem`, `node.pem` and `node.key` from `dir` and checks that they fit and are valid now.
     ///
     /// # Errors
@@ -79,6 +88,16 @@ impl Identity {
         &self.0.facts.name
     }
 
+    /// The certificate, as PEM.
+    pub fn certificate_pem(&self) -> &str {
+        &self.0.leaf_pem
+    }
+
+    /// The number of the certificate: a renewed one has another.
+    pub fn serial(&self) -> &Serial {
+        &self.0.facts.serial
+    }
+
     /// The last moment at which the certificate is valid; links to this node close then.
     pub fn not_after(&self) -> SystemTime {
         self.0.facts.not_after
@@ -90,18 +109,21 @@ impl Identity {
             let path = file.into();
             move |why| CertError::Malformed { path, why }
         };
-        let ca = certs::certificate_of(ca_pem).map_err(malformed(CA_FILE))?;
+        let cas = certs::certificates_of(ca_pem).map_err(malformed(CA_FILE))?;
         let leaf = certs::certificate_of(leaf_pem).map_err(malformed(CERTIFICATE_FILE))?;
         let facts = Facts::of(&leaf).map_err(malformed(CERTIFICATE_FILE))?;
-        Facts::of(&ca).map_err(malformed(CA_FILE))?.check_now("the cluster CA")?;
+        let cas = valid_now(cas).map_err(|error| match error {
+            Ok(error) => error,
+            Err(why) => malformed(CA_FILE)(why),
+        })?;
         facts.check_now("the node's certificate")?;
-        check_chain(&ca, &leaf)?;
+        check_chain(&cas, &leaf)?;
         let id = node_id_of(&facts);
         let parts = Parts {
             ca_pem: ca_pem.to_owned(),
             leaf_pem: leaf_pem.to_owned(),
             key_pem: key_pem.to_owned(),
-            ca,
+            cas,
             leaf,
             id,
             facts,
@@ -126,9 +148,9 @@ impl Identity {
         })
     }
 
-    /// The one trust anchor.
+    /// The trust anchors.
     pub(crate) fn roots(&self) -> Result<Arc<RootCertStore>, CertError> {
-        roots_of(&self.0.ca)
+        roots_of(&self.0.cas)
     }
 }
 
@@ -148,31 +170,56 @@ pub(crate) fn node_id_of(facts: &Facts) -> NodeId {
 }
 
 /// The cryptography that all TLS of this crate uses; never the process-wide default, which belongs to the
-/// application.
+/// application. Of signatures it knows Ed25519 alone.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
+    let mut provider = rustls::crypto::ring::default_provider();
+    let mapping = provider.signature_verification_algorithms.mapping;
+    let at = mapping.iter().position(|(scheme, _)| *scheme == SignatureScheme::ED25519);
+    let at = at.expect("ring verifies Ed25519");
+    provider.signature_verification_algorithms =
+        WebPkiSupportedAlgorithms { all: mapping[at].1, mapping: &mapping[at..=at] };
+    Arc::new(provider)
 }
 
-fn roots_of(ca: &CertificateDer<'static>) -> Result<Arc<RootCertStore>, CertError> {
+/// Of several CAs those that are valid now; an error if none is. A bundle outlives the older of its CAs.
+fn valid_now(
+    cas: Vec<CertificateDer<'static>>,
+) -> Result<Vec<CertificateDer<'static>>, Result<CertError, String>> {
+    let mut valid = Vec::new();
+    let mut over = None;
+    for ca in cas {
+        let facts = Facts::of(&ca).map_err(Err)?;
+        match facts.check_now("the cluster CA") {
+            Ok(()) => valid.push(ca),
+            Err(error) => over = Some(error),
+        }
+    }
+    match over {
+        Some(over) if valid.is_empty() => Err(Ok(over)),
+        Some(_) | None => Ok(valid),
+    }
+}
+
+fn roots_of(cas: &[CertificateDer<'static>]) -> Result<Arc<RootCertStore>, CertError> {
     let mut roots = RootCertStore::empty();
-    roots
-        .add(ca.clone())
-        .map_err(|error| CertError::Malformed { path: CA_FILE.into(), why: error.to_string() })?;
+    for ca in cas {
+        roots
+            .add(ca.clone())
+            .map_err(|error| CertError::Malformed { path: CA_FILE.into(), why: error.to_string() })?;
+    }
     Ok(Arc::new(roots))
 }
 
 /// Checks the certificate exactly as a peer will.
-fn check_chain(ca: &CertificateDer<'static>, leaf: &CertificateDer<'static>) -> Result<(), CertError> {
-    let mismatch = |error: &dyn fmt::Display| CertError::Mismatch {
-        why: format!("{CA_FILE} does not vouch for {CERTIFICATE_FILE} ({error})"),
+fn check_chain(cas: &[CertificateDer<'static>], leaf: &CertificateDer<'static>) -> Result<(), CertError> {
+    let mismatch = |why: &str| CertError::Mismatch {
+        why: format!("{CA_FILE} does not vouch for {CERTIFICATE_FILE} ({why})"),
     };
-    let verifier = WebPkiServerVerifier::builder_with_provider(roots_of(ca)?, provider())
-        .build()
-        .map_err(|error| mismatch(&error))?;
+    let verifier = Verifier::new(roots_of(cas)?, InForce::default()).map_err(|why| mismatch(&why))?;
     let name = ServerName::try_from(SERVER_NAME).expect("a constant that is a DNS name");
     verifier
         .verify_server_cert(leaf, &[], &name, &[], UnixTime::now())
-        .map_err(|error| mismatch(&error))
+        .map_err(|error| mismatch(&certs::unfit_in(&error.to_string())))
         .map(drop)
 }
 

@@ -144,6 +144,7 @@ pub(crate) fn peers(shared: &Shared, namespace: NamespaceId) -> Vec<PeerInfo> {
     for peer in &mut peers {
         let Some(id) = peer.peer.as_deref().and_then(NodeId::from_hex) else { continue };
         peer.breaker = breakers.of(id).cloned().unwrap_or_default();
+        peer.evidence = shared.evidence.of(id);
         peer.lag_ms = lags.iter().find(|lag| lag.node == id).map(|lag| lag.oldest_ms);
         let status = statuses.iter().find(|status| status.node == id);
         let keys = status.and_then(|status| shared.divergence.keys(namespace, status));
@@ -186,6 +187,7 @@ fn peer(link: Option<&LinkStatus>, status: Option<&PeerStatus>, head: u64) -> Pe
         lag_ms: None,
         divergent_keys: None,
         clock_ahead_ms: status.and_then(|status| status.clock_ahead_ms),
+        evidence: Vec::new(),
         totals: status.map(|status| status.stats.into()).unwrap_or_default(),
     }
 }

@@ -28,7 +28,7 @@
 //! types' operations as a table for tools, [`Tx`] and [`View`] open handles for groups and for reads, [`Watch`] tells of
 //! changes, `converge` waits for peers, `visible` for one write to reach them, `survey` tells what
 //! they would exchange, `storage` puts the state on a disk, `inspect` shows the state to people, `metrics`, `health` and
-//! `events` are what an operator watches, [`local`] serves it all over a Unix socket; `transport` is QUIC, [`certs`] and [`identity`] are who we are.
+//! `events` are what an operator watches, [`local`] serves it all over a Unix socket; `transport` is QUIC, `renewal` reads certificates again, [`certs`] and [`identity`] are who we are.
 
 #![forbid(unsafe_code)]
 
@@ -43,6 +43,7 @@ pub mod data;
 mod driver;
 mod error;
 mod events;
+mod evidence;
 mod handles;
 mod health;
 pub mod identity;
@@ -54,6 +55,7 @@ mod node;
 pub mod ops;
 mod peers;
 mod reload;
+mod renewal;
 pub mod settings;
 mod storage;
 mod survey;
@@ -89,6 +91,7 @@ pub use crate::converge::cluster::ClusterReport;
 pub use crate::converge::{ConvergeError, ConvergeReport, ConvergedPeer, PendingPeer};
 pub use crate::error::{Error, ReadError, StartError};
 pub use crate::events::{Events, FOLLOWER_EVENTS_MAX, Followed, NodeEvent, Severity};
+pub use crate::evidence::Evidence;
 pub use crate::handles::{
     BoundedCounter, Custom, CustomType, DisableFlag, EnableFlag, GCounter, GrowSet, Log, LogEntry, LwwMap,
     LwwRegister, MapField, MaxRegister, MinRegister, Multimap, MvRegister, OrMap, OrSet, PnCounter, RwSet,
@@ -105,11 +108,12 @@ pub use crate::inspect::{
 pub use crate::namespace::{Namespace, NamespaceClosed, NamespaceInfo, NoNamespace};
 pub use crate::node::Node;
 pub use crate::peers::{PeerError, PeerMoved, PeerRetired, RightsLost};
+pub use crate::renewal::Renewed;
 pub use crate::storage::{
     Backup, Damage, Durability, DurabilityError, DurableError, StorageError, StorageStatus,
 };
 pub use crate::survey::{Amount, Movement, PeerSurvey, SurveyReport};
-pub use crate::transport::{PeerAddr, PeerAddrError, TransportError};
+pub use crate::transport::{PeerAddr, PeerAddrError, ReloadError, TransportError};
 pub use crate::tx::Tx;
 pub use crate::value::{Float, Int, Stored, Value, ValueError};
 pub use crate::view::View;

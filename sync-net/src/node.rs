@@ -25,22 +25,26 @@ use tokio::sync::{Notify, watch};
 use crate::access::Place;
 use crate::bootstrap::{Bootstrap, Bootstraps, Progress};
 use crate::builder::NodeBuilder;
+use crate::certs::Revoked;
 use crate::clock::Clock;
 use crate::converge::cluster::ClusterReport;
 use crate::converge::{ConvergeError, ConvergeReport};
 use crate::error::Error;
 use crate::events::{EventHub, Events};
+use crate::evidence::EvidenceLog;
 use crate::handles::opens;
 use crate::health::{self, Health};
+use crate::identity::Identity;
 use crate::inspect::{self, Inspection, KeyInfo, Knowledge, NodeStatus, PeerInfo};
 use crate::metrics::{self, Divergence};
 use crate::namespace::{self, Namespace, NamespaceInfo, NoNamespace, Space};
 use crate::peers::{self, PeerError, PeerMoved, PeerRetired};
 use crate::reload;
+use crate::renewal::{self, Renewal, Renewed};
 use crate::settings::{Mistakes, Reloaded, Settings};
 use crate::storage::{self, Backup, Damage, Durability, DurableError, Storage};
 use crate::survey::SurveyReport;
-use crate::transport::{LinkStatus, Transport};
+use crate::transport::{LinkStatus, ReloadError, Transport};
 use crate::tx::Tx;
 use crate::view::View;
 use crate::visible::{self, Prompt, Visibility, Visible, VisibleError, WaitError};
@@ -106,6 +110,10 @@ pub(crate) struct Shared {
     pub(crate) storage: Option<Storage>,
     /// Why this node may only be read, if so.
     pub(crate) damage: Option<Damage>,
+    /// What peers did against the protocol.
+    pub(crate) evidence: EvidenceLog,
+    /// Where its certificate is read again.
+    pub(crate) renewal: Renewal,
 }
 
 /// The life of a node; it only ever goes forward.
@@ -729,6 +737,47 @@ impl Node {
         if let Some(transport) = self.shared().transport() {
             transport.set_blocked(peers);
         }
+    }
+
+    /// Shows another certificate of this node to peers from now on, and accepts what its CAs vouch for. No link is
+    /// closed, but for those to peers whom the new CAs do not vouch for.
+    ///
+    /// ```
+    /// # use sync_net::{ClusterCa, Identity, Node};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// # let (ca, dir) = (ClusterCa::create("example")?, tempfile::tempdir()?);
+    /// # ca.issue("node-1")?.save(dir.path())?;
+    /// let node = Node::builder().identity(Identity::load(dir.path())?).start().await?;
+    /// let renewed = ca.renew(&std::fs::read_to_string(dir.path().join("node.pem"))?)?;
+    /// std::fs::write(dir.path().join("node.pem"), renewed)?;
+    /// assert!(node.reload_identity(Identity::load(dir.path())?)?.changed);
+    /// # Ok(()) })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ReloadError`]: it is another node's certificate, or cannot be used; all is as before.
+    pub fn reload_identity(&self, identity: Identity) -> Result<Renewed, ReloadError> {
+        renewal::reload_identity(self.shared(), identity)
+    }
+
+    /// Replaces the list of the revoked: links to those on it are closed at once, and none of them is let in. How many
+    /// links were closed.
+    ///
+    /// # Errors
+    /// [`ReloadError::Closed`].
+    pub fn set_revoked(&self, revoked: Revoked) -> Result<usize, ReloadError> {
+        renewal::set_revoked(self.shared(), revoked)
+    }
+
+    /// Reads the folder of [`NodeBuilder::watch_certificates`] now, and not at the next look. May block on the disk.
+    ///
+    /// # Errors
+    /// [`ReloadError`]: what cannot be used is as before; the list of the revoked and the certificate do not wait for
+    /// each other.
+    pub fn reload_certificates(&self) -> Result<Renewed, ReloadError> {
+        renewal::reload_folder(self.shared())
     }
 
     /// Stops the node: refuses further writes, hands connected peers what they lack for at most two

@@ -2,11 +2,13 @@
 //!
 //! Nodes are the real [`Node`]; the wires between them are queues that a test can read, drop, repeat and
 //! reorder. Time moves only when the test says so. For random faults over virtual time there is the
-//! `simulations` crate; here a test tells one story. `alerts` judges alert rules over what real nodes export.
+//! `simulations` crate; here a test tells one story. `alerts` judges alert rules over what real nodes export,
+//! `attack` has peers that keep no rule.
 
 #![forbid(unsafe_code)]
 
 pub mod alerts;
+pub mod attack;
 pub mod lab;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

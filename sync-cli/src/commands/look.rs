@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use sync_net::{
-    Bootstrap, BreakerInfo, Damage, Inspection, KeyInfo, NodeStatus, ObjectInspection, PeerInfo, Shown,
-    StorageStatus,
+    Bootstrap, BreakerInfo, Damage, Evidence, Inspection, KeyInfo, NodeStatus, ObjectInspection, PeerInfo,
+    Shown, StorageStatus,
 };
 
 use crate::client::Client;
@@ -235,7 +235,15 @@ pub(super) async fn peers(client: &Client, json: bool) -> Result<(), Failure> {
             .to_owned(),
         ]
     });
-    output::line(&table(&["Peer", "Name", "Address", "Link", "Breaker", "#Has our log to", "Roots"], rows))
+    output::line(&table(&["Peer", "Name", "Address", "Link", "Breaker", "#Has our log to", "Roots"], rows))?;
+    for peer in &peers {
+        let name = peer.peer.as_deref().map_or("unknown", |id| id.get(..8).unwrap_or(id));
+        for Evidence { kind, reason, bytes, times, .. } in &peer.evidence {
+            let bytes = bytes.as_deref().map_or(String::new(), |bytes| format!("; its frame begins {bytes}"));
+            output::line(&format!("{name}  {kind}, {times} times: {}{bytes}", shown(reason)))?;
+        }
+    }
+    Ok(())
 }
 
 /// How a breaker stands, for how long and why; and what went wrong since the start, if anything did.

@@ -25,7 +25,7 @@ mod watch;
 
 use std::future::Future;
 
-use crate::args::{Cli, Command, DataTarget, Target};
+use crate::args::{CertsCommand, Cli, Command, DataTarget, Target};
 use crate::client::Client;
 use crate::demo;
 use crate::failure::Failure;
@@ -35,6 +35,9 @@ pub(crate) fn dispatch(cli: Cli) -> Result<(), Failure> {
     let json = cli.json;
     match cli.command {
         Command::Demo(args) => on_all_cores(demo::run(&args, json)),
+        Command::Certs(CertsCommand::Reload { target }) => {
+            on_this_thread(async move { certs::reload(&client(&target), json).await })
+        }
         Command::Certs(command) => certs::certs(&command, json),
         Command::Run(args) => on_all_cores(run::run(args, json)),
         Command::Config(command) => config::config(command, json),

@@ -25,8 +25,13 @@ pub(super) async fn run(args: ConfigArgs, json: bool) -> Result<(), Failure> {
 
     let identity = Identity::load(dir).map_err(Failure::failed)?;
     let name = identity.name().to_owned();
-    let node =
-        Node::builder().settings(&settings).identity(identity).start().await.map_err(Failure::failed)?;
+    let node = Node::builder()
+        .settings(&settings)
+        .identity(identity)
+        .watch_certificates(dir)
+        .start()
+        .await
+        .map_err(Failure::failed)?;
 
     let socket = settings.socket.clone().unwrap_or_else(args::default_socket);
     let endpoint = match local::serve(node.clone(), &socket).await {

@@ -59,6 +59,10 @@ impl Process {
         Self { child: command.spawn().unwrap(), out, err }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn stdout(&self) -> String {
         fs::read_to_string(&self.out).unwrap()
     }

@@ -45,9 +45,20 @@ pub(crate) fn write_new(path: &Path, mode: u32, text: &str) -> Result<(), CertEr
     })
 }
 
+/// Puts `text` in the place of the file at `path`, if there is one, in one step: a reader sees the old text or the new.
+pub(crate) fn replace(path: &Path, mode: u32, text: &str) -> Result<(), CertError> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".new-{}", std::process::id()));
+    let fresh = path.with_file_name(name);
+    // One that is left over is of a process that died here.
+    let _ = std::fs::remove_file(&fresh);
+    write_new(&fresh, mode, text)?;
+    std::fs::rename(&fresh, path).map_err(failed("replace", path))
+}
+
 /// The text of a PEM file and the first certificate in it.
 pub(crate) fn read_certificate(path: &Path) -> Result<(String, CertificateDer<'static>), CertError> {
-    let text = read_text(open(path)?, path)?;
+    let text = read_text(open(path)?, path, FILE_BYTES_MAX)?;
     let certificate =
         super::certificate_of(&text).map_err(|why| CertError::Malformed { path: path.to_path_buf(), why })?;
     Ok((text, certificate))
@@ -65,19 +76,20 @@ pub(crate) fn read_key(path: &Path) -> Result<String, CertError> {
             return Err(CertError::KeyReadable { path: path.to_path_buf(), mode });
         }
     }
-    read_text(file, path)
+    read_text(file, path, FILE_BYTES_MAX)
 }
 
 fn open(path: &Path) -> Result<File, CertError> {
     File::open(path).map_err(failed("read", path))
 }
 
-fn read_text(file: File, path: &Path) -> Result<String, CertError> {
+/// The text of a file of at most `bytes_max` bytes.
+pub(crate) fn read_text(file: File, path: &Path, bytes_max: u64) -> Result<String, CertError> {
     let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed("read", path))?;
+    file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(failed("read", path))?;
     let malformed = |why: String| CertError::Malformed { path: path.to_path_buf(), why };
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(malformed(format!("it is longer than {FILE_BYTES_MAX} bytes")));
+    if bytes.len() as u64 > bytes_max {
+        return Err(malformed(format!("it is longer than {bytes_max} bytes")));
     }
     String::from_utf8(bytes).map_err(|_| malformed("it is not text".to_owned()))
 }

@@ -5,6 +5,7 @@ use sync_core::node::Event;
 /// Kinds of alarms that are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Alarm {
+    CertificateEnds,
     ClockJumped,
     ClockOff,
     Corrupt,
@@ -17,7 +18,8 @@ pub(crate) enum Alarm {
 }
 
 impl Alarm {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
+        Self::CertificateEnds,
         Self::ClockJumped,
         Self::ClockOff,
         Self::Corrupt,
@@ -32,6 +34,7 @@ impl Alarm {
     /// Its name, as events and metrics have it.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::CertificateEnds => "certificate_ends",
             Self::ClockJumped => "clock_jumped",
             Self::ClockOff => "clock_off",
             Self::Corrupt => "corrupt",

@@ -15,10 +15,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sync_core::id::NodeId;
 use sync_core::node::Event;
 use tokio::sync::Notify;
 
 pub(crate) use self::alarm::Alarm;
+use crate::evidence::Evidence;
+use crate::renewal::News;
 use crate::settings::{Mistakes, Reloaded};
 use crate::storage::Report;
 use crate::transport::TransportEvent;
@@ -180,6 +183,24 @@ impl EventHub {
         }
     }
 
+    /// A peer did something against the protocol.
+    pub(crate) fn misbehaved(&self, peer: NodeId, evidence: &Evidence) {
+        if self.is_followed() {
+            self.tell(words::of_evidence(peer, evidence));
+        }
+    }
+
+    /// Something happened to the certificate, or to whom it makes accepted.
+    pub(crate) fn certificate(&self, news: &News) {
+        let said = words::of_certificate(news);
+        if said.severity == Severity::Alarm {
+            self.alarms[Alarm::CertificateEnds as usize].fetch_add(1, Ordering::Relaxed);
+        }
+        if self.is_followed() {
+            self.tell(said);
+        }
+    }
+
     /// The disk's thread tells of something.
     pub(crate) fn storage(&self, report: &Report) {
         if self.is_followed()
@@ -292,7 +313,7 @@ impl Drop for Events {
 }
 
 /// This machine's clock, in milliseconds since 1970.
-fn wall_ms() -> u64 {
+pub(crate) fn wall_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -9,6 +9,8 @@ use sync_core::id::NodeId;
 use sync_core::node::{Event, Healed, Level};
 
 use super::{NodeEvent, Severity, wall_ms};
+use crate::evidence::Evidence;
+use crate::renewal::{Nearness, News, Notice};
 use crate::settings::{Changed, Mistakes, Reloaded};
 use crate::storage::Report;
 use crate::transport::TransportEvent;
@@ -238,6 +240,61 @@ pub(super) fn of_transport(told: &TransportEvent) -> Option<NodeEvent> {
         TransportEvent::Frame { .. } | TransportEvent::Written { .. } => return None,
     };
     Some(said)
+}
+
+/// What a peer did against the protocol.
+pub(super) fn of_evidence(peer: NodeId, evidence: &Evidence) -> NodeEvent {
+    let Evidence { kind, reason, bytes, times, .. } = evidence;
+    let text =
+        format!("{} did something against the protocol ({kind}, {times} times): {reason}", peer.short());
+    let fields =
+        json!({ "peer": peer.to_hex(), "kind": kind, "reason": reason, "bytes": bytes, "times": times });
+    event(Severity::Warning, "misbehaved", text, fields)
+}
+
+/// What happened to the certificate. Its end is an alarm in the last week.
+pub(super) fn of_certificate(told: &News) -> NodeEvent {
+    match told {
+        News::Reloaded { serial, days_left, cut } => {
+            let text = format!(
+                "the certificate {serial} is in force, for {days_left} days; {cut} links were closed, whose peers its CAs do not vouch for"
+            );
+            let fields = json!({ "serial": serial, "days_left": days_left, "cut": cut });
+            event(Severity::Info, "certificate_reloaded", text, fields)
+        }
+        News::Revoked { entries, cut } => {
+            let text = format!("a list of {entries} revoked is in force; {cut} links to them were closed");
+            event(Severity::Info, "revoked_reloaded", text, json!({ "entries": entries, "cut": cut }))
+        }
+        News::Refused { why } => {
+            let text = format!("changed certificate files are not in force, the old ones are: {why}");
+            event(Severity::Warning, "certificate_refused", text, json!({ "reason": why }))
+        }
+        News::OwnRevoked => event(
+            Severity::Warning,
+            "own_revoked",
+            "this node is on the list of the revoked: no peer takes it",
+            json!({}),
+        ),
+        News::Ends(Notice { nearness, left }) => {
+            let hours = left.as_secs() / 3_600;
+            let severity = match nearness {
+                Nearness::Month => Severity::Warning,
+                Nearness::Week | Nearness::Day | Nearness::Over => Severity::Alarm,
+            };
+            let text = match nearness {
+                Nearness::Over => {
+                    "this node's certificate has ended and no peer takes it: renew it".to_owned()
+                }
+                Nearness::Month | Nearness::Week | Nearness::Day => format!(
+                    "this node's certificate ends in {} days and {} hours: renew it, no restart is needed",
+                    hours / 24,
+                    hours % 24
+                ),
+            };
+            event(severity, "certificate_ends", text, json!({ "hours_left": hours }))
+        }
+    }
 }
 
 /// What the disk tells; that it works is no event.

@@ -10,7 +10,7 @@ use crate::node::Phase;
 use crate::storage::{Damage, StorageStatus};
 
 /// From this long before its certificate ends a node is degraded.
-const CERTIFICATE_WARNING: Duration = Duration::from_secs(7 * DAY);
+const CERTIFICATE_WARNING: Duration = Duration::from_secs(30 * DAY);
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -59,6 +59,13 @@ pub(super) fn judge(facts: &Facts) -> Health {
     if !stopped {
         look_at_links(facts, &mut reasons);
         look_at_certificate(facts.certificate, &mut reasons);
+        if let Some(why) = &facts.certificate_refused {
+            reasons.degraded(
+                "certificate_refused",
+                format!("the files of the certificate changed and are not in force: {why}"),
+                "mend the files in the node's folder; what was in force before still is",
+            );
+        }
     }
     facts.damage.iter().for_each(|damage| look_at_damage(damage, &mut reasons));
     facts.storage.iter().for_each(|storage| look_at_disk(storage, &mut reasons));
@@ -203,7 +210,7 @@ fn look_at_links(facts: &Facts, reasons: &mut Reasons) {
 }
 
 fn look_at_certificate(left: Option<Duration>, reasons: &mut Reasons) {
-    let next = "issue a new one with `sync-cli certs issue` and start the node with it";
+    let next = "renew it with `sync-cli certs renew` in the node's folder; no restart is needed";
     match left {
         None => reasons.degraded(
             "certificate_ended",
@@ -258,6 +265,7 @@ mod tests {
             phase: Phase::Running,
             reached: Reachability { configured: 4, connected: 4, ..Reachability::default() },
             certificate: Some(Duration::from_secs(365 * DAY)),
+            certificate_refused: None,
             storage: None,
             damage: None,
             bootstrap: None,
@@ -367,6 +375,12 @@ mod tests {
             ),
             (Facts { at_ceiling, ..well() }, Degraded, "at_ceiling", "4100"),
             (Facts { certificate: None, ..well() }, Degraded, "certificate_ended", "ended"),
+            (
+                Facts { certificate_refused: Some("line 3".to_owned()), ..well() },
+                Degraded,
+                "certificate_refused",
+                "line 3",
+            ),
             (
                 Facts { certificate: Some(Duration::from_secs(2 * DAY + 7_200)), ..well() },
                 Degraded,

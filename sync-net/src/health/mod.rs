@@ -164,6 +164,8 @@ pub(super) struct Facts {
     reached: Reachability,
     /// Time until the certificate ends; `None` if it has, or the node has stopped.
     certificate: Option<Duration>,
+    /// Why changed certificate files are not in force, if they are not.
+    certificate_refused: Option<String>,
     storage: Option<StorageStatus>,
     damage: Option<Damage>,
     bootstrap: Option<Bootstrap>,
@@ -252,6 +254,7 @@ pub(crate) fn health(shared: &Shared) -> Health {
         phase: *shared.phase.borrow(),
         reached: reachability(&shared.links(), shared.id),
         certificate: certificate_ends.and_then(|ends| ends.duration_since(SystemTime::now()).ok()),
+        certificate_refused: shared.renewal.refused(),
         storage: shared.storage.as_ref().map(|storage| storage.status(Default::default())),
         damage: shared.damage.clone(),
         bootstrap: shared.bootstrap.now(),

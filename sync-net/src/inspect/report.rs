@@ -10,6 +10,7 @@ use sync_core::node::Stats;
 use super::hex;
 use crate::bootstrap::Bootstrap;
 use crate::breakers::BreakerInfo;
+use crate::evidence::Evidence;
 use crate::namespace::NamespaceInfo;
 use crate::storage::{Damage, StorageStatus};
 use crate::value::Stored;
@@ -201,6 +202,9 @@ pub struct PeerInfo {
     /// Its breaker.
     #[serde(default)]
     pub breaker: BreakerInfo,
+    /// What it did against the protocol of late, the newest last; a few entries.
+    #[serde(default)]
+    pub evidence: Vec<Evidence>,
     /// Its wall clock minus ours at its last reading, in milliseconds, transit included.
     pub clock_ahead_ms: Option<i64>,
     /// Counts since the start, for this peer.

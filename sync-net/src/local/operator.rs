@@ -17,11 +17,13 @@ use crate::inspect::compare::{
     self, CellPage, HASHED_MAX, Knowledge, ObjectName, ObjectPage, RangeDigest, Stretch,
 };
 use crate::node::Node;
+use crate::renewal::Renewed;
 use crate::storage::Backup;
 use crate::survey::SurveyReport;
+use crate::transport::ReloadError;
 
 pub(super) fn routes() -> Router<Node> {
-    Router::new().route("/v1/backup", post(backup))
+    Router::new().route("/v1/backup", post(backup)).route("/v1/certs/reload", post(certs_reload))
 }
 
 /// Those that look at one namespace.
@@ -86,6 +88,24 @@ fn from_hex(text: &str) -> Result<Vec<u8>, ApiError> {
     let byte = |pair: &[u32]| u8::try_from(pair[0] << 4 | pair[1]).expect("two hex digits are a byte");
     pairs.map(|digits| digits.chunks_exact(2).map(byte).collect()).ok_or_else(|| {
         ApiError::bad_request("bad_query", "a path is an even number of hex digits; correct after or until")
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+async fn certs_reload(State(node): State<Node>, Body(Nothing {}): Body<Nothing>) -> Answer<Renewed> {
+    let reloaded = tokio::task::spawn_blocking(move || node.reload_certificates()).await;
+    reloaded.expect("reading files does not panic").map(Json).map_err(|error| {
+        let status = match &error {
+            ReloadError::Closed => StatusCode::SERVICE_UNAVAILABLE,
+            ReloadError::OtherNode { .. }
+            | ReloadError::Unusable(_)
+            | ReloadError::Files(_)
+            | ReloadError::NoFolder => StatusCode::CONFLICT,
+        };
+        ApiError::new(status, "certificates", error)
     })
 }
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{ClientConfig, ConnectionError, Endpoint, RecvStream, SendStream};
+use quinn::{ConnectionError, Endpoint, RecvStream, SendStream};
 use sync_core::breaker::Failure;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -69,6 +69,9 @@ impl From<Refusal> for Failed {
             | Close::Expired
             | Close::OtherNode
             | Close::Shut
+            | Close::Revoked
+            | Close::Untrusted
+            | Close::TooMany
             | Close::Replaced => Self::refused(refusal.reason),
         }
     }
@@ -79,7 +82,6 @@ pub(super) async fn keep(
     shared: Arc<Shared>,
     index: DialId,
     endpoint: Endpoint,
-    client: ClientConfig,
     mut stop: watch::Receiver<bool>,
 ) {
     let Some(to) = shared.dial_to(index) else { return };
@@ -90,7 +92,7 @@ pub(super) async fn keep(
                 return None;
             }
             shared.dial_began(index);
-            Some(dial(&shared, index, &to, &endpoint, &client).await)
+            Some(dial(&shared, index, &to, &endpoint).await)
         };
         let dialled = tokio::select! {
             dialled = step => dialled,
@@ -131,7 +133,6 @@ async fn dial(
     index: DialId,
     to: &PeerAddr,
     endpoint: &Endpoint,
-    client: &ClientConfig,
 ) -> Result<Dialled, Failed> {
     let resolved = timeout(shared.config.handshake_timeout, tokio::net::lookup_host(&to.addr)).await;
     let addrs = match resolved {
@@ -144,7 +145,7 @@ async fn dial(
     };
     let mut last = Failed::refused("the name has no address");
     for addr in addrs {
-        let connecting = match endpoint.connect_with(client.clone(), addr, SERVER_NAME) {
+        let connecting = match endpoint.connect_with(shared.trust.client(), addr, SERVER_NAME) {
             Ok(connecting) => connecting,
             Err(error) => {
                 last = Failed::refused(format!("{addr} cannot be dialled from our socket: {error}"));

@@ -3,8 +3,8 @@
 //! Every limit of QUIC is set here, none is left to a default: with the defaults one hostile peer cost
 //! 257 MiB, with these 2.5 MiB (DESIGN section 6, measured).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use quinn::{
@@ -17,10 +17,13 @@ use rustls_pki_types::PrivateKeyDer;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use super::budget::{Bucket, HANDSHAKES};
 use super::link::{self, PrefaceError};
 use super::refusal::{Close, Refusal, in_words, is_duplicate};
 use super::table::{Registered, Shared};
 use super::{TransportConfig, TransportError, tls};
+use crate::certs::{InForce, Verifier};
+use crate::identity::Identity;
 
 /// Streams that a peer may open. We use one unidirectional stream each way for each class. One more waits at the peer.
 const STREAMS_BIDI_MAX: u32 = 8;
@@ -38,7 +41,8 @@ const _: () = assert!(3 * STREAM_WINDOW < CONNECTION_WINDOW);
 /// window for it before.
 const SEND_WINDOW: u64 = 1 << 20;
 
-/// Bytes of datagrams kept each way. We read none yet; the oldest goes.
+/// Bytes of datagrams that are kept for sending. We take none: a flood of datagrams that nobody reads costs as much
+/// processor time as one that somebody does, and so the first one breaks the protocol and ends the link.
 const DATAGRAM_BYTES_MAX: usize = 64 << 10;
 
 /// First packets kept that no task has looked at. One more is refused by QUIC.
@@ -60,24 +64,68 @@ const HANDSHAKES_MAX: usize = 256;
 /// times this. Below QUIC's 333 ms, since a peer that is just starting is the usual case here.
 const INITIAL_RTT: Duration = Duration::from_millis(100);
 
-/// Binds the socket and sets every limit.
-pub(super) fn open(config: &TransportConfig) -> Result<(Endpoint, ClientConfig), TransportError> {
-    let quic = Arc::new(quic_limits(config)?);
-    let mut server = ServerConfig::with_crypto(Arc::new(tls::server(&config.identity)?));
-    server
-        .transport_config(Arc::clone(&quic))
-        .migration(false)
-        .max_incoming(INCOMING_MAX)
-        .incoming_buffer_size(INCOMING_BYTES_MAX)
-        .incoming_buffer_size_total(INCOMING_BYTES_TOTAL_MAX);
-    let mut client = ClientConfig::new(Arc::new(tls::client(&config.identity)?));
-    client.transport_config(quic);
+/// How to answer and how to call with one identity, and who is accepted.
+#[derive(Clone, Debug)]
+pub(super) struct Tls {
+    pub(super) server: ServerConfig,
+    pub(super) client: ClientConfig,
+    pub(super) verifier: Arc<Verifier>,
+    pub(super) revoked: InForce,
+    quic: Arc<QuicConfig>,
+}
 
+impl Tls {
+    fn new(config: &TransportConfig) -> Result<Self, TransportError> {
+        let quic = Arc::new(quic_limits(config)?);
+        let revoked = InForce::new(RwLock::new(Arc::new(config.revoked.clone())));
+        let verifier = verifier(&config.identity, &revoked)?;
+        let crypto = tls::server(&config.identity, Arc::clone(&verifier))?;
+        let mut server = ServerConfig::with_crypto(Arc::new(crypto));
+        server
+            .transport_config(Arc::clone(&quic))
+            .migration(false)
+            .max_incoming(INCOMING_MAX)
+            .incoming_buffer_size(INCOMING_BYTES_MAX)
+            .incoming_buffer_size_total(INCOMING_BYTES_TOTAL_MAX);
+        let client = client(&config.identity, &verifier, &quic)?;
+        Ok(Self { server, client, verifier, revoked, quic })
+    }
+
+    /// The same with another certificate and other CAs. What was promised under the old one (the tokens of QUIC
+    /// retries) is kept.
+    pub(super) fn renewed(&self, identity: &Identity) -> Result<Self, TransportError> {
+        let verifier = verifier(identity, &self.revoked)?;
+        let mut server = self.server.clone();
+        server.crypto = Arc::new(tls::server(identity, Arc::clone(&verifier))?);
+        let client = client(identity, &verifier, &self.quic)?;
+        Ok(Self { server, client, verifier, ..self.clone() })
+    }
+}
+
+fn verifier(identity: &Identity, revoked: &InForce) -> Result<Arc<Verifier>, TransportError> {
+    let roots = identity.roots().map_err(|error| TransportError::Tls(error.to_string()))?;
+    Verifier::new(roots, Arc::clone(revoked)).map_err(TransportError::Tls)
+}
+
+fn client(
+    identity: &Identity,
+    verifier: &Arc<Verifier>,
+    quic: &Arc<QuicConfig>,
+) -> Result<ClientConfig, TransportError> {
+    let mut client = ClientConfig::new(Arc::new(tls::client(identity, Arc::clone(verifier))?));
+    client.transport_config(Arc::clone(quic));
+    Ok(client)
+}
+
+/// Binds the socket and sets every limit.
+pub(super) fn open(config: &TransportConfig) -> Result<(Endpoint, Tls), TransportError> {
+    let tls = Tls::new(config)?;
     let key = config.identity.key().map_err(|error| TransportError::Tls(error.to_string()))?;
     let bind = |error| TransportError::Bind { addr: config.listen, error };
     let socket = std::net::UdpSocket::bind(config.listen).map_err(bind)?;
-    let endpoint = Endpoint::new(endpoint_config(&key), Some(server), socket, Arc::new(TokioRuntime));
-    Ok((endpoint.map_err(bind)?, client))
+    let endpoint =
+        Endpoint::new(endpoint_config(&key), Some(tls.server.clone()), socket, Arc::new(TokioRuntime));
+    Ok((endpoint.map_err(bind)?, tls))
 }
 
 fn quic_limits(config: &TransportConfig) -> Result<QuicConfig, TransportError> {
@@ -89,7 +137,7 @@ fn quic_limits(config: &TransportConfig) -> Result<QuicConfig, TransportError> {
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
         .send_window(SEND_WINDOW)
-        .datagram_receive_buffer_size(Some(DATAGRAM_BYTES_MAX))
+        .datagram_receive_buffer_size(None)
         .datagram_send_buffer_size(DATAGRAM_BYTES_MAX)
         .initial_rtt(INITIAL_RTT)
         .max_idle_timeout(Some(idle))
@@ -137,6 +185,7 @@ impl HmacKey for ResetKey {
 /// Lets peers in until the endpoint is closed.
 pub(super) async fn accept(shared: Arc<Shared>, endpoint: Endpoint, mut stop: watch::Receiver<bool>) {
     let under_way = Arc::new(AtomicUsize::new(0));
+    let mut rate = Bucket::new(HANDSHAKES, std::time::Instant::now());
     loop {
         let incoming = tokio::select! {
             incoming = endpoint.accept() => incoming,
@@ -156,6 +205,8 @@ pub(super) async fn accept(shared: Arc<Shared>, endpoint: Endpoint, mut stop: wa
         } else if busy >= HANDSHAKES_UNPROVEN_MAX && incoming.may_retry() {
             // It fails only where a retry is not allowed, which was just asked.
             let _ = incoming.retry();
+        } else if !rate.takes(std::time::Instant::now()) {
+            incoming.ignore();
         } else {
             let guest = Gauge::new(&under_way);
             tokio::spawn(serve(Arc::clone(&shared), incoming, guest, stop.clone()));
@@ -210,6 +261,10 @@ async fn greet(
         .map_err(|_| Some("the handshake did not end in time".to_owned()))?
         .map_err(|error| Some(in_words(&error)))?;
     let proven = link::identify(connection).map_err(|refusal| Some(refusal.reason))?;
+    let greeting = shared.greets(proven.peer).map_err(|refusal| {
+        refusal.tell(&proven.connection);
+        Some(refusal.reason)
+    })?;
     let late = "the preface did not come in time";
     let connection = proven.connection.clone();
     let (recv, life) = match link::by(deadline, &connection, late, link::recv_preface(&connection)).await {
@@ -226,6 +281,7 @@ async fn greet(
         refusal.tell(&proven.connection);
         (refusal.close != Close::Duplicate).then_some(refusal.reason)
     })?;
+    drop(greeting);
     let sent = link::by(deadline, &connection, late, link::send_preface(&connection, &shared.life)).await;
     match sent.and_then(|sent| sent) {
         Ok(send) => Ok((registered, send, recv)),

@@ -31,11 +31,11 @@ impl Table {
     }
 
     /// True if it is; false if there is no such dial any more; `None` if it is to wait. A permit is used up.
-    fn is_worth_dialling(&mut self, dial: DialId) -> Option<bool> {
+    fn is_worth_dialling(&mut self, dial: DialId, revoked: impl FnOnce(&NodeId) -> bool) -> Option<bool> {
         let Some(dial) = self.dials.get(&dial) else { return Some(false) };
         let Some(id) = dial.id() else { return Some(true) };
         let linked = self.peers.get(&id).is_some_and(|entry| entry.current.is_some());
-        if linked || self.blocked.contains(&id) {
+        if linked || self.blocked.contains(&id) || revoked(&id) {
             return None;
         }
         let worth = match self.gates.get(&id) {
@@ -48,10 +48,10 @@ impl Table {
 }
 
 impl Shared {
-    /// Waits until the configured address `dial` is worth dialling: no link to who lives there, not blocked, and
+    /// Waits until the configured address `dial` is worth dialling: no link to who lives there, not blocked or revoked, and
     /// nothing said against it by its breaker. False once it is configured no more.
     pub(super) async fn worth_dialling(&self, dial: DialId) -> bool {
-        self.when_changed(|table| table.is_worth_dialling(dial)).await
+        self.when_changed(|table| table.is_worth_dialling(dial, |node| self.trust.is_revoked(node))).await
     }
 
     /// Waits until the configured address `dial` is to be dialled at once, however long ago the last dial is.

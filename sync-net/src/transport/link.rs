@@ -22,9 +22,12 @@ use super::{TransportEvent, reading, writing};
 use crate::certs::Facts;
 use crate::identity::node_id_of;
 
-/// How often the validity of both certificates is compared with the clock. A link outlives its
-/// certificate by this much at most.
+/// How often the validity of both certificates is compared with the clock at least: it may be set. Otherwise a link
+/// ends with its certificate.
 const VALIDITY_CHECK: Duration = Duration::from_secs(60);
+
+/// A certificate is valid in all of its last second: who closed a link at its beginning would be dialled once more.
+const LAST_SECOND: Duration = Duration::from_secs(1);
 
 /// Who is at the other end, from the certificate that TLS has verified.
 pub(super) fn identify(connection: Connection) -> Result<Proven, Refusal> {
@@ -34,13 +37,20 @@ pub(super) fn identify(connection: Connection) -> Result<Proven, Refusal> {
         .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok())
         .ok_or_else(|| refusal("none was shown"));
     let facts = chain.and_then(|chain| {
-        let leaf = chain.first().ok_or_else(|| refusal("none was shown"))?;
-        Facts::of(leaf).map_err(|why| refusal(&why))
+        let leaf = chain.into_iter().next().ok_or_else(|| refusal("none was shown"))?;
+        let facts = Facts::of(&leaf).map_err(|why| refusal(&why))?;
+        Ok((leaf, facts))
     });
     match facts {
-        Ok(facts) => {
+        Ok((leaf, facts)) => {
             let peer = node_id_of(&facts);
-            Ok(Proven { connection, peer, name: facts.name, not_after: facts.not_after })
+            Ok(Proven {
+                connection,
+                peer,
+                name: facts.name,
+                leaf: Box::new(leaf),
+                not_after: facts.not_after,
+            })
         }
         Err(refusal) => {
             refusal.tell(&connection);
@@ -201,20 +211,26 @@ async fn abandoned(shared: &Shared, mut stop: watch::Receiver<bool>) {
 
 /// Returns when one of the two certificates has ended.
 async fn expiry(registered: &Registered) -> Refusal {
-    let own = registered.shared.config.identity.not_after();
-    let peers = registered.link.proven.not_after;
+    let peers = registered.link.proven.not_after + LAST_SECOND;
     loop {
+        // It may have been renewed. The peer has seen the older one and closes the link when that ends; the next link
+        // shows it the new one.
+        let own = registered.shared.trust.own_ends() + LAST_SECOND;
         let now = SystemTime::now();
-        if now > own {
+        if now >= own {
             return Refusal::new(
                 Close::Expired,
-                "the certificate of the node that closes has expired; issue a new one",
+                "the certificate of the node that closes has expired; renew it",
             );
         }
-        if now > peers {
-            return Refusal::new(Close::Expired, "the other node's certificate has expired; issue a new one");
+        if now >= peers {
+            return Refusal::new(
+                Close::Expired,
+                "the certificate that the other node showed on this link has expired; renew it",
+            );
         }
-        tokio::time::sleep(VALIDITY_CHECK).await;
+        let left = own.min(peers).duration_since(now).unwrap_or_default();
+        tokio::time::sleep(left.min(VALIDITY_CHECK) + Duration::from_millis(1)).await;
     }
 }
 

@@ -11,11 +11,13 @@
 //! - nothing here waits without a bound, and a peer that stops reading costs its own queue only;
 //! - a class whose frames are not read or not taken holds up no more urgent one.
 //!
-//! `tls` builds the two TLS configurations, `endpoint` the socket and its limits and lets peers in,
+//! `budget` says how much one peer may ask, `tls` builds the two TLS configurations, `trust` changes them while it runs,
+//! `endpoint` the socket and its limits and lets peers in,
 //! `dial` calls the configured ones, `gates` says when, `table` decides which link of two stays, `link` lives through one
 //! link, whose frames `reading` and `writing` move on the streams of `streams`, `inbox` is the way to the engine, `status` and `refusal` say how links are and what went wrong, in words.
 
 mod addr;
+mod budget;
 mod dial;
 mod endpoint;
 mod gates;
@@ -30,6 +32,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod trust;
 mod writing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,7 +40,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use quinn::{ClientConfig, Endpoint};
+use quinn::Endpoint;
 use sync_core::breaker::Failure;
 use sync_core::class::Class;
 use sync_core::id::NodeId;
@@ -49,6 +52,7 @@ use self::gates::{Added, DialId};
 pub(crate) use self::inbox::{Inbox, Queues, queues};
 use self::refusal::{Close, Refusal};
 use self::table::{Life, Shared};
+use crate::certs::{CertError, Revoked};
 use crate::identity::Identity;
 
 /// What the transport needs to know to start.
@@ -56,6 +60,8 @@ use crate::identity::Identity;
 pub(crate) struct TransportConfig {
     /// Who we are, and whose certificates we accept.
     pub(crate) identity: Identity,
+    /// Who is accepted no more, from the first handshake on.
+    pub(crate) revoked: Revoked,
     /// Where to listen; port 0 takes a free one, see [`Transport::local_addr`].
     pub(crate) listen: SocketAddr,
     /// The peers to dial, and to dial again whenever no link to them exists.
@@ -68,8 +74,9 @@ pub(crate) struct TransportConfig {
     /// Bytes of frames of one peer that were read and not yet dropped by the engine; the frame being read
     /// counts from its announcement. Half of it is for normal frames, a quarter each for urgent and bulk ones, so that
     /// none takes another's. When full, that stream of that peer is not read and QUIC pushes back.
-    /// If a part is below `message_bytes_max`, one longest frame has room all the same. Default 4 MiB (DESIGN
-    /// section 5).
+    /// If a part is below `message_bytes_max`, one longest frame has room all the same, so that it is three longest frames
+    /// at least. Default 2 MiB: with 4 MiB one peer that replayed large answers cost 8.8 MiB in all, above the 8 that it
+    /// may.
     pub(crate) inbox_bytes_max: usize,
     /// Longest time from a peer's first packet (or our dialling one address) to an admitted link.
     /// Over it the attempt is given up. Default 5 s.
@@ -93,11 +100,12 @@ impl TransportConfig {
     pub(crate) fn new(identity: Identity, listen: SocketAddr, peers: Vec<PeerAddr>) -> Self {
         Self {
             identity,
+            revoked: Revoked::default(),
             listen,
             peers,
             message_bytes_max: 1_000_000,
             bounds: LinkBounds::default(),
-            inbox_bytes_max: 4 << 20,
+            inbox_bytes_max: 2 << 20,
             handshake_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(30),
             keep_alive: Duration::from_secs(10),
@@ -319,13 +327,40 @@ pub enum TransportError {
     Config(&'static str),
 }
 
+/// Why the certificate, the CAs or the list of the revoked of a running node stay as they were.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReloadError {
+    /// Operator: the new key is another, and a node is its key.
+    #[error(
+        "the new certificate is of node {}, this is node {}: a renewed certificate keeps its key; for another key stop \
+         the node and start it with a new data folder", new.short(), own.short()
+    )]
+    OtherNode {
+        /// This node.
+        own: NodeId,
+        /// Whose certificate it is.
+        new: NodeId,
+    },
+    /// Operator: TLS cannot be set up with it.
+    #[error("the new certificate cannot be used for TLS: {0}; issue it again from the cluster CA")]
+    Unusable(String),
+    /// Operator: the files cannot be read, or do not fit each other.
+    #[error(transparent)]
+    Files(#[from] CertError),
+    /// Caller: the node was started without [`NodeBuilder::watch_certificates`](crate::NodeBuilder::watch_certificates).
+    #[error("this node was not told in which folder its certificate lies")]
+    NoFolder,
+    /// Caller: the node is shutting down or has shut down.
+    #[error("the node is shut down; start another")]
+    Closed,
+}
+
 /// All links of this node. Dropping it closes them at once; [`Self::shutdown`] does so in good order.
 #[derive(Debug)]
 pub(crate) struct Transport {
     shared: Arc<Shared>,
     endpoint: Endpoint,
-    /// For peers that are added later.
-    client: ClientConfig,
     local_addr: SocketAddr,
     /// True once this node stops. Each task holds a receiver until it ends.
     stop: watch::Sender<bool>,
@@ -342,23 +377,22 @@ impl Transport {
         let mut life = Life::default();
         getrandom::fill(&mut life)
             .map_err(|_| TransportError::Config("the operating system gave no randomness"))?;
-        let (endpoint, client) = endpoint::open(&config)?;
+        let (endpoint, tls) = endpoint::open(&config)?;
         let listen = config.listen;
         let local_addr =
             endpoint.local_addr().map_err(|error| TransportError::Bind { addr: listen, error })?;
-        warn_of_expiry(&config.identity);
-        let shared = Arc::new(Shared::new(config, life, events));
+        let shared = Arc::new(Shared::new(config, tls, life, events));
         let stop = watch::Sender::new(false);
         tokio::spawn(endpoint::accept(Arc::clone(&shared), endpoint.clone(), stop.subscribe()));
         let dials = shared.dial_ids();
-        let transport = Self { shared, endpoint, client, local_addr, stop };
+        let transport = Self { shared, endpoint, local_addr, stop };
         dials.into_iter().for_each(|dial| transport.keep_dialling(dial));
         Ok(transport)
     }
 
     fn keep_dialling(&self, dial: DialId) {
         let (shared, endpoint) = (Arc::clone(&self.shared), self.endpoint.clone());
-        tokio::spawn(dial::keep(shared, dial, endpoint, self.client.clone(), self.stop.subscribe()));
+        tokio::spawn(dial::keep(shared, dial, endpoint, self.stop.subscribe()));
     }
 
     /// Dials one more peer from now on; nothing changes if it is dialled already. Must be called inside a tokio
@@ -432,7 +466,7 @@ impl Transport {
 
     /// When the validity of this node's own certificate ends.
     pub(crate) fn certificate_ends(&self) -> SystemTime {
-        self.shared.config.identity.not_after()
+        self.shared.trust.own_ends()
     }
 
     /// Closes all links with a reason, and waits (at most two seconds) until peers have been told and
@@ -460,14 +494,3 @@ impl Drop for Transport {
 const SHUTDOWN_MAX: Duration = Duration::from_secs(2);
 
 const SHUTDOWN_REASON: &[u8] = b"the node that closes is shutting down";
-
-/// From this long before its certificate ends a node says so when it starts.
-const EXPIRY_WARNING: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-
-fn warn_of_expiry(identity: &Identity) {
-    let left = identity.not_after().duration_since(SystemTime::now()).unwrap_or_default();
-    if left < EXPIRY_WARNING {
-        let days = left.as_secs() / (24 * 60 * 60);
-        tracing::warn!(days, "this node's certificate ends soon; issue a new one from the cluster CA");
-    }
-}

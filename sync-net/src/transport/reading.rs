@@ -5,14 +5,16 @@
 //! has taken the first urgent one, the peer's `Hello`.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use quinn::{ReadError, RecvStream};
+use quinn::{ConnectionError, ReadError, RecvStream};
 use sync_core::breaker::Failure;
 use sync_core::class::Class;
+use sync_core::message::FrameKind;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
+use super::budget::{self, Charge};
 use super::inbox::{Greeting, Queued};
 use super::link::{PrefaceError, emit, queue, recv_head};
 use super::refusal::{Close, Refusal, in_words};
@@ -22,6 +24,12 @@ use super::{Inbound, TransportEvent, writing};
 
 /// A frame's buffer starts at most this large and grows as bytes arrive: a length is a claim.
 const FRAME_BYTES_FIRST: usize = 64 << 10;
+
+/// A frame that has begun comes at least this fast, in bytes a second, after the first [`TransportConfig::frame_stall`];
+/// a slower one closes the link. A modem is faster.
+///
+/// [`TransportConfig::frame_stall`]: super::TransportConfig::frame_stall
+const FRAME_BYTES_PER_SECOND_MIN: f64 = 1_024.0;
 
 /// How long, after the peer has ended its urgent stream, its reason for closing may take to arrive.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
@@ -51,6 +59,10 @@ impl End {
 impl From<ReadError> for End {
     fn from(error: ReadError) -> Self {
         match error {
+            // Our QUIC found that the peer does not keep to QUIC.
+            ReadError::ConnectionLost(ref error @ ConnectionError::TransportError(_)) => {
+                Self::broke(Failure::Violation, in_words(error))
+            }
             ReadError::ConnectionLost(_) => Self::Ended,
             ReadError::Reset(_)
             | ReadError::ClosedStream
@@ -196,6 +208,13 @@ impl Reading<'_> {
         loop {
             match self.frame(class, &mut stream).await {
                 Ok(bytes) => {
+                    let charged =
+                        budget::lock(&link.budget).charge(Instant::now(), FrameKind::of_bytes(&bytes));
+                    match charged {
+                        Charge::After(wait) if wait.is_zero() => {}
+                        Charge::After(wait) => tokio::time::sleep(wait).await,
+                        Charge::Flood(reason) => return Err(Broke::new(Failure::Violation, reason)),
+                    }
                     // What was written goes first, of every class in that class's own queue.
                     let told = link.outbox.of(class).take_untold();
                     writing::tell(self.registered, self.stop, class, told).await;
@@ -239,10 +258,14 @@ impl Reading<'_> {
         let permits = u32::try_from(len).expect("it was read from a u32");
         let room = Arc::clone(self.registered.link.inbox.of(class)).acquire_many_owned(permits).await;
         let room = room.expect("nobody closes the inbox");
+        let began = Instant::now(); // after waiting for room, which was our doing
         let mut bytes = Vec::with_capacity(len.min(FRAME_BYTES_FIRST));
         while bytes.len() < len {
             let missing = len - bytes.len();
-            let chunk = within(config.frame_stall, stream.read_chunk(missing, true)).await?;
+            // No byte for this long ends it, and so does a rate below the least.
+            let pace = Duration::from_secs_f64(bytes.len() as f64 / FRAME_BYTES_PER_SECOND_MIN);
+            let left = (began + config.frame_stall + pace).saturating_duration_since(Instant::now());
+            let chunk = within(left.min(config.frame_stall), stream.read_chunk(missing, true)).await?;
             bytes.extend_from_slice(&chunk.bytes);
         }
         Ok(Inbound { bytes, _room: room })
@@ -260,7 +283,7 @@ async fn within<T>(
         Ok(Ok(None)) => Err(End::broke(Failure::TimedOut, "the stream ended inside a frame".to_owned())),
         Ok(Err(error)) => Err(error.into()),
         Err(_) => {
-            let reason = format!("a frame had begun and no byte came for {stall:?}");
+            let reason = format!("a frame had begun and came too slowly: no more of it in {stall:?}");
             Err(End::broke(Failure::TimedOut, reason))
         }
     }

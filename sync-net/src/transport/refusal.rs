@@ -37,6 +37,12 @@ pub(super) enum Close {
     Replaced = 9,
     /// The breaker for the peer is open, or the peer is off the list.
     Shut = 10,
+    /// The peer, or its certificate, is on the list of the revoked.
+    Revoked = 11,
+    /// The peer's certificate is not one that the CAs of now vouch for.
+    Untrusted = 12,
+    /// The peer has, or has made of late, as many connections as one may.
+    TooMany = 13,
 }
 
 impl Close {
@@ -76,6 +82,8 @@ pub(super) fn escaped(text: &[u8]) -> String {
 /// TLS alerts that people meet, as RFC 8446 section 6 numbers them. In QUIC they are 0x100 + alert.
 mod alert {
     pub(super) const BAD_CERTIFICATE: u64 = 0x100 + 42;
+    pub(super) const UNSUPPORTED_CERTIFICATE: u64 = 0x100 + 43;
+    pub(super) const CERTIFICATE_REVOKED: u64 = 0x100 + 44;
     pub(super) const CERTIFICATE_EXPIRED: u64 = 0x100 + 45;
     pub(super) const CERTIFICATE_UNKNOWN: u64 = 0x100 + 46;
     pub(super) const UNKNOWN_CA: u64 = 0x100 + 48;
@@ -91,17 +99,25 @@ const CONNECTION_REFUSED: u64 = 0x2;
 pub(super) fn in_words(error: &ConnectionError) -> String {
     match error {
         ConnectionError::TransportError(error) => match u64::from(error.code) {
-            alert::UNKNOWN_CA | alert::DECRYPT_ERROR => {
+            alert::UNKNOWN_CA => {
                 "the peer's certificate is not from our cluster CA; give both nodes certificates of one CA"
                     .into()
             }
+            // A certificate that was altered is told of as not usable.
+            alert::DECRYPT_ERROR => "the peer does not hold the key of the certificate that it shows".into(),
+            alert::CERTIFICATE_EXPIRED if error.reason.contains("not valid yet") => {
+                "the peer's certificate is not valid now: its time has not begun; set the clocks".into()
+            }
             alert::CERTIFICATE_EXPIRED => {
-                "the peer's certificate is not valid now; issue it a new one or set the clocks".into()
+                "the peer's certificate is not valid now: it has expired; renew it or set the clocks".into()
             }
             alert::CERTIFICATE_REQUIRED => "the peer shows no certificate; it is not a node of ours".into(),
             alert::NO_APPLICATION_PROTOCOL => other_protocol(),
-            alert::BAD_CERTIFICATE | alert::CERTIFICATE_UNKNOWN => {
-                format!("the peer's certificate is not usable: {}", escaped(error.reason.as_bytes()))
+            alert::BAD_CERTIFICATE
+            | alert::UNSUPPORTED_CERTIFICATE
+            | alert::CERTIFICATE_REVOKED
+            | alert::CERTIFICATE_UNKNOWN => {
+                format!("the peer's certificate is not usable: {}", unfit(error.reason.as_bytes()))
             }
             _ => format!("QUIC failed: {}", escaped(error.to_string().as_bytes())),
         },
@@ -114,8 +130,12 @@ pub(super) fn in_words(error: &ConnectionError) -> String {
             alert::CERTIFICATE_EXPIRED => {
                 "the peer refused our certificate as not valid now; issue a new one or set the clocks".into()
             }
-            alert::CERTIFICATE_REQUIRED | alert::BAD_CERTIFICATE | alert::CERTIFICATE_UNKNOWN => {
-                format!("the peer refused our certificate: {}", escaped(&frame.reason))
+            alert::CERTIFICATE_REQUIRED
+            | alert::BAD_CERTIFICATE
+            | alert::UNSUPPORTED_CERTIFICATE
+            | alert::CERTIFICATE_REVOKED
+            | alert::CERTIFICATE_UNKNOWN => {
+                format!("the peer refused our certificate: {}", unfit(&frame.reason))
             }
             alert::NO_APPLICATION_PROTOCOL => other_protocol(),
             CONNECTION_REFUSED => "the peer takes no connections now: it is overloaded or starting".into(),
@@ -130,6 +150,11 @@ pub(super) fn in_words(error: &ConnectionError) -> String {
         ConnectionError::VersionMismatch => "the peer speaks another version of QUIC".into(),
         ConnectionError::CidsExhausted => "QUIC ran out of connection ids".into(),
     }
+}
+
+/// What is wrong with a certificate, by the one who looked at it.
+fn unfit(reason: &[u8]) -> String {
+    crate::certs::unfit_in(&escaped(reason))
 }
 
 fn other_protocol() -> String {

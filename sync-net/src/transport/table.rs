@@ -10,18 +10,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use quinn::Connection;
+use rustls_pki_types::CertificateDer;
 use sync_core::class::Class;
 use sync_core::id::NodeId;
 use tokio::sync::{Notify, Semaphore, watch};
 
+use super::budget::{self, Budget, Budgets};
+use super::endpoint::Tls;
 use super::gates::DialId;
 use super::outbox::Outbox;
 use super::refusal::{Close, Refusal, RefusalLimit};
 use super::status::Dial;
 use super::streams::{Layout, PerClass};
+use super::trust::Trust;
 use super::{Gate, LinkBounds, LinkId, Queues, TransportConfig};
 
 /// One life of a transport: 16 random bytes, told in the preface of each connection.
@@ -33,6 +37,7 @@ pub(super) struct Proven {
     pub(super) connection: Connection,
     pub(super) peer: NodeId,
     pub(super) name: String,
+    pub(super) leaf: Box<CertificateDer<'static>>,
     pub(super) not_after: SystemTime,
 }
 
@@ -43,6 +48,8 @@ pub(super) struct Link {
     pub(super) proven: Proven,
     pub(super) addr: SocketAddr,
     pub(super) outbox: PerClass<Outbox>,
+    /// What this peer may still make us do.
+    pub(super) budget: Arc<Mutex<Budget>>,
     /// Free bytes for frames that this peer sends, see [`TransportConfig::inbox_bytes_max`].
     pub(super) inbox: PerClass<Arc<Semaphore>>,
     /// Set once, when this node decides to close the link.
@@ -79,13 +86,15 @@ pub(super) struct Peer {
     dialling: bool,
     /// Links that are registered and have not been forgotten: `current` and those it replaced.
     links: usize,
+    /// Inbound connections whose handshake is done and which are not admitted yet.
+    greeting: usize,
     /// Held by the link whose events are in flow, from `Up` to `Down`.
     turn: Arc<Semaphore>,
 }
 
 impl Peer {
     fn new() -> Self {
-        Self { current: None, dialling: false, links: 0, turn: Arc::new(Semaphore::new(1)) }
+        Self { current: None, dialling: false, links: 0, greeting: 0, turn: Arc::new(Semaphore::new(1)) }
     }
 }
 
@@ -106,12 +115,14 @@ pub(super) struct Table {
     links_made: u64,
     pub(super) refusals: RefusalLimit,
     pub(super) bounds: LinkBounds,
+    budgets: Budgets,
 }
 
 /// What all tasks of a transport share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) config: TransportConfig,
+    pub(super) trust: Trust,
     pub(super) own: NodeId,
     pub(super) life: Life,
     pub(super) events: Queues,
@@ -121,12 +132,13 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(config: TransportConfig, life: Life, events: Queues) -> Self {
+    pub(super) fn new(config: TransportConfig, tls: Tls, life: Life, events: Queues) -> Self {
         let mut table = Table { bounds: config.bounds, ..Table::default() };
         for to in &config.peers {
             table.add_dial(to.clone());
         }
         Self {
+            trust: Trust::new(config.identity.clone(), tls),
             own: config.identity.node_id(),
             life,
             events,
@@ -148,6 +160,19 @@ impl Shared {
         Ok(Claim { shared: Arc::clone(self), peer })
     }
 
+    /// Counts an inbound connection of `peer` until it is admitted or given up; refuses one too many.
+    pub(super) fn greets(self: &Arc<Self>, peer: NodeId) -> Result<Greeting, Refusal> {
+        let mut table = self.lock();
+        let entry = table.peers.entry(peer).or_insert_with(Peer::new);
+        if usize::from(entry.current.is_some()) + entry.greeting >= CONNECTIONS_PER_PEER_MAX {
+            let reason =
+                format!("a node may have {CONNECTIONS_PER_PEER_MAX} connections, one of them a link");
+            return Err(Refusal::new(Close::TooMany, reason));
+        }
+        entry.greeting += 1;
+        Ok(Greeting { shared: Arc::clone(self), peer })
+    }
+
     /// Registers a connection as the link to its peer, or says why not. `dialled_here`: the caller holds
     /// the [`Claim`].
     pub(super) fn admit(
@@ -158,8 +183,20 @@ impl Shared {
     ) -> Result<Registered, (Proven, Refusal)> {
         let mut table = self.lock();
         let peer = proven.peer;
-        if let Err(refusal) = self.check(&table, peer) {
+        // The trust may have changed since the handshake. Looked at under the lock: who changes it looks at the links
+        // in the table afterwards.
+        let untrusted = self.trust.refuses(&proven.leaf);
+        if let Some(refusal) = untrusted.or_else(|| self.check(&table, peer).err()) {
             return Err((proven, refusal));
+        }
+        let now = Instant::now();
+        let most = table.bounds.peers_max.saturating_mul(2).max(1);
+        let budget = table.budgets.of(peer, now, most);
+        let ending = table.peers.get(&peer).map_or(0, |entry| entry.links);
+        // What we dial is not the peer's doing.
+        if !dialled_here && (ending >= LINKS_PER_PEER_MAX || !budget::lock(&budget).links(now)) {
+            let reason = "the node that is refused makes links too often; it may try again later";
+            return Err((proven, Refusal::new(Close::TooMany, reason)));
         }
         let we_decide = self.own < peer;
         let entry = table.peers.entry(peer).or_insert_with(Peer::new);
@@ -197,6 +234,7 @@ impl Shared {
             outbox: outboxes(Layout::of(&proven.connection), table.bounds),
             inbox: PerClass::new(|class| Arc::new(Semaphore::new(self.inbox_bytes(class)))),
             proven,
+            budget,
             cut: watch::Sender::new(None),
             dialled_here,
             life,
@@ -308,6 +346,31 @@ impl Shared {
     }
 }
 
+/// Connections that one identity may have, the link among them. One more is refused.
+const CONNECTIONS_PER_PEER_MAX: usize = 2;
+
+/// Links of one identity that may be ending, each in the place of the one before, while another is admitted.
+const LINKS_PER_PEER_MAX: usize = 4;
+
+/// An inbound connection on its way to be a link.
+#[derive(Debug)]
+pub(super) struct Greeting {
+    shared: Arc<Shared>,
+    peer: NodeId,
+}
+
+impl Drop for Greeting {
+    fn drop(&mut self) {
+        let mut table = self.shared.lock();
+        if let Some(entry) = table.peers.get_mut(&self.peer) {
+            entry.greeting -= 1;
+            if entry.links == 0 && entry.greeting == 0 && !entry.dialling {
+                table.peers.remove(&self.peer);
+            }
+        }
+    }
+}
+
 /// The right to dial one peer.
 #[derive(Debug)]
 pub(super) struct Claim {
@@ -320,7 +383,7 @@ impl Drop for Claim {
         let mut table = self.shared.lock();
         if let Some(entry) = table.peers.get_mut(&self.peer) {
             entry.dialling = false;
-            if entry.links == 0 {
+            if entry.links == 0 && entry.greeting == 0 {
                 table.peers.remove(&self.peer);
             }
         }
@@ -361,7 +424,7 @@ impl Drop for Registered {
         let mut table = self.shared.lock();
         if let Some(entry) = table.peers.get_mut(&self.link.proven.peer) {
             entry.links -= 1;
-            if entry.links == 0 && !entry.dialling {
+            if entry.links == 0 && entry.greeting == 0 && !entry.dialling {
                 table.peers.remove(&self.link.proven.peer);
             }
         }

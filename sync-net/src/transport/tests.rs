@@ -2,10 +2,12 @@
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "each helper waits for one kind of event")]
 
+mod certificates;
 mod gates;
 mod hostile;
 mod lanes;
 mod links;
+mod revocation;
 mod trust;
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -75,7 +75,7 @@ async fn a_frame_that_begins_and_does_not_go_on_closes_the_link_but_silence_betw
     a.watch(Duration::from_millis(500)).await;
     assert!(!a.seen.iter().any(|event| matches!(event, TransportEvent::Down { .. })), "{:?}", a.seen);
     raw.stream.write_all(&[2, 0, 0, 0, 1]).await.unwrap();
-    assert!(a.down(raw.id).await.contains("no byte came"));
+    assert!(a.down(raw.id).await.contains("came too slowly"));
     raw.closed().await;
 }
 
@@ -167,4 +167,119 @@ async fn frames_that_the_engine_has_not_dropped_stop_the_reading_at_the_byte_lim
     for n in 50..100 {
         assert_eq!(b.frame(a.id).await, frame(n));
     }
+}
+
+#[tokio::test]
+async fn a_frame_that_comes_a_byte_at_a_time_closes_the_link() {
+    let (a, b) = two();
+    let mut impatient = config(&a, &[]);
+    impatient.frame_stall = Duration::from_millis(300);
+    let mut a = Side::start(impatient).await;
+    let mut raw = Raw::admitted(&mut a, &b).await;
+    raw.stream.write_all(&1_000u32.to_le_bytes()).await.unwrap();
+    let loris = async {
+        // Never silent for as long as a stall may be.
+        while raw.stream.write_all(&[1]).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+    };
+    let (down, ()) = tokio::join!(a.down(b.node_id()), loris);
+    assert!(down.contains("came too slowly"), "{down}");
+}
+
+#[tokio::test]
+async fn a_peer_has_two_connections_at_most_and_makes_few_links_a_second() {
+    let (a, b) = two();
+    let mut a = Side::start(config(&a, &[])).await;
+    let to = a.transport.local_addr();
+    let linked = Raw::admitted(&mut a, &b).await;
+    let stranger = Stranger::new(Some(&b), b"sync/1");
+    // The second one says nothing and waits for its time to be over.
+    let silent = stranger.connect(to).await.unwrap();
+    a.watch(Duration::from_millis(100)).await;
+    let third = stranger.refusal(to).await;
+    assert!(in_words(&third).contains("2 connections"), "{third}");
+    drop(silent);
+    drop(linked);
+    // Each takes the place of the one before.
+    let mut admitted = 1;
+    let refused = loop {
+        let stranger = Stranger::new(Some(&b), b"sync/1");
+        let Ok(connection) = stranger.connect(to).await else { continue };
+        let Ok(mut stream) = connection.open_uni().await else { continue };
+        let _ = stream.write_all(&[7; 16]).await;
+        // Admitted, if a stream comes back.
+        match timeout(PATIENCE, connection.accept_uni()).await.unwrap() {
+            Ok(_) => admitted += 1,
+            Err(error) if in_words(&error).contains("2 connections") => {}
+            Err(error) => break in_words(&error),
+        }
+        assert!(admitted < 200, "nothing bounds how often a peer links");
+    };
+    assert!(refused.contains("too often"), "{refused}");
+    assert!(admitted >= 20, "{admitted}");
+}
+
+#[tokio::test]
+async fn a_flood_of_questions_is_read_slowly_and_other_peers_do_not_wait() {
+    let ca = ClusterCa::create("test").unwrap();
+    let [a, b, c] = ["a", "b", "c"].map(|name| ca.issue(name).unwrap());
+    let mut a = Side::start(config(&a, &[])).await;
+    let mut raw = Raw::admitted(&mut a, &b).await;
+    let mut honest = Side::start(config(&c, &[a.transport.local_addr()])).await;
+    let link = {
+        a.up(c.node_id()).await;
+        honest.up(a.id).await
+    };
+    // A pull by its kind, and no more: the transport looks at no more of it.
+    let flood = async move {
+        let pulls = [2, 0, 0, 0, 2, 5].repeat(1_000);
+        while raw.stream.write_all(&pulls).await.is_ok() {}
+    };
+    let flood = tokio::spawn(flood);
+    a.watch(Duration::from_secs(1)).await;
+    assert!(honest.transport.send(&a.id, link, Class::Normal, vec![9]));
+    assert_eq!(a.frame(c.node_id()).await, [9]);
+    let of_flood =
+        |event: &&TransportEvent| matches!(event, TransportEvent::Frame { peer, .. } if *peer == b.node_id());
+    let came = a.seen.iter().filter(of_flood).count();
+    assert!((200..1_000).contains(&came), "{came} pulls came in a second or so");
+    let down = a.down(b.node_id()).await;
+    assert!(down.contains("20 pulls a second"), "{down}");
+    let last = a.seen.last();
+    assert!(matches!(last, Some(TransportEvent::Down { failure: Some(Failure::Violation), .. })), "{last:?}");
+    flood.abort();
+}
+
+/// DESIGN section 6 lists them; QUIC's own defaults cost a hundred times as much.
+#[tokio::test]
+async fn every_limit_of_quic_is_set() {
+    let (a, _) = two();
+    let (endpoint, tls) = crate::transport::endpoint::open(&config(&a, &[])).unwrap();
+    drop(endpoint);
+    let shown = format!("{:?} {:?}", tls.server, tls.server.transport);
+    for set in [
+        "max_concurrent_bidi_streams: 8",
+        "max_concurrent_uni_streams: 4",
+        "stream_receive_window: 262144",
+        "receive_window: 1048576",
+        "send_window: 1048576",
+        "datagram_receive_buffer_size: None",
+        "datagram_send_buffer_size: 65536",
+        "max_idle_timeout: Some(30000)",
+        "max_incoming: 256",
+        "incoming_buffer_size: 65536",
+        "incoming_buffer_size_total: 4194304",
+        "migration: false",
+    ] {
+        assert!(shown.contains(set), "{set} is not in {shown}");
+    }
+}
+
+#[tokio::test]
+async fn peers_are_told_that_no_datagram_is_taken() {
+    let (a, b) = two();
+    let mut a = Side::start(config(&a, &[])).await;
+    let raw = Raw::admitted(&mut a, &b).await;
+    assert_eq!(raw.connection.max_datagram_size(), None, "an honest peer knows that it may not");
 }

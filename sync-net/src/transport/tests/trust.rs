@@ -120,23 +120,37 @@ async fn one_peer_too_many_is_refused_with_peers_full() {
 pub(super) struct Stranger {
     endpoint: quinn::Endpoint,
     /// How often it was asked to look at a server's certificate.
-    looked: Arc<AtomicUsize>,
+    pub(super) looked: Arc<AtomicUsize>,
 }
 
 impl Stranger {
     pub(super) fn new(identity: Option<&Identity>, alpn: &[u8]) -> Self {
+        Self::with(alpn, |builder| match identity {
+            Some(identity) => {
+                builder.with_client_auth_cert(identity.chain(), identity.key().unwrap()).unwrap()
+            }
+            None => builder.with_no_client_auth(),
+        })
+    }
+
+    /// One that shows what `resolver` gives.
+    pub(super) fn showing(resolver: Arc<dyn rustls::client::ResolvesClientCert>) -> Self {
+        Self::with(b"sync/1", |builder| builder.with_client_cert_resolver(resolver))
+    }
+
+    fn with(
+        alpn: &[u8],
+        shows: impl FnOnce(
+            rustls::ConfigBuilder<rustls::ClientConfig, rustls::client::WantsClientCert>,
+        ) -> rustls::ClientConfig,
+    ) -> Self {
         let looked = Arc::new(AtomicUsize::new(0));
         let builder = rustls::ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap()
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(AnyServer(Arc::clone(&looked))));
-        let mut config = match identity {
-            Some(identity) => {
-                builder.with_client_auth_cert(identity.chain(), identity.key().unwrap()).unwrap()
-            }
-            None => builder.with_no_client_auth(),
-        };
+        let mut config = shows(builder);
         config.alpn_protocols = vec![alpn.to_vec()];
         config.enable_early_data = true;
         let mut endpoint = quinn::Endpoint::client(ANY_PORT).unwrap();
@@ -150,7 +164,7 @@ impl Stranger {
     }
 
     /// Connects and returns how it ended.
-    async fn refusal(&self, to: SocketAddr) -> quinn::ConnectionError {
+    pub(super) async fn refusal(&self, to: SocketAddr) -> quinn::ConnectionError {
         match timeout(PATIENCE, self.connect(to)).await.unwrap() {
             Ok(connection) => timeout(PATIENCE, connection.closed()).await.unwrap(),
             Err(error) => error,

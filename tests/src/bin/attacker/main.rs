@@ -1,0 +1,72 @@
+//! A hostile peer, and the campaign that measures what hostile peers cost.
+//!
+//! `attacker run` plays one script against a node. `attacker campaign` starts nodes with `sync-cli run`, plays every
+//! script against them with one and with many attackers, and prints for each what it cost in memory and throughput, as
+//! one JSON value a line.
+
+mod campaign;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use clap::{Args, Parser};
+use serde_json::json;
+use sync_tests::attack::{Counts, Credentials, SCRIPTS, attack};
+
+/// A hostile peer, for tests.
+#[derive(Debug, Parser)]
+enum Command {
+    /// Play one script against a node.
+    Run(RunArgs),
+    /// Start nodes, play every script against them, and measure.
+    Campaign(campaign::CampaignArgs),
+    /// List the scripts.
+    Scripts,
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// Which script, see `scripts`.
+    #[arg(long)]
+    script: String,
+    /// The node's UDP address.
+    #[arg(long)]
+    target: SocketAddr,
+    /// Folders of members, as `sync-cli certs issue` writes them: one attacker each.
+    #[arg(long = "dir", required = true)]
+    dirs: Vec<PathBuf>,
+    /// For how long.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+}
+
+fn main() -> Result<(), String> {
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
+    match Command::parse() {
+        Command::Run(args) => runtime.block_on(run(args)),
+        Command::Campaign(args) => runtime.block_on(campaign::campaign(args)),
+        Command::Scripts => {
+            SCRIPTS.iter().for_each(|(name, what)| println!("{name:14} {what}"));
+            Ok(())
+        }
+    }
+}
+
+async fn run(RunArgs { script, target, dirs, seconds }: RunArgs) -> Result<(), String> {
+    let members = dirs.iter().map(|dir| Credentials::load(dir)).collect::<Result<Vec<_>, _>>()?;
+    let counts = Arc::new(Counts::default());
+    let time = Duration::from_secs(seconds);
+    if !attack(&script, members, target, time, Arc::clone(&counts)).await {
+        return Err(format!("there is no script {script:?}; `attacker scripts` lists them"));
+    }
+    let read = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
+    let told = json!({
+        "script": script, "connections": read(&counts.connections), "links": read(&counts.links),
+        "sent": read(&counts.sent), "reasons": counts.reasons(),
+    });
+    println!("{told}");
+    Ok(())
+}
