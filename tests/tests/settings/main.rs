@@ -1,10 +1,11 @@
 //! Every setting of the default file has a test that changes it and sees the effect: in what a node does, not in what
 //! was parsed. The way is the product's own: text of a configuration file, [`Settings`], limits and times, behaviour.
 //!
-//! `store`, `links` and `breaker` look at nodes in simulated time, `net` at real ones; what only a process has is in
+//! `store`, `links`, `lanes` and `breaker` look at nodes in simulated time, `net` at real ones; what only a process has is in
 //! `sync-cli/tests/config.rs`. [`EFFECTS`] names the test of each setting.
 
 mod breaker;
+mod lanes;
 mod links;
 mod net;
 mod reload;
@@ -55,6 +56,7 @@ const EFFECTS: &[(&str, &str)] = &[
     ("durability", "on_a_disk_that_fails_a_write_is_answered_only_where_nothing_durable_is_asked_for"),
     ("listen", "a_node_listens_where_it_is_told_to_and_dials_the_peers_it_is_given"),
     ("peers", "a_node_listens_where_it_is_told_to_and_dials_the_peers_it_is_given"),
+    ("namespaces", "a_node_opens_the_namespaces_that_it_is_told_to"),
     ("cluster", "nodes_of_another_cluster_label_are_refused"),
     ("socket", "the_socket_is_where_the_file_says"),
     ("log", "the_log_tells_more_when_it_is_asked_to_also_while_the_node_runs"),
@@ -62,6 +64,8 @@ const EFFECTS: &[(&str, &str)] = &[
     ("max_crdts", "a_fourth_crdt_is_refused_where_three_may_be"),
     ("max_bytes", "a_write_that_grows_a_full_store_is_refused"),
     ("max_bytes_ceiling", "what_comes_from_a_peer_is_refused_above_the_ceiling"),
+    ("max_namespaces", "a_namespace_more_than_there_may_be_is_not_opened"),
+    ("max_node_bytes", "namespaces_that_do_not_fit_together_are_not_opened"),
     ("max_crdt_bytes", "a_crdt_that_has_its_bytes_grows_no_more"),
     ("max_crdt_cells", "a_set_that_has_its_cells_takes_no_more_elements"),
     ("max_group_size", "a_group_longer_than_it_may_be_is_refused_whole"),
@@ -73,6 +77,10 @@ const EFFECTS: &[(&str, &str)] = &[
     ("max_message_size", "a_message_longer_than_it_may_be_is_refused"),
     ("max_queue_size", "no_more_messages_are_built_for_a_peer_that_does_not_read"),
     ("max_queue_bytes", "no_more_bytes_are_built_for_a_peer_that_does_not_read"),
+    ("urgent_rate", "a_class_with_a_rate_sends_no_faster"),
+    ("normal_rate", "a_class_with_a_rate_sends_no_faster"),
+    ("bulk_rate", "a_class_with_a_rate_sends_no_faster"),
+    ("rate_burst", "a_longer_burst_lets_more_go_at_once"),
     ("sync_interval", "a_shorter_interval_sends_more_roots"),
     ("sync_timeout", "a_shorter_timeout_sends_again_sooner"),
     ("cleanup_interval", "a_shorter_cleanup_ends_marks_sooner"),
@@ -93,6 +101,7 @@ fn every_setting_has_a_test_that_sees_its_effect() {
     assert_eq!(settings, tested);
     let sources = [
         include_str!("breaker.rs"),
+        include_str!("lanes.rs"),
         include_str!("links.rs"),
         include_str!("net.rs"),
         include_str!("store.rs"),
