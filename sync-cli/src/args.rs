@@ -549,8 +549,6 @@ mod tests {
             ("sync-cli set add k e --visible most", "most"),
             ("sync-cli set add k e --timeout 5", "--visible"),
             ("sync-cli set ls k --visible all", "--visible"),
-            ("sync-cli run --dir x --listen [::]:0 --namespace alarms", "NAME=CLASS"),
-            ("sync-cli run --dir x --listen [::]:0 --namespace alarms=fast", "urgent, normal or bulk"),
         ] {
             let text = usage(line);
             assert!(text.contains(named), "{line}: {text}");

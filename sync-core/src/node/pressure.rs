@@ -12,6 +12,8 @@ use std::fmt;
 
 use super::{Event, Node};
 use crate::id::NamespaceId;
+#[cfg(doc)]
+use crate::limits::Limits;
 use crate::store::Store;
 
 /// A bound that fills up, named after the field of [`Limits`] that sets it.

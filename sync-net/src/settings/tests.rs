@@ -276,3 +276,23 @@ fn a_reload_takes_over_what_can_change_and_names_what_waits() {
     let again = Reloaded::take_over(&mut settings, &wanted);
     assert_eq!((again.changed.len(), again.restart.len()), (0, 2));
 }
+
+#[test]
+fn a_namespace_is_a_name_and_a_class() {
+    let resolved = file("namespaces = [\"alarms=urgent\", \"a=b=bulk\"]").unwrap();
+    let named = |name: &str, class| (name.to_owned(), class);
+    assert_eq!(resolved.settings.namespaces, [named("alarms", Class::Urgent), named("a=b", Class::Bulk)]);
+    let long = format!("namespaces = [\"{}=bulk\"]", "n".repeat(65));
+    for (text, words) in [
+        ("namespaces = [\"alarms\"]", "is not NAME=CLASS, such as alarms=urgent"),
+        (
+            "namespaces = [\"alarms=fast\"]",
+            "\"fast\" is no class of namespaces; write urgent, normal or bulk",
+        ),
+        ("namespaces = [\"=bulk\"]", "0 bytes are no name of a namespace: it has 1 to 64"),
+        (&long, "65 bytes are no name of a namespace: it has 1 to 64"),
+    ] {
+        let told = told(file(text));
+        assert!(told.len() == 1 && told[0].contains(words), "{told:?}");
+    }
+}

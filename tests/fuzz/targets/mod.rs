@@ -1,6 +1,7 @@
 //! What is read from strangers, peers, disks, operators and applications: a target for each decoder.
 
 mod certs;
+mod config;
 mod disk;
 mod frames;
 mod http;
@@ -51,4 +52,5 @@ pub(crate) const TARGETS: &[Target] = &[
     text::JSON,
     text::ADDRESS,
     http::HTTP,
+    config::CONFIG,
 ];

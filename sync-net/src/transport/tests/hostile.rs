@@ -204,6 +204,8 @@ async fn a_peer_has_two_connections_at_most_and_makes_few_links_a_second() {
     // Each takes the place of the one before.
     let mut admitted = 1;
     let refused = loop {
+        // Somebody reads what the links tell.
+        a.watch(Duration::from_millis(5)).await;
         let stranger = Stranger::new(Some(&b), b"sync/1");
         let Ok(connection) = stranger.connect(to).await else { continue };
         let Ok(mut stream) = connection.open_uni().await else { continue };
@@ -238,7 +240,7 @@ async fn a_flood_of_questions_is_read_slowly_and_other_peers_do_not_wait() {
     };
     let flood = tokio::spawn(flood);
     a.watch(Duration::from_secs(1)).await;
-    assert!(honest.transport.send(&a.id, link, Class::Normal, vec![9]));
+    assert!(honest.transport.send(&a.id, link, Class::Urgent, vec![9]));
     assert_eq!(a.frame(c.node_id()).await, [9]);
     let of_flood =
         |event: &&TransportEvent| matches!(event, TransportEvent::Frame { peer, .. } if *peer == b.node_id());

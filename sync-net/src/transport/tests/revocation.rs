@@ -114,7 +114,7 @@ async fn a_renewed_certificate_is_shown_to_the_next_peer_and_closes_no_link() {
         assert_eq!(side.transport.reload(renewed.clone()).unwrap(), 0);
         assert!(side.transport.identity().is_same(&renewed));
     }
-    assert!(at.transport.send(&b.node_id(), link, Class::Normal, vec![1]));
+    assert!(at.transport.send(&b.node_id(), link, Class::Urgent, vec![1]));
     assert_eq!(from.frame(a.node_id()).await, [1]);
     // The older serials are worthless now, and the next link is made with the new ones.
     let mut old = list(&a, true);
