@@ -9,7 +9,7 @@
 use crate::error::FrameError;
 use crate::id::NodeId;
 
-/// The version of the rows' layout: 2 has the names of namespaces, and 1 is read too. A disk of a later one is refused.
+/// The version of the rows' layout: 2 has the names of namespaces and who has retired, and 1 is read too. A disk of a later one is refused.
 pub const ROWS_VERSION: u64 = 2;
 
 /// Bytes of the checksum behind every stored value.
@@ -36,11 +36,13 @@ pub enum Table {
     Inbound,
     /// What a damaged disk still gave and waits to be written again: a row for each dot.
     Salvaged,
+    /// The counter owners that count no more: a row for each.
+    Retired,
 }
 
 impl Table {
     /// Every table, in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Node,
         Self::Life,
         Self::Space,
@@ -50,6 +52,7 @@ impl Table {
         Self::Floor,
         Self::Inbound,
         Self::Salvaged,
+        Self::Retired,
     ];
 
     /// Its number in checksums.
@@ -64,6 +67,7 @@ impl Table {
             Self::Floor => 6,
             Self::Inbound => 7,
             Self::Salvaged => 8,
+            Self::Retired => 9,
         }
     }
 
@@ -79,6 +83,7 @@ impl Table {
             Self::Floor => "floors",
             Self::Inbound => "inbound",
             Self::Salvaged => "salvaged",
+            Self::Retired => "retired",
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use sync_core::id::OwnerId;
 use sync_core::limits::Limits;
-use sync_core::node::{Config, Node, RETIRED_OWNERS_MAX, RetireError};
+use sync_core::node::{Config, ImageRows, Node, RETIRED_OWNERS_MAX, RetireError};
+use sync_core::rows::Table;
 use sync_core::time::Span;
 use sync_core::types::{bounded_counter, pn_counter};
 use sync_tests::{Cluster, config, node_id};
@@ -103,4 +104,33 @@ fn more_owners_than_may_be_retired_are_refused() {
     let error = node.retire(node_id(1), &named).expect_err("too many");
     assert_eq!(error, RetireError::TooMany { owners: 1_025, max: 1_024 });
     node.retire(node_id(1), &named[1..]).expect("as many as may be");
+}
+
+#[test]
+fn who_has_retired_is_known_to_the_next_life_too() {
+    let mut cluster = gone();
+    let owner = cluster.node(2).owner();
+    // The rows of a disk, step for step.
+    let mut disk = cluster.node(0).take_step();
+    cluster.node(0).retire(node_id(2), &[owner]).expect("it is gone");
+    let step = cluster.node(0).take_step();
+    assert!(step.rows.iter().any(|row| row.table == Table::Retired), "the step says so");
+    disk.merge(step);
+    assert!(cluster.node(0).take_step().rows.iter().all(|row| row.table != Table::Retired), "once");
+    assert_eq!(cells(&cluster, 0), 1, "the floor was not ended yet");
+    let mut rows = ImageRows::new(&config(0, 1));
+    disk.rows.sort();
+    for row in &disk.rows {
+        if let Some(stored) = row.sealed() {
+            rows.stored(row.table, &row.key, &stored).expect("these rows are sound");
+        }
+    }
+    let now = cluster.now();
+    let mut node = Node::restart(config(0, 1), rows.finish().expect("all rows are there"), now);
+    node.continue_rows();
+    cluster.replace(0, node);
+    cluster.node(1).forget(node_id(2));
+    cluster.connect(0, 1);
+    cluster.advance(A_WHILE);
+    assert_eq!([cells(&cluster, 0), cells(&cluster, 1)], [0, 0]);
 }

@@ -23,6 +23,8 @@ pub struct Image {
     pub(super) spaces: BTreeMap<NamespaceId, Space>,
     /// What an earlier, damaged disk gave and waits to be written again.
     pub(super) salvaged: Vec<Salvaged>,
+    /// Counter owners that count no more.
+    pub(super) retired: BTreeSet<OwnerId>,
 }
 
 impl Image {
@@ -73,7 +75,8 @@ impl Node {
         }
         let lives = self.lives.clone();
         let salvaged = self.salvage.waiting().to_vec();
-        Image { step: self.step, replica: self.replica, owner: self.owner, lives, spaces, salvaged }
+        let (step, retired) = (self.step, self.retired.clone());
+        Image { step, replica: self.replica, owner: self.owner, lives, spaces, salvaged, retired }
     }
 
     /// A new life on the durable state of an old one. `config.replica` must be new.
@@ -93,6 +96,7 @@ impl Node {
         let mut node = Self::with_spaces(config, now, spaces);
         node.lives.extend(image.lives);
         node.salvage = Salvage::of(image.salvaged);
+        (node.retired_noted, node.retired) = (image.retired.len(), image.retired);
         node
     }
 }

@@ -151,6 +151,8 @@ pub struct Node {
     forgotten: bool,
     /// Counter owners that count no more; at most [`RETIRED_OWNERS_MAX`].
     retired: BTreeSet<OwnerId>,
+    /// How many of them are among the rows of the last step; none is ever taken back.
+    retired_noted: usize,
     /// Counts changes of what makes a mark stable.
     stated: u64,
     /// Counts of peers that are no longer kept.
@@ -248,6 +250,7 @@ impl Node {
             levels: pressure::Levels::default(),
             damaged: false,
             retired: BTreeSet::new(),
+            retired_noted: 0,
             telling: changes::Telling::default(),
             meter: Meter::default(),
         };

@@ -69,6 +69,10 @@ impl Node {
             }
         }
         self.salvage.take_rows(whole, &mut rows);
+        let noted = std::mem::replace(&mut self.retired_noted, self.retired.len());
+        if whole || noted != self.retired.len() {
+            rows.extend(self.retired.iter().map(retired_row));
+        }
         StepRows { step: self.step, whole, rows }
     }
 
@@ -112,6 +116,7 @@ impl Image {
             rows.extend(space.inbound.keys().map(|peer| inbound_row(namespace, *peer, &space)));
         }
         Salvage::of(self.salvaged).take_rows(true, &mut rows);
+        rows.extend(self.retired.iter().map(retired_row));
         StepRows { step: self.step, whole: true, rows }
     }
 
@@ -135,6 +140,10 @@ fn life_row(life: &ReplicaId) -> Row {
     Row { table: Table::Life, key: life.0.to_vec(), value: Some(Vec::new()) }
 }
 
+fn retired_row(owner: &OwnerId) -> Row {
+    Row { table: Table::Retired, key: owner.0.to_vec(), value: Some(Vec::new()) }
+}
+
 fn inbound_row(namespace: NamespaceId, peer: NodeId, space: &Space) -> Row {
     let value = space.inbound.get(&peer).map(|(incarnation, position)| {
         let mut out = Writer::default();
@@ -156,6 +165,7 @@ pub struct ImageRows {
     lives: BTreeSet<ReplicaId>,
     stores: Vec<(StoreRows, Space)>,
     salvaged: Vec<Salvaged>,
+    retired: BTreeSet<OwnerId>,
 }
 
 impl ImageRows {
@@ -170,6 +180,7 @@ impl ImageRows {
             lives: BTreeSet::new(),
             stores: Vec::new(),
             salvaged: Vec::new(),
+            retired: BTreeSet::new(),
         }
     }
 
@@ -202,6 +213,10 @@ impl ImageRows {
                 self.stores.push((rows, Space { name, ..Space::new(empty, hlc) }));
             }
             Table::Salvaged => self.salvaged.push(Salvaged::parse(table, key, value)?),
+            Table::Retired => {
+                let mut id = Reader::new(key);
+                self.retired.insert(OwnerId(id.fixed("owner").map_err(malformed)?));
+            }
             Table::Column | Table::Item | Table::Record | Table::Floor | Table::Inbound => {
                 let Some((namespace, rest)) = key.split_first_chunk::<8>() else {
                     return Err(malformed(FrameError::Truncated { at: key.len(), field: "namespace" }));
@@ -238,7 +253,8 @@ impl ImageRows {
         if spaces.is_empty() {
             return Err(RowError::Missing { table: Table::Space });
         }
-        Ok(Image { step, replica, owner, lives: self.lives, spaces, salvaged: self.salvaged })
+        let Self { lives, salvaged, retired, .. } = self;
+        Ok(Image { step, replica, owner, lives, spaces, salvaged, retired })
     }
 }
 

@@ -73,7 +73,8 @@ impl Salvaged {
             | Table::Record
             | Table::Floor
             | Table::Inbound
-            | Table::Salvaged => None,
+            | Table::Salvaged
+            | Table::Retired => None,
         }
     }
 

@@ -102,6 +102,9 @@ impl Node {
         self.retired.extend(&retired.owners);
         self.stated += 1;
         self.cleaned.clear();
+        // Who has retired is part of what outlives the process.
+        self.step_on();
+        self.fill_due = true;
         Ok(retired)
     }
 

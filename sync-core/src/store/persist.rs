@@ -266,7 +266,7 @@ impl StoreRows {
                     return Err(contradicts("records with a gap, or two of one event"));
                 }
             }
-            Table::Node | Table::Life | Table::Space | Table::Inbound | Table::Salvaged => {
+            Table::Node | Table::Life | Table::Space | Table::Inbound | Table::Salvaged | Table::Retired => {
                 return Err(contradicts("a row of the node among those of a store"));
             }
         }
