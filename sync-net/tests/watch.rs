@@ -96,7 +96,8 @@ async fn a_watcher_that_coalesces_reads_the_latest_of_each_place_with_the_oldest
     let node = alone().await;
     node.pn_counter("count").add(5).expect("there is room");
     let mut watch = node.watch_from("", Start::Now, Policy::Coalesce);
-    for n in 0..2_000_u32 {
+    // As many steps as may wait for a driver that has no time, and no more: beyond that a watch lags.
+    for n in 0..1_000_u32 {
         node.pn_counter("count").add(1).expect("there is room");
         node.lww_register("last").set(&n).expect("there is room");
     }
@@ -111,7 +112,7 @@ async fn a_watcher_that_coalesces_reads_the_latest_of_each_place_with_the_oldest
         [("count", &Reading::Count(5)), ("last", &Reading::Absent)],
         "what came and went is no change"
     );
-    assert_eq!(changes[0].new, Reading::Count(2_005));
+    assert_eq!(changes[0].new, Reading::Count(1_005));
     assert_eq!(watch.next().await, None);
 }
 
