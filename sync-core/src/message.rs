@@ -30,7 +30,7 @@ use crate::merkle::sketch::Symbol;
 use crate::time::WallMillis;
 use crate::trace::TraceContext;
 
-pub use self::hello::{NAMESPACES_TOLD_MAX, Namespaces};
+pub use self::hello::{NAMESPACES_TOLD_MAX, Namespaces, NamespacesDigest};
 use self::hello::{read_hello, write_hello};
 pub use self::inspect::{INSPECTED_MAX, Inspect, Inspected};
 use self::inspect::{read_inspect, write_inspect};
@@ -79,6 +79,8 @@ pub struct Hello {
     pub namespaces: Namespaces,
     /// The request because of which the sender talks now.
     pub trace: Option<TraceContext>,
+    /// Which of the receiver's lists the sender has: who told of others says so again.
+    pub heard: NamespacesDigest,
 }
 
 /// State id and log head of one snapshot: the first frame of a round.

@@ -3,7 +3,7 @@
 use sync_core::class::Class;
 use sync_core::error::WriteError;
 use sync_core::id::NamespaceId;
-use sync_core::limits::Limits;
+use sync_core::limits::{Limits, Timing};
 use sync_core::node::{Input, NamespaceConfig, NamespaceError, Output};
 use sync_core::pacing::{Bucket, Rate};
 use sync_core::queue::Outboxes;
@@ -86,6 +86,46 @@ fn a_closed_namespace_is_silent_takes_no_writes_and_goes_on_where_it_was() {
     cluster.settle();
     assert_eq!([0, 1].map(|at| items(&mut cluster, at, lane)), [Some(3), Some(3)]);
     assert_eq!(cluster.node(0).state_id(lane), cluster.node(1).state_id(lane));
+}
+
+#[test]
+fn a_namespace_whose_greetings_are_lost_both_ways_is_told_of_again() {
+    let mut cluster = Cluster::new(2, &Limits::default());
+    let lane = open(&mut cluster, 0, "lane", Class::Normal);
+    assert_eq!(cluster.take(0, 1).len(), 1);
+    open(&mut cluster, 1, "lane", Class::Normal);
+    assert_eq!(cluster.take(1, 0).len(), 1);
+    add(&mut cluster, 0, lane, b"element");
+    cluster.advance(Timing::default().hello_retry);
+    assert_eq!([0, 1].map(|at| items(&mut cluster, at, lane)), [Some(1); 2]);
+    let failures = cluster.node(0).stats();
+    assert_eq!(
+        (failures.timeouts, failures.breaker_opens),
+        (0, 0),
+        "a lost greeting is no failure of the peer"
+    );
+    // Both have heard: nothing is said any more.
+    cluster.advance(Span::from_secs(10));
+    let sent = cluster.node(0).stats().frames_sent;
+    cluster.advance(Span::from_secs(5));
+    assert_eq!(cluster.node(0).stats().frames_sent, sent);
+}
+
+#[test]
+fn a_greeting_that_a_later_one_has_overtaken_does_not_stay() {
+    let mut cluster = Cluster::new(2, &Limits::default());
+    let lane = open(&mut cluster, 0, "lane", Class::Normal);
+    open(&mut cluster, 1, "lane", Class::Normal);
+    cluster.settle();
+    close(&mut cluster, 0, lane);
+    let overtaken = cluster.take(0, 1);
+    open(&mut cluster, 0, "lane", Class::Normal);
+    cluster.settle();
+    overtaken.iter().for_each(|frame| cluster.deliver(0, 1, frame));
+    let shares = |cluster: &mut Cluster| cluster.node(1).peers(lane)[0].shared;
+    assert!(!shares(&mut cluster), "by what it heard last, the other has closed it");
+    cluster.advance(Timing::default().hello_retry);
+    assert!(shares(&mut cluster));
 }
 
 #[test]

@@ -18,8 +18,8 @@ use sync_core::limits::Limits;
 use sync_core::merkle::Fingerprint;
 use sync_core::merkle::sketch::Symbol;
 use sync_core::message::{
-    Ack, Dialect, Frame, Give, Hello, More, Namespaces, Open, Part, Payloads, Pull, Push, Quote, Root, Route,
-    Skeleton, Survey, Symbols,
+    Ack, Dialect, Frame, Give, Hello, More, Namespaces, NamespacesDigest, Open, Part, Payloads, Pull, Push,
+    Quote, Root, Route, Skeleton, Survey, Symbols,
 };
 use sync_core::node::{ImageRows, Node};
 use sync_core::rows::Table;
@@ -107,12 +107,15 @@ fn frames() -> Vec<(&'static str, Frame)> {
         wants_reply: true,
         namespaces: Namespaces::default(),
         trace: None,
+        heard: NamespacesDigest::default(),
     };
     let lanes = Namespaces {
         open: ["alarms", "bulk"].map(NamespaceId::named).into(),
         closed: [NamespaceId::named("old")].into(),
     };
+    let heard = Namespaces { open: [NamespaceId::named("bulk")].into(), ..Namespaces::default() }.digest();
     let hello_namespaces = Hello { namespaces: lanes, ..hello.clone() };
+    let hello_heard = Hello { heard, ..hello_namespaces.clone() };
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().expect("a trace context");
     let hello_traced = Hello { trace: Some(trace), ..hello.clone() };
     let root = Root {
@@ -134,6 +137,7 @@ fn frames() -> Vec<(&'static str, Frame)> {
     vec![
         ("hello", Frame::Hello(hello)),
         ("hello_namespaces", Frame::Hello(hello_namespaces)),
+        ("hello_heard", Frame::Hello(hello_heard)),
         ("hello_traced", Frame::Hello(hello_traced)),
         ("root", Frame::Root(route(), root)),
         ("push", Frame::Push(route(), Push { lo: 10, hi: 14, fragment: fragment(Claims::None) })),

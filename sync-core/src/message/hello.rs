@@ -22,6 +22,9 @@ const NAMESPACES: u8 = 1;
 /// The extension that names the trace which the sender acts under.
 const TRACE: u8 = 2;
 
+/// The extension that says which of the receiver's lists of namespaces the sender has.
+const HEARD: u8 = 3;
+
 /// What a node keeps besides the default namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Namespaces {
@@ -34,6 +37,36 @@ pub struct Namespaces {
 impl Namespaces {
     fn is_empty(&self) -> bool {
         self.open.is_empty() && self.closed.is_empty()
+    }
+
+    /// Names these lists in a `Hello`, so that who sent them knows which ones were heard.
+    pub fn digest(&self) -> NamespacesDigest {
+        if self.is_empty() {
+            return NamespacesDigest::default();
+        }
+        NamespacesDigest::of(&self.listed())
+    }
+
+    /// As they are written.
+    fn listed(&self) -> Vec<u8> {
+        let mut listed = Writer::default();
+        for list in [&self.open, &self.closed] {
+            listed.count(list.len());
+            list.iter().for_each(|id| listed.fixed(&id.0));
+        }
+        listed.finish()
+    }
+}
+
+/// The first eight bytes of the BLAKE3 hash of lists of namespaces as a `Hello` writes them; zero if both are empty.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NamespacesDigest(pub [u8; 8]);
+
+impl NamespacesDigest {
+    fn of(listed: &[u8]) -> Self {
+        let hash = blake3::hash(listed);
+        let (digest, _) = hash.as_bytes().split_first_chunk().expect("a hash has 32 bytes");
+        Self(*digest)
     }
 }
 
@@ -48,17 +81,16 @@ pub(super) fn write_hello(hello: &Hello, out: &mut Writer) {
     out.varint(hello.clock.0);
     out.byte(u8::from(hello.wants_reply));
     if !hello.namespaces.is_empty() {
-        let mut listed = Writer::default();
-        for list in [&hello.namespaces.open, &hello.namespaces.closed] {
-            listed.count(list.len());
-            list.iter().for_each(|id| listed.fixed(&id.0));
-        }
         out.byte(NAMESPACES);
-        out.bytes(&listed.finish());
+        out.bytes(&hello.namespaces.listed());
     }
     if let Some(trace) = &hello.trace {
         out.byte(TRACE);
         out.bytes(trace.to_string().as_bytes());
+    }
+    if hello.heard != NamespacesDigest::default() {
+        out.byte(HEARD);
+        out.bytes(&hello.heard.0);
     }
 }
 
@@ -80,6 +112,7 @@ pub(super) fn read_hello(input: &mut Reader<'_>) -> Result<Hello, FrameError> {
         wants_reply: read_flags("wants reply", 1, input)? == 1,
         namespaces: Namespaces::default(),
         trace: None,
+        heard: NamespacesDigest::default(),
     };
     let mut last = 0;
     while input.remaining() > 0 {
@@ -95,6 +128,13 @@ pub(super) fn read_hello(input: &mut Reader<'_>) -> Result<Hello, FrameError> {
         } else if tag == TRACE {
             let refused = FrameError::Field { field: "trace context", value: content.len() as u64 };
             hello.trace = Some(TraceContext::from_bytes(content).map_err(|_| refused)?);
+        } else if tag == HEARD {
+            let refused = FrameError::Field { field: "heard namespaces", value: content.len() as u64 };
+            let digest = NamespacesDigest(content.try_into().map_err(|_| refused.clone())?);
+            if digest == NamespacesDigest::default() {
+                return Err(refused);
+            }
+            hello.heard = digest;
         }
     }
     Ok(hello)

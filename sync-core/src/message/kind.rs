@@ -173,6 +173,7 @@ mod tests {
             wants_reply: false,
             namespaces: Default::default(),
             trace: None,
+            heard: Default::default(),
         });
         assert_eq!(FrameKind::of_bytes(&hello.encode(&Dialect::default())), Some(hello.kind()));
     }

@@ -347,8 +347,10 @@ impl Node {
         }
         match to {
             BreakerState::Closed => {
-                if let Some(peer) =
-                    self.peers.get_mut(&peer).filter(|peer| peer.connected && !peer.introduced)
+                if let Some(peer) = self
+                    .peers
+                    .get_mut(&peer)
+                    .filter(|peer| peer.connected && (peer.untold || !peer.introduced))
                 {
                     peer.hello_due = Some(true);
                 }

@@ -75,7 +75,7 @@ impl Node {
         state.has_chosen_us = true;
         self.overlay.is_stale = true;
         state.seen_at = now.mono;
-        (state.hello_due, state.hello_owed) = (None, false);
+        (state.hello_due, state.hello_owed, state.untold) = (None, false, false);
         state.hello_at = None;
         (state.outboxes, state.paced_until) = (Default::default(), None);
         state.trace = None;
@@ -247,7 +247,6 @@ impl Node {
             state.hello_due = Some(state.hello_due.unwrap_or(false));
             state.hello_owed = true;
         }
-        state.hello_at = None;
         let fresh = !state.introduced;
         let reborn = state.incarnation != Some(incarnation);
         state.introduced = true;
@@ -259,7 +258,7 @@ impl Node {
         if reborn && !mutant::is(Mutant::RebirthIgnored) {
             state.links.values_mut().for_each(|link| *link = Link::default());
         }
-        self.on_namespaces(now, peer, &hello.namespaces, fresh || reborn);
+        self.on_namespaces(now, peer, hello, fresh || reborn);
         if fresh || reborn {
             // Who can ask in its first frame does so (`build_open`). Else one of the two begins, or both would ask
             // for the same repair. The other steps in if nothing comes.

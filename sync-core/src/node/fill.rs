@@ -108,7 +108,8 @@ impl Node {
         if state.hello_at.is_some_and(|at| at <= now.mono) {
             state.hello_at = None;
             state.hello_due = Some(true);
-            late(true);
+            // One that is up answers other frames too, or fails by those.
+            late(!state.introduced);
         }
         let (is_up, is_neighbour) = (state.is_up(), state.is_neighbour());
         for (namespace, link) in &mut state.links {
@@ -194,7 +195,7 @@ impl Node {
         let wants_reply = wants_reply && !owed && self.may_greet(peer);
         let retries = self.may_send(peer);
         let state = self.peers.get_mut(&peer).expect("the caller took it from the map");
-        state.hello_at = (retries && !state.introduced).then_some(retry);
+        state.hello_at = (retries && (state.untold || !state.introduced)).then_some(retry);
         let reads_traces = state.reads_traces();
         let hello = Hello {
             features: 0,
@@ -206,6 +207,7 @@ impl Node {
             wants_reply,
             namespaces: self.told_namespaces(),
             trace: self.trace.filter(|_| reads_traces),
+            heard: self.peers[&peer].namespaces.digest(),
         };
         let bytes = Frame::Hello(hello).encode(&Dialect::default());
         self.send_bytes(peer, Class::Urgent, bytes, Shows::Nothing);

@@ -194,6 +194,7 @@ fn peer_key(peer: &Peer, answers: u64, sink: &mut Sink<'_>) {
         introduced,
         hello_due,
         hello_owed,
+        untold,
         hello_at,
         // For people alone.
         trace: _,
@@ -213,7 +214,7 @@ fn peer_key(peer: &Peer, answers: u64, sink: &mut Sink<'_>) {
         had: _,
     } = peer;
     sink.flags(&[*connected, *introduced, hello_due.is_some(), hello_due.unwrap_or(false), *hello_owed]);
-    sink.flags(&[*is_chosen, *has_chosen_us, *is_linked]);
+    sink.flags(&[*is_chosen, *has_chosen_us, *is_linked, *untold]);
     sink.bytes(incarnation.as_ref().map_or(&[][..], |replica| &replica.0));
     sink.number(u64::from(version.0));
     sink.deadline(*hello_at);

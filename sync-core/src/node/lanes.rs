@@ -15,7 +15,7 @@ use crate::class::Class;
 use crate::dictionary::Version;
 use crate::id::{NamespaceId, NodeId};
 use crate::limits::Limits;
-use crate::message::Namespaces;
+use crate::message::{Hello, Namespaces};
 use crate::mutant::{self, Mutant};
 use crate::queue::Outbox;
 use crate::store::Store;
@@ -236,7 +236,8 @@ impl Node {
         for peer in self.peers.keys().copied().collect::<Vec<_>>() {
             let state = self.peer_mut(peer);
             if state.connected {
-                state.hello_due = Some(state.hello_due.unwrap_or(false));
+                state.hello_due.get_or_insert(false);
+                state.untold = state.introduced && state.version >= Version::DIFFERENCES;
             }
             self.settle_shared(now, peer, Begins::Peer);
         }
@@ -244,12 +245,20 @@ impl Node {
         self.fill_due = true;
     }
 
-    /// What the `Hello` of `peer` says of its namespaces; `met` if it is the first of a connection or a life, where
-    /// the caller begins the round of every link.
-    pub(super) fn on_namespaces(&mut self, now: Now, peer: NodeId, told: &Namespaces, met: bool) {
+    /// What the `Hello` of `peer` says of its namespaces, and of what it has heard of ours; `met` if it is the first of a
+    /// connection or a life, where the caller begins the round of every link.
+    pub(super) fn on_namespaces(&mut self, now: Now, peer: NodeId, hello: &Hello, met: bool) {
+        let (ours, may_send) = (self.told_namespaces().digest(), self.may_send(peer));
+        let retry = now.mono + self.config.timing.hello_retry;
         let state = self.peer_mut(peer);
-        if state.namespaces != *told {
-            state.namespaces = told.clone();
+        // A `Hello` can be lost, or overtaken by a later one: it is said again until the peer has the last.
+        state.untold = hello.heard != ours && state.version >= Version::DIFFERENCES;
+        state.hello_at = (state.untold && may_send).then_some(retry);
+        if state.namespaces != hello.namespaces {
+            state.namespaces = hello.namespaces.clone();
+            if !met {
+                state.hello_due.get_or_insert(false);
+            }
             self.stated += 1;
         }
         self.settle_shared(now, peer, if met { Begins::Caller } else { Begins::This });

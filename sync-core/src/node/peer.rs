@@ -34,6 +34,8 @@ pub(crate) struct Peer {
     pub(crate) hello_due: Option<bool>,
     /// It wants an answer to its `Hello`: one that wants none itself, or it cannot be told from a question.
     pub(crate) hello_owed: bool,
+    /// It has not heard which namespaces this node keeps.
+    pub(crate) untold: bool,
     /// When the `Hello` is sent again.
     pub(crate) hello_at: Option<Timestamp>,
     /// Because of what it talks, by its last `Hello`; for people alone.
@@ -74,6 +76,7 @@ impl Default for Peer {
             introduced: false,
             hello_due: None,
             hello_owed: false,
+            untold: false,
             hello_at: None,
             trace: None,
             seen_at: Timestamp::ZERO,

@@ -196,6 +196,7 @@ pub(super) fn hello_of(me: &Credentials, incarnation: ReplicaId, clock: WallMill
         wants_reply: true,
         namespaces: Namespaces::default(),
         trace: None,
+        heard: Default::default(),
     })
 }
 
