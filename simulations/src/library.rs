@@ -53,6 +53,7 @@ const SEEDS: &[&str] = &[
     include_str!("../seeds/heard-before-it-mattered.toml"),
     include_str!("../seeds/written-ahead-of-time.toml"),
     include_str!("../seeds/lost-and-pushed.toml"),
+    include_str!("../seeds/told-of-once.toml"),
 ];
 
 /// Every scenario of the library.

@@ -346,7 +346,9 @@ const KINDS: &[(Drawn, f64)] = &[
         |random, s, _| {
             let from = node(random, s);
             let onto = (from + random.random_range(1..s.nodes.max(2))) % s.nodes;
-            let keep_owner = s.workload.types.2 == 0 && !s.workload.typed.iter().any(|on| on.counts());
+            // Where nobody counts nothing is lost to the checkers by it.
+            let counts = s.workload.types.2 > 0 || s.workload.typed.iter().any(|on| on.counts());
+            let keep_owner = !counts || random.random_bool(0.4);
             FaultKind::ClonedDisk { node: from, onto, down_ms: outage(random), keep_owner }
         },
         0.15,

@@ -31,6 +31,9 @@ impl World {
             }
             Comeback::Copy { held, keep_owner } => {
                 machine.disk.set(held.clone());
+                if let Some(held) = held.as_ref().filter(|_| keep_owner) {
+                    self.history.mark_doubled(held.owner());
+                }
                 (held, keep_owner, Origin::Backup)
             }
         };
