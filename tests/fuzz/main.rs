@@ -175,9 +175,9 @@ fn run(target: &'static Target, args: &Args, beat: &dyn Fn()) -> bool {
     }
     let own = pool.len();
     let mutator = Mutator::new(target.form);
-    // Where most of the work is another thread's, as behind a socket, this one waits: then the clock ends it.
-    let until = Instant::now() + 2 * budget;
-    while judge::work_done().saturating_sub(begun) < budget && Instant::now() < until {
+    let until = target.waits().then(|| Instant::now() + 2 * budget);
+    let is_late = || until.is_some_and(|until| Instant::now() >= until);
+    while judge::work_done().saturating_sub(begun) < budget && !is_late() {
         for _ in 0..32 {
             beat();
             let input = mutator.next(&pool, &mut rng);

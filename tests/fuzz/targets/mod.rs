@@ -25,6 +25,13 @@ pub(crate) struct Target {
     pub(crate) begin: fn() -> Run,
 }
 
+impl Target {
+    /// True where most of the work is another thread's, as behind a socket, and this one waits.
+    pub(crate) fn waits(&self) -> bool {
+        self.name == http::HTTP.name
+    }
+}
+
 /// All of them.
 pub(crate) const TARGETS: &[Target] = &[
     frames::FRAME,
