@@ -250,11 +250,11 @@ pub struct Timing {
     /// How long what was learned from one peer waits before it is relayed to another, so that most
     /// relays can be left out because the other peer has said meanwhile that it knows. Above
     /// [`Limits::full_mesh_peers_max`] peers it is the longest wait: each is drawn, from
-    /// [`Self::tell_delay`] on. Default 200 ms, one gossip tick.
+    /// [`Self::tell_delay`] on, but for urgent namespaces. Default 200 ms, one gossip tick.
     pub relay_delay: Span,
     /// How long after learning something this node tells its peers that it knows it; must be below
-    /// [`Self::relay_delay`], or relays are never left out. Default 25 ms
-    /// (docs/decisions/0007-overlay.md).
+    /// [`Self::relay_delay`], or relays are never left out. In an urgent namespace half of that, if it is more: there
+    /// everybody tells everybody. Default 25 ms (docs/decisions/0007-overlay.md, 0019).
     pub tell_delay: Span,
     /// In this time the fingerprints of all cells are recomputed once, in 64 steps: damaged bytes are found and
     /// healed. Default 10 minutes (DESIGN section 3, T8).

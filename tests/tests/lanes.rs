@@ -4,6 +4,7 @@ use sync_core::class::Class;
 use sync_core::error::WriteError;
 use sync_core::id::NamespaceId;
 use sync_core::limits::{Limits, Timing};
+use sync_core::message::FrameKind;
 use sync_core::node::{Input, NamespaceConfig, NamespaceError, Output};
 use sync_core::pacing::{Bucket, Rate};
 use sync_core::queue::Outboxes;
@@ -290,4 +291,31 @@ fn a_full_bulk_queue_stops_no_other_class() {
     }
     assert_eq!(sent[0], 2, "the queue of bulk is full");
     assert!(sent[1] >= 8, "{} urgent frames", sent[1]);
+}
+
+/// Above the eight peers of a full mesh: one push to each, an acknowledgement of each, and from each to each one frame
+/// that tells of all that was written meanwhile.
+#[test]
+fn urgent_writes_are_pushed_once_to_everybody_relayed_by_nobody_and_told_of_together() {
+    let nodes = 11;
+    let mut cluster = Cluster::new(nodes, &Limits::default());
+    let lanes: Vec<NamespaceId> =
+        (0..nodes).map(|at| open(&mut cluster, at, "alarms", Class::Urgent)).collect();
+    cluster.advance(Span::from_secs(10));
+    let sent = |cluster: &mut Cluster| {
+        let stats = (0..nodes).map(|at| cluster.node(at).stats());
+        stats.fold([0, 0], |[pushes, frames], stats| [pushes + stats.pushes_sent, frames + stats.frames_sent])
+    };
+    let before = sent(&mut cluster);
+    for at in 0..4 {
+        add(&mut cluster, at, lanes[0], &[at]);
+        cluster.advance(Span::from_millis(20));
+    }
+    cluster.advance(Span::from_millis(500));
+    let after = sent(&mut cluster);
+    let [pushes, frames] = [0, 1].map(|at| after[at] - before[at]);
+    assert!((0..nodes).all(|at| items(&mut cluster, at, lanes[0]) == Some(4)));
+    assert_eq!(pushes, 4 * 10, "each write goes to each other node, and nobody passes it on");
+    let (acknowledged, told) = (4 * 10, 11 * 10);
+    assert!(frames <= pushes + acknowledged + told, "{frames} frames");
 }

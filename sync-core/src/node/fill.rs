@@ -3,6 +3,7 @@
 //! Nothing here decides *whether* something is due; the machines did. Frames that show state are held
 //! until that state is durable; `Hello` and `Pull` show none that a receiver would rely on.
 
+use super::overlay::tell_delay;
 use super::peer::{Link, Peer};
 use super::{Node, Output, PersistStep};
 use crate::breaker::Failure;
@@ -97,7 +98,7 @@ impl Node {
 
     /// Turns deadlines that have passed into what is due.
     fn wake(&mut self, now: Now, peer: NodeId) {
-        let (tell_delay, timeout) = (self.config.timing.tell_delay, self.config.timing.sync_timeout);
+        let (timing, timeout) = (self.config.timing, self.config.timing.sync_timeout);
         let Self { spaces, staging, inbound, peers, fill_due, held, .. } = self;
         let state = peers.get_mut(&peer).expect("the caller took it from the map");
         state.paced_until.take_if(|until| *until <= now.mono);
@@ -142,7 +143,7 @@ impl Node {
             } else if due {
                 link.ack_due |= state.incarnation.is_some();
             } else {
-                link.tell_at = Some(now.mono + tell_delay);
+                link.tell_at = Some(now.mono + tell_delay(space.class, &timing));
             }
         }
         (0..overdue).for_each(|_| self.peer_failed(now, peer, Failure::TimedOut));
@@ -375,14 +376,15 @@ impl Node {
         }
         let Self { peers, spaces, config, overlay, rng, .. } = self;
         let state = peers.get_mut(&peer).expect("the caller took it from the map");
-        if !state.is_pushed_to(spaces[&namespace].class) {
+        let class = spaces[&namespace].class;
+        if !state.is_pushed_to(class) {
             return false;
         }
         let Some(incarnation) = state.incarnation else { return false };
         let link = state.links.get_mut(&namespace).expect("the caller took it from the map");
         let store = &spaces[&namespace].store;
         let bounds = (&config.timing, &config.limits);
-        let relay_delay = || overlay.relay_delay(&config.timing, rng);
+        let relay_delay = || overlay.relay_delay(class, &config.timing, rng);
         match link.cursor.next(now.mono, store, incarnation, &link.known, bounds, relay_delay) {
             push::Step::Wait => false,
             push::Step::Behind => {

@@ -39,14 +39,24 @@ pub(super) struct Overlay {
 impl Overlay {
     /// How long what was learned from one neighbour waits before it is relayed to another.
     ///
-    /// In a full mesh relays only make up for links that are down: all wait the whole time. In a bounded
-    /// overlay they are the way, and two neighbours of a third that learn something together would relay
-    /// it together: they draw how long they wait, and the later one is told in time that it need not.
-    pub(super) fn relay_delay(&self, timing: &Timing, rng: &mut impl Rng) -> Span {
+    /// In a full mesh, and in an urgent namespace, relays only make up for links that are down: all wait the whole
+    /// time. In a bounded overlay they are the way, and two neighbours of a third that learn something together would
+    /// relay it together: they draw how long they wait, and the later one is told in time that it need not.
+    pub(super) fn relay_delay(&self, class: Class, timing: &Timing, rng: &mut impl Rng) -> Span {
         let most = timing.relay_delay.as_micros();
         let least = timing.tell_delay.as_micros().min(most);
-        Span::from_micros(if self.is_bounded { rng.random_range(least..=most) } else { most })
+        let draws = self.is_bounded && class != Class::Urgent;
+        Span::from_micros(if draws { rng.random_range(least..=most) } else { most })
     }
+}
+
+/// How long after learning something a node tells its peers so.
+///
+/// In an urgent namespace everybody tells everybody, and only so that nobody relays: there is time for half of what a
+/// relay waits, and one frame then tells of many writes, or an acknowledgement has told of them meanwhile.
+pub(super) fn tell_delay(class: Class, timing: &Timing) -> Span {
+    let late = Span::from_micros(timing.relay_delay.as_micros() / 2);
+    if class == Class::Urgent { timing.tell_delay.max(late) } else { timing.tell_delay }
 }
 
 /// The neighbours of `own` among `members` (which may hold it): the two beside it in each of `rings`
