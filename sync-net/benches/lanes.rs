@@ -3,7 +3,9 @@
 //! One node keeps the bulk lane full: it writes as fast as the peers that it pushes to confirm. In turn there is nothing
 //! else, or urgent writes come at a fixed rate, each on the next node, whether those before are done or not; of each is
 //! taken how long it is, from when it was due, until all nodes have confirmed it. Two phases that ran next to each other
-//! make a pair; what bulk keeps is the median of their ratios. Prints JSON.
+//! make a pair; what bulk keeps is the median of their ratios. Where the system tells how much of its processors the
+//! process has used, all ten nodes together, it prints that for each bulk write alone, and for each urgent one what a
+//! phase used above that: these say the same on a busy machine. Prints JSON.
 //!
 //! ```text
 //! cargo bench -p sync-net --bench lanes -- [ROUNDS]
@@ -117,8 +119,23 @@ fn quantile(figures: &mut [f64], of: f64) -> f64 {
     figures[at]
 }
 
+/// Processor time of this process so far; `None` where there is no `/proc`.
+fn cpu() -> Option<Duration> {
+    /// A clock tick of `/proc`: 10 ms on every Linux.
+    const TICK: Duration = Duration::from_millis(10);
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name in brackets may hold spaces; user and system time are the 14th and 15th field.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<u32>().ok();
+    Some(TICK * (ticks()? + ticks()?))
+}
+
 fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
+}
+
+fn us(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
 }
 
 async fn measure(scale: &Scale) -> serde_json::Value {
@@ -128,24 +145,37 @@ async fn measure(scale: &Scale) -> serde_json::Value {
     // Full before it counts.
     tokio::time::sleep(scale.phase).await;
     let (mut alone, mut beside, mut kept, mut took) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut cpu_bulk, mut cpu_urgent) = (Vec::new(), Vec::new());
     for _ in 0..scale.rounds {
-        let rate = |since: (u64, Instant)| {
-            (written.load(Ordering::Relaxed) - since.0) as f64 / since.1.elapsed().as_secs_f64()
+        let now = || (written.load(Ordering::Relaxed), Instant::now(), cpu());
+        // Bulk writes, how many a second, and what the processors did meanwhile.
+        let since = |begun: (u64, Instant, Option<Duration>)| {
+            let (writes, used) = (written.load(Ordering::Relaxed) - begun.0, cpu().zip(begun.2));
+            let rate = writes as f64 / begun.1.elapsed().as_secs_f64();
+            (writes as f64, rate, used.map(|(after, before)| us(after - before)))
         };
-        let now = || (written.load(Ordering::Relaxed), Instant::now());
         let begun = now();
         tokio::time::sleep(scale.phase).await;
-        alone.push(rate(begun));
+        let (writes_alone, rate_alone, used_alone) = since(begun);
         let begun = now();
-        took.extend(urgent(&nodes, scale.phase).await);
-        beside.push(rate(begun));
-        kept.push(beside[beside.len() - 1] / alone[alone.len() - 1]);
+        let waits = urgent(&nodes, scale.phase).await;
+        let (writes_beside, rate_beside, used_beside) = since(begun);
+        if let Some((alone, beside)) = used_alone.zip(used_beside) {
+            let each = alone / writes_alone;
+            cpu_bulk.push(each);
+            cpu_urgent.push((beside - each * writes_beside) / waits.len() as f64);
+        }
+        took.extend(waits);
+        alone.push(rate_alone);
+        beside.push(rate_beside);
+        kept.push(rate_beside / rate_alone);
     }
     stop.store(true, Ordering::Relaxed);
     writer.await.expect("nothing panics");
     let count = took.len();
     let (p50, p99) = (quantile(&mut took, 0.5), quantile(&mut took, 0.99));
     let median = |figures: &mut Vec<f64>| quantile(figures, 0.5);
+    let cpu_us = |figures: &mut Vec<f64>| (!figures.is_empty()).then(|| median(figures).round());
     let kept = median(&mut kept);
     for node in &nodes {
         node.shutdown().await;
@@ -159,12 +189,14 @@ async fn measure(scale: &Scale) -> serde_json::Value {
             "writes": count,
             "every_ms": ms(URGENT_EVERY),
             "confirmed_by_all_ms": { "p50": p50, "p99": p99, "max": took[count - 1] },
+            "cpu_us_per_write": cpu_us(&mut cpu_urgent),
         },
         "bulk": {
             "value_bytes": BULK_BYTES,
             "alone_per_s": median(&mut alone).round(),
             "beside_urgent_per_s": median(&mut beside).round(),
             "kept": kept,
+            "cpu_us_per_write": cpu_us(&mut cpu_bulk),
         },
         "goal": { "p99_ms": P99_MS_MAX, "kept": KEPT_MIN, "met": p99 < P99_MS_MAX && kept >= KEPT_MIN },
     })

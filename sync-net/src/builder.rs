@@ -34,6 +34,7 @@ use crate::settings::Settings;
 use crate::storage::{self, Begun, Durability, OnDisk, Place, Storage};
 use crate::transport::{self, LinkBounds, PeerAddr, Transport, TransportConfig};
 use crate::visible::Prompt;
+use crate::visible::waits::Waits;
 use crate::watch::Watchers;
 use crate::watchdog::Watchdog;
 
@@ -254,6 +255,7 @@ impl NodeBuilder {
             transport: Mutex::new(Some(Arc::new(transport))),
             work: Notify::new(),
             progress: Notify::new(),
+            waits: Waits::default(),
             phase: watch::Sender::new(Phase::Running),
             watchers: Arc::new(Watchers::default()),
             types,

@@ -30,6 +30,7 @@ use crate::events::wall_ms;
 use crate::node::{Phase, Shared};
 use crate::storage::{Report, Writer};
 use crate::transport::{Inbox, LinkId, Transport, TransportEvent};
+use crate::visible;
 use crate::watchdog::{BEAT, Watchdog};
 
 /// Transport events taken in one turn, at most.
@@ -231,6 +232,7 @@ impl Driver {
             };
             if let Some(gates) = gates {
                 self.transport.set_gates(gates);
+                self.shared.waits.wake_all();
             }
             let drained = taken.len() < OUTPUTS_PER_LOCK;
             taken.drain(..).for_each(|output| self.act(output));
@@ -248,9 +250,23 @@ impl Driver {
         core.handle(self.shared.clock.now(), input);
     }
 
+    /// Takes in a frame, and wakes who has waited for just that.
+    fn received(&self, peer: NodeId, frame: Frame, len: usize) {
+        let Shared { waits, id, clock, .. } = &*self.shared;
+        let namespace = frame.route().map(|route| route.namespace);
+        let mut core = self.shared.core();
+        core.handle(clock.now(), Input::Received { peer, frame, len });
+        // A greeting says who is there, and with what open.
+        let Some(namespace) = namespace else { return waits.wake_all() };
+        for node in [peer, *id] {
+            waits.heard(namespace, node, |column| visible::level(&core, *id, namespace, node, column));
+        }
+    }
+
     fn on_transport(&mut self, event: TransportEvent) {
         let node = self.shared.name.as_str();
         self.shared.events.transport(&event);
+        let counts = !matches!(event, TransportEvent::Frame { .. } | TransportEvent::Written { .. });
         match event {
             TransportEvent::Up { peer, link, addr, name } => {
                 tracing::info!(node, ?peer, name, %addr, "link up");
@@ -262,7 +278,7 @@ impl Driver {
                 self.sessions.received(node, peer, &bytes);
                 let dictionary = self.shared.core().reads(peer);
                 match Frame::decode(&bytes, &dictionary, &self.shared.limits()) {
-                    Ok(frame) => self.handle(Input::Received { peer, frame, len: bytes.len() }),
+                    Ok(frame) => self.received(peer, frame, bytes.len()),
                     Err(error) => {
                         if let Some(failure) = Failure::of(&error) {
                             self.note(peer, failure, &error.to_string(), Some(&bytes));
@@ -292,6 +308,9 @@ impl Driver {
                 }
             }
             TransportEvent::Refused { .. } => {}
+        }
+        if counts {
+            self.shared.waits.wake_all();
         }
     }
 

@@ -401,6 +401,6 @@ pub(crate) fn close(node: &Node, name: &str) -> Result<(), NamespaceError> {
     drop(core);
     shared.work.notify_one();
     // Who waits for something in it is told.
-    shared.progress.notify_waiters();
+    shared.look_again();
     Ok(())
 }

@@ -47,6 +47,7 @@ use crate::survey::SurveyReport;
 use crate::transport::{LinkStatus, ReloadError, Transport};
 use crate::tx::Tx;
 use crate::view::View;
+use crate::visible::waits::Waits;
 use crate::visible::{self, Prompt, Visibility, Visible, VisibleError, WaitError};
 use crate::watch::{Conflicts, Policy, Start, Watch, Watchers};
 
@@ -94,6 +95,8 @@ pub(crate) struct Shared {
     pub(crate) work: Notify,
     /// The driver took in something that a waiting `converge` may want to look at.
     pub(crate) progress: Notify,
+    /// Who waits for writes, and for what exactly.
+    pub(crate) waits: Waits,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) watchers: Arc<Watchers>,
     /// The names of the application's own types.
@@ -104,7 +107,7 @@ pub(crate) struct Shared {
     pub(crate) events: Arc<EventHub>,
     /// What the last survey of each peer found.
     pub(crate) divergence: Divergence,
-    /// When roots were last exchanged for somebody who waits for a write.
+    /// When roots of a namespace were last exchanged for somebody who waits for a write.
     pub(crate) prompted: Prompt,
     /// Who waits for the disk, where there is one.
     pub(crate) storage: Option<Storage>,
@@ -165,6 +168,12 @@ impl Shared {
             *current = phase.max(*current);
             forward
         });
+    }
+
+    /// Who waits for other nodes looks again: who counts has changed, or what it waits in was closed.
+    pub(crate) fn look_again(&self) {
+        self.progress.notify_waiters();
+        self.waits.wake_all();
     }
 
     /// Spares writers the report of changes that nobody reads.
@@ -511,7 +520,7 @@ impl Node {
         }
         let known = self.shared().core().forget(peer);
         self.shared().work.notify_one();
-        self.shared().progress.notify_waiters();
+        self.shared().look_again();
         known
     }
 

@@ -248,7 +248,7 @@ pub(crate) fn retire(shared: &Shared, name: &str, owners: &[String]) -> Result<P
         shared.core().remove_peer(shared.clock.now(), id);
         shared.work.notify_one();
     }
-    shared.progress.notify_waiters();
+    shared.look_again();
     let lost = |(object, owner, rights): (sync_core::cell::ObjectId, OwnerId, u64)| RightsLost {
         key: object.key.as_str().to_owned(),
         owner: owner.to_hex(),

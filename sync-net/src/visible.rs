@@ -3,31 +3,32 @@
 //! A write gives back a [`Written`](crate::Written), whose [`Token`] a client can carry anywhere. On the node that
 //! took the write, [`Node::visible`](crate::Node::visible) waits until others hold it; on any other,
 //! [`Node::read_after`](crate::Node::read_after) waits until that node does. The core knows who holds what from the
-//! traffic that there is anyway; only while somebody waits, and has waited for 20 ms, roots are exchanged on top.
+//! traffic that there is anyway; only while somebody waits, and has waited for 20 ms, roots are exchanged on top. Who
+//! waits looks again when the last thing that it waits for has come, see `waits`, and now and then in any case.
+
+mod wait;
+pub(crate) mod waits;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sync_core::causal::CausalContext;
 use sync_core::id::{NamespaceId, NodeId};
-use sync_core::node::{Holders, Input};
+use sync_core::node::Holders;
 use sync_core::token::Token;
 
-use crate::converge::{self, AskAgain, ConvergedPeer, PendingPeer, list, why_not_connected};
+use crate::converge::{self, ConvergedPeer, PendingPeer, list, why_not_connected};
 use crate::namespace::{Namespace, read_if};
-use crate::node::{Phase, Shared};
+use crate::node::Shared;
 use crate::transport::LinkStatus;
 use crate::view::View;
 
-/// While waiting, the state of the links is looked at this often even if no frame arrives.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
-
-/// Shortest pause between two exchanges of roots, however many wait.
-const PROMPT_PAUSE: Duration = Duration::from_millis(20);
+pub(crate) use self::wait::{Prompt, level};
+use self::wait::{log_level, wait};
+use self::waits::Wanted;
 
 /// How many nodes have to hold a write. As text: `local`, `majority`, `all`, or a number of peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,59 +206,6 @@ fn hint(links: &usize) -> String {
     }
 }
 
-/// Lets one exchange of roots through in [`PROMPT_PAUSE`], for all who wait on a node.
-#[derive(Debug, Default)]
-pub(crate) struct Prompt(Mutex<Option<Instant>>);
-
-impl Prompt {
-    fn passes(&self, now: Instant) -> bool {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let passes = last.is_none_or(|last| now.saturating_duration_since(last) >= PROMPT_PAUSE);
-        if passes {
-            *last = Some(now);
-        }
-        passes
-    }
-}
-
-/// Looks until `look` gives an answer, the node closes, or the time is over; then what `look` gave last.
-///
-/// # Errors
-/// The last look that was no answer; `None` if the node is closing.
-async fn wait<T, E>(
-    shared: &Shared,
-    timeout: Duration,
-    mut look: impl FnMut(Instant) -> Result<T, E>,
-) -> Result<T, Option<E>> {
-    let begun = Instant::now();
-    let mut again = AskAgain::after(begun);
-    loop {
-        // Armed before the look, so that progress in between is not missed.
-        let mut progress = std::pin::pin!(shared.progress.notified());
-        progress.as_mut().enable();
-
-        let short = match look(begun) {
-            Ok(done) => return Ok(done),
-            Err(short) => short,
-        };
-        if *shared.phase.borrow() >= Phase::Closing {
-            return Err(None);
-        }
-        let elapsed = begun.elapsed();
-        if elapsed >= timeout {
-            return Err(Some(short));
-        }
-        let now = Instant::now();
-        if again.is_due(now) && shared.prompted.passes(now) {
-            shared.core().handle(shared.clock.now(), Input::SyncNow);
-            shared.work.notify_one();
-        }
-        let pause = LOOK_AGAIN.min(timeout - elapsed).min(again.pause(now));
-        // Over in any case: then we look again.
-        let _ = tokio::time::timeout(pause, progress).await;
-    }
-}
-
 /// Waits, see [`crate::Node::visible`].
 pub(crate) async fn visible(
     shared: &Shared,
@@ -268,12 +216,11 @@ pub(crate) async fn visible(
     let namespace = token.namespace();
     check_open(shared, namespace).map_err(|name| VisibleError::NoNamespace { name })?;
     let mut goal = shared.core().visible_begin(namespace, token.context().clone());
-    let waited = wait(shared, timeout, |begun| {
-        let (held, without) = {
-            let core = shared.core();
-            (core.visible_check(&mut goal), converge::without(&core.peers(namespace)))
-        };
-        let seen = Seen::of(&shared.links(), &held, &without, shared.id);
+    let waited = wait(shared, namespace, timeout, |begun, waiting| {
+        let links = shared.links();
+        let core = shared.core();
+        let (held, without) = (core.visible_check(&mut goal), converge::without(&core.peers(namespace)));
+        let seen = Seen::of(&links, &held, &without, shared.id);
         let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         let needed = wanted.peers_needed(seen.holders.len() + seen.lacking.len());
         let Seen { holders, lacking } = seen;
@@ -281,8 +228,19 @@ pub(crate) async fn visible(
             let without = without.iter().map(NodeId::to_hex).collect();
             return Ok(Visible { elapsed_ms, holders, lacking, without });
         }
+        let of = |node, column| level(&core, shared.id, namespace, node, column);
+        let (context, head) = (goal.context().clone(), goal.head().map(log_level));
+        let lacks = if held.here {
+            // Who counts and has not introduced itself yet is heard of when it does.
+            let lacks = held.peers.iter().filter(|(node, holds)| !holds && !without.contains(node));
+            let lacking = lacks.map(|(node, _)| *node).collect();
+            Wanted { context, head, lacking, needed: needed.saturating_sub(holders.len()) }
+        } else {
+            Wanted { context, head, lacking: BTreeSet::from([shared.id]), needed: 1 }
+        };
+        waiting.wants(namespace, lacks, of);
         let (after, here) = (begun.elapsed(), held.here);
-        Err(VisibleError::TimedOut { after, wanted, needed, here, holders, lacking })
+        Err((VisibleError::TimedOut { after, wanted, needed, here, holders, lacking }, here))
     });
     waited.await.map_err(|short| short.unwrap_or(VisibleError::Closed))
 }
@@ -327,16 +285,23 @@ async fn read_when<T>(
     check_open(shared, namespace).map_err(|name| WaitError::NoNamespace { name })?;
     let wanted = token.context();
     let mut read = Some(read);
-    let waited = wait(shared, timeout, |begun| {
+    let waited = wait(shared, namespace, timeout, |begun, waiting| {
         let known = |context: &CausalContext| context.covers(wanted);
         let done = read_if(shared, namespace, known, &mut read);
         done.ok_or_else(|| {
             let core = shared.core();
             let lacking = wanted.minus(shared.store(&core, namespace).context()).len();
+            let lacks =
+                Wanted { context: wanted.clone(), lacking: [shared.id].into(), needed: 1, head: None };
+            waiting.wants(namespace, lacks, |node, column| level(&core, shared.id, namespace, node, column));
             drop(core);
+            if lacking == 0 {
+                // It came between the two looks.
+                waiting.wake();
+            }
             let links = shared.links().iter().filter(|link| link.connected).count();
             let events = wanted.columns().map(|(_, seq)| seq).sum();
-            WaitError::TimedOut { after: begun.elapsed(), lacking, events, links }
+            (WaitError::TimedOut { after: begun.elapsed(), lacking, events, links }, false)
         })
     });
     waited.await.map_err(|short| short.unwrap_or(WaitError::Closed))
@@ -450,12 +415,5 @@ mod tests {
             assert_eq!(wanted.to_string().parse(), Ok(wanted));
         }
         assert!("most".parse::<Visibility>().is_err() && "-1".parse::<Visibility>().is_err());
-    }
-
-    #[test]
-    fn many_who_wait_prompt_no_more_than_one() {
-        let (prompt, start) = (Prompt::default(), Instant::now());
-        let passed = (0..1_000).filter(|ms| prompt.passes(start + Duration::from_millis(*ms))).count();
-        assert_eq!(passed, 50);
     }
 }

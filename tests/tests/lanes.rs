@@ -319,3 +319,29 @@ fn urgent_writes_are_pushed_once_to_everybody_relayed_by_nobody_and_told_of_toge
     let (acknowledged, told) = (4 * 10, 11 * 10);
     assert!(frames <= pushes + acknowledged + told, "{frames} frames");
 }
+
+#[test]
+fn who_waits_asks_in_its_namespace_alone_and_nobody_whose_word_is_on_its_way() {
+    let mut cluster = Cluster::new(3, &Limits::default());
+    let lane = open(&mut cluster, 0, "alarms", Class::Urgent);
+    (1..3).for_each(|at| assert_eq!(open(&mut cluster, at, "alarms", Class::Urgent), lane));
+    add(&mut cluster, 0, lane, b"known to all");
+    cluster.advance(Span::from_secs(1));
+    let asked = |cluster: &mut Cluster, is_known_here| {
+        cluster.node(0).visible_ask(lane, is_known_here);
+        cluster.input(0, Input::Wake);
+        let frames = [1, 2].map(|to| cluster.take_frames(0, to));
+        frames.map(|frames| {
+            let kinds = frames.iter().map(|frame| (frame.kind(), frame.route().map(|route| route.namespace)));
+            kinds.collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(asked(&mut cluster, true), [vec![], vec![]], "they are known to hold all that is known here");
+    let root = vec![(FrameKind::Root, Some(lane))];
+    assert_eq!(asked(&mut cluster, false), [root.clone(), root.clone()], "they may know more");
+
+    add(&mut cluster, 0, lane, b"on its way");
+    let push = vec![(FrameKind::Push, Some(lane))];
+    assert_eq!(asked(&mut cluster, true), [push.clone(), push], "the acknowledgement will say so");
+    assert_eq!(asked(&mut cluster, true), [vec![], vec![]], "still on its way");
+}

@@ -81,7 +81,7 @@ pub use retire::{RETIRED_OWNERS_MAX, RetireError, Retired};
 pub use stable::Members;
 pub use status::{Convergence, PeerStatus, Stats};
 pub use survey::{Prospect, SurveyGoal, Surveyed};
-pub use visible::{Holders, VisibleGoal};
+pub use visible::{Heard, Holders, VisibleGoal};
 
 use breakers::Breakers;
 use expiry::WallClock;
