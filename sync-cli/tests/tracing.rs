@@ -56,11 +56,42 @@ fn a_trace_that_a_request_brings_is_named_by_both_nodes_and_by_the_session_it_ca
         lines(&b.process).into_iter().find(joined)
     });
     assert_eq!(over["spans"], serde_json::json!(["session"]), "{over}");
+    assert_eq!(over["fields"]["namespace"], "default", "{over}");
     assert!(
         over["fields"]["bytes_out"].as_u64().is_some_and(|bytes| bytes > 0)
             && over["fields"]["outcome"].is_string(),
         "{over}"
     );
+}
+
+#[test]
+fn sessions_of_two_namespaces_are_told_apart() {
+    let place = Place::with(&["a", "b"]);
+    let traced = |command: &mut std::process::Command| {
+        command.env("RUST_LOG", "info,sync_net::session=debug").env("SYNC_LOG_FORMAT", "json");
+    };
+    let alarms = ["--namespace", "alarms=urgent"];
+    let a = place.run_adjusted("a", &[], &alarms, traced);
+    a.done(&["set", "add", "s", "x"]);
+    a.done(&["set", "add", "s", "x", "--namespace", "alarms"]);
+    let b = place.run_adjusted("b", &[&a.listen], &alarms, traced);
+    b.has_links(1);
+    for namespace in ["default", "alarms"] {
+        let joined = |line: &Value| {
+            let fields = &line["fields"];
+            line["message"] == "a session is over"
+                && fields["outcome"] == "joined"
+                && fields["namespace"] == namespace
+        };
+        let over = eventually("b tells of the session that brought it", || {
+            lines(&b.process).into_iter().find(joined)
+        });
+        assert_eq!(over["fields"]["items"], 1, "{over}");
+        let answered = |line: &Value| {
+            line["message"] == "a peer is answered" && line["fields"]["namespace"] == namespace
+        };
+        eventually("a tells that it answered", || lines(&a.process).into_iter().find(answered));
+    }
 }
 
 #[test]

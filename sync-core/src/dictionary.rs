@@ -238,6 +238,13 @@ impl Dictionary {
         self.versions
     }
 
+    /// Whose a frame is, without a look at the rest of it; `None` if it is a `Hello`, no frame, or not of these routes.
+    pub fn namespace_of(&self, frame: &[u8]) -> Option<NamespaceId> {
+        // Behind the version and the kind.
+        let tag = frame.get(2..)?.first_chunk()?;
+        self.entries.iter().find(|entry| entry.tag.0 == *tag).map(|entry| entry.namespace)
+    }
+
     /// Reads a route.
     pub(crate) fn read_route(&self, input: &mut Reader<'_>) -> Result<Route, FrameError> {
         let tag = RouteTag(input.fixed("route")?);
@@ -275,6 +282,20 @@ impl Dictionary {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_frame_says_whose_it_is_in_its_first_bytes() {
+        let (ends, of) = ((ReplicaId([1; 16]), ReplicaId([2; 16])), |n| NamespaceId([n; 8]));
+        let routes = Dictionary::new(Versions::default()).with(of(1), ends, vec![]).with(of(2), ends, vec![]);
+        let frame =
+            |namespace, (from, to)| [&[2, 4][..], &RouteTag::of(namespace, from, to).0, &[0]].concat();
+        assert_eq!(
+            [1, 2, 3].map(|n| routes.namespace_of(&frame(of(n), ends))),
+            [Some(of(1)), Some(of(2)), None]
+        );
+        assert_eq!(routes.namespace_of(&frame(of(1), (ends.1, ends.0))), None, "that is the way back");
+        assert_eq!([&[][..], &[2, 4, 0]].map(|bytes| routes.namespace_of(bytes)), [None; 2]);
+    }
 
     #[test]
     fn a_base_is_found_by_its_columns_alone() {

@@ -275,10 +275,14 @@ impl Driver {
                 tell_members(&self.shared, &self.transport);
             }
             TransportEvent::Frame { peer, bytes, .. } => {
-                self.sessions.received(node, peer, &bytes);
                 let dictionary = self.shared.core().reads(peer);
                 match Frame::decode(&bytes, &dictionary, &self.shared.limits()) {
-                    Ok(frame) => self.received(peer, frame, bytes.len()),
+                    Ok(frame) => {
+                        if let Some(route) = frame.route() {
+                            self.sessions.received(node, (peer, route.namespace), frame.kind(), bytes.len());
+                        }
+                        self.received(peer, frame, bytes.len());
+                    }
                     Err(error) => {
                         if let Some(failure) = Failure::of(&error) {
                             self.note(peer, failure, &error.to_string(), Some(&bytes));
@@ -326,7 +330,9 @@ impl Driver {
         match output {
             Output::Send { to, class, bytes } => {
                 let len = bytes.len();
-                self.sessions.sent(&self.shared.name, to, &bytes, || self.shared.core().trace());
+                if sessions::is_on() {
+                    self.tell_of_session(to, &bytes);
+                }
                 let sent =
                     self.links.get(&to).is_some_and(|link| self.transport.send(&to, *link, class, bytes));
                 if !sent {
@@ -342,6 +348,15 @@ impl Driver {
             Output::Dial { peer } => self.transport.probe(peer),
             Output::Persist { n } => self.want_stored(n),
             Output::Event(event) => self.on_event(event),
+        }
+    }
+
+    fn tell_of_session(&mut self, to: NodeId, bytes: &[u8]) {
+        let core = self.shared.core();
+        let (namespace, own) = (core.writes(to).namespace_of(bytes), core.trace());
+        if let Some(namespace) = namespace {
+            let name = || self.shared.name_of(&core, namespace);
+            self.sessions.sent(&self.shared.name, (to, namespace), name, bytes, own);
         }
     }
 
@@ -384,10 +399,10 @@ impl Driver {
                 gates::log(&mut self.breakers, node, peer, Shift { from, to, reason });
             }
             Event::Traced { peer, trace } => self.sessions.traced(node, peer, trace),
-            Event::SessionDone { peer, items, by, .. } => {
+            Event::SessionDone { peer, namespace, items, by } => {
                 self.shared.bootstrap.over(peer);
-                self.sessions.joined(node, peer, items);
-                tracing::debug!(node, ?peer, items, ?by, "repaired by a session");
+                self.sessions.joined(node, (peer, namespace), items);
+                tracing::debug!(node, ?peer, ?namespace, items, ?by, "repaired by a session");
             }
             Event::Bootstrap { peer, items, items_total, .. } => {
                 self.shared.bootstrap.advanced(peer, items, items_total);

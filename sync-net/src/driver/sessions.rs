@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use sync_core::id::NodeId;
+use sync_core::id::{NamespaceId, NodeId};
 use sync_core::message::FrameKind;
 use sync_core::trace::TraceContext;
 use tracing::Span;
@@ -14,15 +14,21 @@ use tracing::Span;
 /// What is told of sessions has this target, so that it can be asked for by itself.
 const TARGET: &str = "sync_net::session";
 
-/// The sessions under way and the traces of peers: one of each a peer, at most `peers_max`.
+/// The sessions under way, one a peer and namespace, and the traces of peers: of `peers_max` peers and
+/// `namespaces_max` namespaces at most.
 #[derive(Default)]
 pub(super) struct Sessions {
-    open: BTreeMap<NodeId, Session>,
+    open: BTreeMap<With, Session>,
     traces: BTreeMap<NodeId, TraceContext>,
 }
 
+/// With whom a session is, and of what.
+type With = (NodeId, NamespaceId);
+
 struct Session {
     span: Span,
+    /// What people call its namespace.
+    namespace: String,
     begun: Instant,
     /// It began with an `Open`, which need not be answered.
     opened: bool,
@@ -32,7 +38,8 @@ struct Session {
     trace: Option<TraceContext>,
 }
 
-fn is_on() -> bool {
+/// True if somebody reads what is told of sessions.
+pub(super) fn is_on() -> bool {
     tracing::enabled!(target: "sync_net::session", tracing::Level::DEBUG)
 }
 
@@ -53,27 +60,28 @@ impl Sessions {
         }
     }
 
-    /// A frame goes to a peer; `own` is the trace under which this node acts.
+    /// A frame of the namespace called `name` goes to a peer; `own` is the trace under which this node acts. To be
+    /// called while [`is_on`].
     pub(super) fn sent(
         &mut self,
         node: &str,
-        peer: NodeId,
+        with: With,
+        name: impl FnOnce() -> String,
         bytes: &[u8],
-        own: impl FnOnce() -> Option<TraceContext>,
+        own: Option<TraceContext>,
     ) {
-        if !is_on() {
-            return;
-        }
-        let trace_of = |sessions: &Self| own().or_else(|| sessions.traces.get(&peer).copied());
+        let (peer, _) = with;
+        let trace_of = |sessions: &Self| own.or_else(|| sessions.traces.get(&peer).copied());
         match FrameKind::of_bytes(bytes) {
             Some(kind @ (FrameKind::Pull | FrameKind::Open)) => {
-                self.end(node, peer, "asked again");
-                let trace = trace_of(self);
+                self.end_with(node, with, "asked again", 0);
+                let (trace, namespace) = (trace_of(self), name());
                 let trace_id = id_of(trace);
-                let span = tracing::debug_span!(target: TARGET, "session", node, ?peer, trace_id);
+                let span = tracing::debug_span!(target: TARGET, "session", node, ?peer, namespace, trace_id);
                 let opened = kind == FrameKind::Open;
                 let session = Session {
                     span,
+                    namespace,
                     begun: Instant::now(),
                     opened,
                     bytes_out: bytes.len(),
@@ -81,14 +89,14 @@ impl Sessions {
                     frames_in: 0,
                     trace,
                 };
-                self.open.insert(peer, session);
+                self.open.insert(with, session);
             }
             Some(FrameKind::Give | FrameKind::Skeleton) => {
-                let trace_id = id_of(trace_of(self));
-                tracing::debug!(target: TARGET, node, ?peer, trace_id, bytes = bytes.len(), "a peer is answered");
+                let (trace_id, namespace) = (id_of(trace_of(self)), name());
+                tracing::debug!(target: TARGET, node, ?peer, namespace, trace_id, bytes = bytes.len(), "a peer is answered");
             }
             Some(_) => {
-                if let Some(session) = self.open.get_mut(&peer) {
+                if let Some(session) = self.open.get_mut(&with) {
                     session.bytes_out += bytes.len();
                 }
             }
@@ -97,46 +105,43 @@ impl Sessions {
     }
 
     /// A frame came from a peer.
-    pub(super) fn received(&mut self, node: &str, peer: NodeId, bytes: &[u8]) {
-        let Some(session) = self.open.get_mut(&peer) else { return };
-        session.bytes_in += bytes.len();
+    pub(super) fn received(&mut self, node: &str, with: With, kind: FrameKind, len: usize) {
+        let Some(session) = self.open.get_mut(&with) else { return };
+        session.bytes_in += len;
         session.frames_in += 1;
-        let says_level = matches!(
-            FrameKind::of_bytes(bytes),
-            Some(FrameKind::Root | FrameKind::Ack | FrameKind::Open | FrameKind::Push)
-        );
+        let says_level = matches!(kind, FrameKind::Root | FrameKind::Ack | FrameKind::Open | FrameKind::Push);
         if session.opened && says_level {
-            self.end(node, peer, "nothing to ask");
+            self.end_with(node, with, "nothing to ask", 0);
         }
     }
 
-    /// A session with a peer is over.
-    pub(super) fn end(&mut self, node: &str, peer: NodeId, outcome: &str) {
-        self.end_with(node, peer, outcome, 0);
-    }
-
     /// An answer was joined, with so many new items.
-    pub(super) fn joined(&mut self, node: &str, peer: NodeId, items: u64) {
-        self.end_with(node, peer, "joined", items);
+    pub(super) fn joined(&mut self, node: &str, with: With, items: u64) {
+        self.end_with(node, with, "joined", items);
     }
 
-    fn end_with(&mut self, node: &str, peer: NodeId, outcome: &str, items: u64) {
-        let Some(Session { span, begun, bytes_out, bytes_in, frames_in, trace, .. }) =
-            self.open.remove(&peer)
-        else {
-            return;
-        };
+    fn end_with(&mut self, node: &str, with: With, outcome: &str, items: u64) {
+        let Some(session) = self.open.remove(&with) else { return };
+        let Session { span, namespace, begun, bytes_out, bytes_in, frames_in, trace, .. } = session;
+        let (peer, _) = with;
         let (trace_id, elapsed_us) =
             (id_of(trace), u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX));
         tracing::debug!(
-            target: TARGET, parent: &span, node, ?peer, trace_id, outcome, items, bytes_in, bytes_out, frames_in, elapsed_us,
+            target: TARGET, parent: &span, node, ?peer, namespace, trace_id, outcome, items, bytes_in, bytes_out,
+            frames_in, elapsed_us,
             "a session is over"
         );
     }
 
     /// The link to a peer is gone.
     pub(super) fn cut(&mut self, node: &str, peer: NodeId) {
-        self.end(node, peer, "cut");
+        let open = self
+            .open
+            .range((peer, NamespaceId([0; 8]))..)
+            .map_while(|(with, _)| (with.0 == peer).then_some(*with));
+        for with in open.collect::<Vec<_>>() {
+            self.end_with(node, with, "cut", 0);
+        }
         self.traces.remove(&peer);
     }
 }
