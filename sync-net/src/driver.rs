@@ -362,7 +362,7 @@ impl Driver {
 
     fn on_event(&mut self, event: Event) {
         let node = self.shared.name.as_str();
-        self.shared.events.core(&event);
+        self.shared.events.core(&event, |namespace| self.shared.name_of(&self.shared.core(), namespace));
         match event {
             Event::Changed(changed) => {
                 self.shared.watchers.changed(&changed);

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{PATIENCE, assert_one_state, builder, ca, cluster, converge, eventually, peer, text};
 use sync_net::{
-    Class, ClusterCa, ConvergeError, Error, Limits, Namespace, NamespaceError, Node, Policy, Start,
-    StartError, Visibility, WaitError, WatchEvent, WriteError,
+    Class, ClusterCa, ConvergeError, Error, Followed, Limits, Namespace, NamespaceError, Node,
+    Policy, Start, StartError, Visibility, WaitError, WatchEvent, WriteError,
 };
 
 /// Opens `name` on all of `nodes` and waits until each pair shares it.
@@ -195,6 +195,25 @@ async fn a_namespace_is_full_by_its_own_limits() {
     let metrics = node.metrics().expect("the node is well");
     let of_small = r#"crdt_state_crdts{namespace="small"} 2"#;
     assert!(metrics.contains(of_small) && metrics.contains("crdt_state_crdts 1"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_follows_events_is_told_the_names_of_namespaces() {
+    let node = common::alone().await;
+    let mut events = node.events();
+    node.open_namespace("alarms", Class::Urgent).expect("there is room");
+    node.close_namespace("alarms").expect("it is open");
+    for (kind, text) in [("namespace_opened", "was opened, class urgent"), ("namespace_closed", "was closed")]
+    {
+        let told = loop {
+            match events.next().await.expect("the node runs") {
+                Followed::Event(event) if event.event == kind => break event,
+                Followed::Event(_) | Followed::Dropped { .. } => {}
+            }
+        };
+        assert!(told.text.starts_with("the namespace \"alarms\" (") && told.text.contains(text), "{told:?}");
+        assert_eq!(told.fields["namespace_name"], "alarms", "{told:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -431,3 +431,36 @@ pub enum Event {
         count: u64,
     },
 }
+
+impl Event {
+    /// The namespace in which it happened; `None` if it is of the node itself or of a link.
+    pub fn namespace(&self) -> Option<NamespaceId> {
+        match self {
+            Self::Changed(Changed { namespace, .. })
+            | Self::Conflicts { namespace, .. }
+            | Self::TypesMet { namespace, .. }
+            | Self::SessionDone { namespace, .. }
+            | Self::Bootstrap { namespace, .. }
+            | Self::Degraded { namespace, .. }
+            | Self::OwnerDoubled { namespace, .. }
+            | Self::Diverged { namespace, .. }
+            | Self::Corrupt { namespace, .. }
+            | Self::Healed { namespace, .. }
+            | Self::MarksEnded { namespace, .. }
+            | Self::HorizonAhead { namespace, .. }
+            | Self::NamespaceOpened { namespace, .. }
+            | Self::NamespaceClosed { namespace } => Some(*namespace),
+            Self::Pressure { namespace, .. } => *namespace,
+            Self::PeerUp { .. }
+            | Self::PeerDown { .. }
+            | Self::Traced { .. }
+            | Self::Breaker { .. }
+            | Self::FrameRefused { .. }
+            | Self::Fenced { .. }
+            | Self::Replayed { .. }
+            | Self::ClockOff { .. }
+            | Self::ClockJumped { .. }
+            | Self::EventsLost { .. } => None,
+        }
+    }
+}

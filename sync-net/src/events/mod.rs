@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sync_core::id::NodeId;
+use sync_core::id::{NamespaceId, NodeId};
 use sync_core::node::Event;
 use tokio::sync::Notify;
 
@@ -143,8 +143,8 @@ impl EventHub {
         lock(&self.at_ceiling).filter(|refused| refused.at.elapsed() <= within)
     }
 
-    /// The core tells of something.
-    pub(crate) fn core(&self, event: &Event) {
+    /// The core tells of something; `name_of` says what people call a namespace.
+    pub(crate) fn core(&self, event: &Event, name_of: impl FnOnce(NamespaceId) -> String) {
         if let Some(alarm) = Alarm::of(event) {
             self.alarms[alarm as usize].fetch_add(1, Ordering::Relaxed);
         }
@@ -152,7 +152,8 @@ impl EventHub {
             *lock(&self.at_ceiling) = Some(Refused::now(*after, *max));
         }
         if self.is_followed() {
-            self.tell(words::of_core(event));
+            let namespace = event.namespace().map(|id| (id, name_of(id)));
+            self.tell(words::of_core(event, namespace));
         }
     }
 
@@ -341,14 +342,14 @@ mod tests {
         let (mut slow, mut fast) = (Events::of(&hub), Events::of(&hub));
         let (kept, more) = (i64::try_from(FOLLOWER_EVENTS_MAX).expect("it is small"), 7);
         for by_ms in 0..kept + more {
-            hub.core(&jump(by_ms));
+            hub.core(&jump(by_ms), |_| panic!("a clock is of no namespace"));
             assert_eq!(next_jump(&mut fast).await, Some(by_ms));
         }
         assert_eq!(slow.next().await, Some(Followed::Dropped { count: 7 }));
         for by_ms in more..kept + more {
             assert_eq!(next_jump(&mut slow).await, Some(by_ms));
         }
-        hub.core(&jump(-1));
+        hub.core(&jump(-1), |_| String::new());
         assert_eq!(next_jump(&mut slow).await, Some(-1), "what was missed is told of once");
         hub.close();
         assert_eq!((slow.next().await, fast.next().await.is_some()), (None, true));
@@ -381,7 +382,7 @@ mod tests {
     fn alarms_are_counted_also_when_nobody_follows_and_who_left_costs_nothing() {
         let hub = Arc::new(EventHub::default());
         drop(Events::of(&hub));
-        hub.core(&jump(1));
+        hub.core(&jump(1), |_| panic!("nobody reads it"));
         assert!(lock(&hub.followers).as_ref().is_some_and(Vec::is_empty) && !hub.is_followed());
         assert_eq!([hub.raised(Alarm::ClockJumped), hub.raised(Alarm::ClockOff)], [1, 0]);
     }

@@ -5,8 +5,8 @@
 use serde_json::{Map, Value, json};
 use sync_core::breaker::BreakerState;
 use sync_core::cell::{ObjectId, Path};
-use sync_core::id::NodeId;
-use sync_core::node::{Event, Healed, Level};
+use sync_core::id::{NamespaceId, NodeId};
+use sync_core::node::{DEFAULT_NAMESPACE, Event, Healed, Level};
 
 use super::{NodeEvent, Severity, wall_ms};
 use crate::evidence::Evidence;
@@ -34,7 +34,21 @@ fn keys(cells: &[(ObjectId, Path)]) -> Vec<String> {
     keys
 }
 
-pub(super) fn of_core(told: &Event) -> NodeEvent {
+/// What the core tells. `namespace` is where it happened, and what that is called; both are among the fields, and the
+/// text names it unless it is the default one.
+pub(super) fn of_core(told: &Event, namespace: Option<(NamespaceId, String)>) -> NodeEvent {
+    let Some((id, name)) = namespace else { return said(told, "") };
+    let mut event = said(told, &name);
+    let names_it = matches!(told, Event::NamespaceOpened { .. } | Event::NamespaceClosed { .. });
+    if name != DEFAULT_NAMESPACE && !names_it {
+        event.text.push_str(&format!(" (namespace {name:?})"));
+    }
+    event.fields.insert("namespace".to_owned(), id.to_hex().into());
+    event.fields.insert("namespace_name".to_owned(), name.into());
+    event
+}
+
+fn said(told: &Event, namespace_name: &str) -> NodeEvent {
     use Severity::{Alarm, Info, Warning};
     let short = NodeId::short;
     match told {
@@ -199,13 +213,16 @@ pub(super) fn of_core(told: &Event) -> NodeEvent {
             event(Alarm, "horizon_ahead", text, json!({ "ahead_ms": ahead_ms }))
         }
         Event::NamespaceOpened { namespace, class } => {
-            let text = format!("the namespace {} was opened, class {class}", namespace.short());
-            let fields = json!({ "namespace": namespace.to_hex(), "class": class.as_str() });
-            event(Info, "namespace_opened", text, fields)
+            let text =
+                format!("the namespace {namespace_name:?} ({}) was opened, class {class}", namespace.short());
+            event(Info, "namespace_opened", text, json!({ "class": class.as_str() }))
         }
         Event::NamespaceClosed { namespace } => {
-            let text = format!("the namespace {} was closed; its state stays", namespace.short());
-            event(Info, "namespace_closed", text, json!({ "namespace": namespace.to_hex() }))
+            let text = format!(
+                "the namespace {namespace_name:?} ({}) was closed; its state stays",
+                namespace.short()
+            );
+            event(Info, "namespace_closed", text, json!({}))
         }
         Event::EventsLost { count } => {
             let text = format!(
@@ -356,8 +373,9 @@ pub(super) fn of_mistakes(mistakes: &Mistakes) -> NodeEvent {
 mod tests {
     use super::*;
     use sync_core::cell::{Key, TypeTag};
+    use sync_core::class::Class;
     use sync_core::error::FrameError;
-    use sync_core::id::NamespaceId;
+    use sync_core::node::Cause;
 
     #[test]
     fn an_event_is_one_line_with_numbers_and_names_few_keys_of_many() {
@@ -370,17 +388,38 @@ mod tests {
             })
             .collect();
         let namespace = NamespaceId::named("default");
-        let corrupt = of_core(&Event::Corrupt { namespace, cells });
+        let corrupt = of_core(&Event::Corrupt { namespace, cells }, Some((namespace, "default".to_owned())));
         assert!(corrupt.text.starts_with("100 cells in this node's memory"), "{}", corrupt.text);
         assert_eq!(corrupt.fields["keys"].as_array().map(Vec::len), Some(NAMED_MAX));
         assert!(!corrupt.text.contains('\n'));
 
         let peer = NodeId([7; 32]);
-        let refused = of_core(&Event::FrameRefused { peer, error: FrameError::Oversize { len: 9, max: 8 } });
+        let refused = FrameError::Oversize { len: 9, max: 8 };
+        let refused = of_core(&Event::FrameRefused { peer, error: refused }, None);
         assert!(refused.text.contains("07070707") && refused.text.contains("9 bytes"), "{}", refused.text);
         assert_eq!((refused.severity, &refused.fields["violation"]), (Severity::Warning, &Value::Bool(true)));
 
-        let slow = of_core(&Event::ClockOff { ahead_ms: -61_000, members: 3 });
+        let slow = of_core(&Event::ClockOff { ahead_ms: -61_000, members: 3 }, None);
         assert!(slow.text.contains("61000 ms slow by 3 members"), "{}", slow.text);
+    }
+
+    #[test]
+    fn an_event_of_a_namespace_says_which_by_id_and_by_name() {
+        let namespace = NamespaceId::named("alarms");
+        let of = |event: &Event| of_core(event, event.namespace().map(|id| (id, "alarms".to_owned())));
+        let events = [
+            Event::NamespaceOpened { namespace, class: Class::Urgent },
+            Event::NamespaceClosed { namespace },
+            Event::Conflicts { namespace, cause: Cause::Local, conflicts: Vec::new() },
+        ];
+        for event in events.iter().map(of) {
+            assert!(event.text.contains("\"alarms\""), "{event:?}");
+            assert_eq!(event.fields["namespace"], namespace.to_hex(), "{event:?}");
+            assert_eq!(event.fields["namespace_name"], "alarms", "{event:?}");
+        }
+        let (default, conflicts) = (NamespaceId::named("default"), Vec::new());
+        let conflicts = Event::Conflicts { namespace: default, cause: Cause::Local, conflicts };
+        let told = of_core(&conflicts, Some((default, "default".to_owned())));
+        assert!(!told.text.contains("default") && told.fields["namespace_name"] == "default", "{told:?}");
     }
 }
