@@ -217,7 +217,8 @@ pub(crate) enum TransportEvent {
         bytes: Inbound,
     },
     /// Frames given to [`Transport::send`] were handed to QUIC, in order. Told of before the next frame of the
-    /// peer and class, or once they are an eighth of what may wait; those not told of when `Down` comes may be lost.
+    /// peer and class, once they are an eighth of what may wait, or when none has come for a while; those not told of
+    /// when `Down` comes may be lost.
     Written {
         /// To whom.
         peer: NodeId,

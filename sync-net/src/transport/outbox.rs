@@ -103,6 +103,11 @@ impl Outbox {
         many.then(|| std::mem::take(&mut queue.untold))
     }
 
+    /// True if something was written and not yet told of.
+    pub(super) fn is_untold(&self) -> bool {
+        self.lock().untold.frames > 0
+    }
+
     /// What was written and not yet told of.
     pub(super) fn take_untold(&self) -> Option<Written> {
         Some(std::mem::take(&mut self.lock().untold)).filter(|written| written.frames > 0)

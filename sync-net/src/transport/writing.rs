@@ -4,12 +4,13 @@
 //! the peer does not read stops at its own window: all of them together do not fill the connection's.
 
 use std::future;
+use std::pin::Pin;
 use std::time::Duration;
 
 use quinn::{SendStream, WriteError};
 use sync_core::class::Class;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::TransportEvent;
 use super::link::emit;
@@ -24,7 +25,10 @@ const FLUSH_MAX: Duration = Duration::from_secs(1);
 /// Writes frames until the node shuts down; returns why it stopped. If the connection is lost, the reader
 /// says so, once it has read what had arrived.
 pub(super) async fn all(registered: &Registered, first: SendStream, stop: &watch::Receiver<bool>) -> String {
-    let writing = |classes, stream| Writing { registered, stop, classes, stream }.run();
+    let writing = |classes, stream| {
+        let rest = Box::pin(sleep(QUIET));
+        Writing { registered, stop, classes, stream, written: Instant::now(), rest }.run()
+    };
     match Layout::of(&registered.link.proven.connection) {
         Layout::Single => writing(&Class::ALL, Some(first)).await,
         Layout::Classes => {
@@ -38,6 +42,10 @@ pub(super) async fn all(registered: &Registered, first: SendStream, stop: &watch
     "the node that closes is shutting down".to_owned()
 }
 
+/// So long after the last frame of a stream the engine is told what it does not know to be written. Longer than frames
+/// are apart on a link that is used, short for somebody who looks whether anything waits.
+const QUIET: Duration = Duration::from_millis(200);
+
 /// One stream.
 struct Writing<'a> {
     registered: &'a Registered,
@@ -46,6 +54,10 @@ struct Writing<'a> {
     classes: &'static [Class],
     /// `None` before the first frame.
     stream: Option<SendStream>,
+    /// When the last frames were written.
+    written: Instant,
+    /// A look whether it rests; armed once in [`QUIET`] at most, since a stream in use waits for frames all the time.
+    rest: Pin<Box<Sleep>>,
 }
 
 impl Writing<'_> {
@@ -79,14 +91,44 @@ impl Writing<'_> {
         frames.find(|(_, frames)| !frames.is_empty())
     }
 
-    async fn next(&self) -> (Class, Vec<Vec<u8>>) {
+    async fn next(&mut self) -> (Class, Vec<Vec<u8>>) {
         loop {
             if let Some(frames) = self.waiting() {
                 return frames;
             }
             // Where a stream carries several classes, their outboxes share one notice.
             let [class, ..] = self.classes else { return future::pending().await };
-            self.registered.link.outbox.of(*class).more().await;
+            let outbox = self.registered.link.outbox.of(*class);
+            if !self.is_untold() {
+                outbox.more().await;
+                continue;
+            }
+            if self.rest.is_elapsed() {
+                self.rest.as_mut().reset(self.written + QUIET);
+            }
+            tokio::select! {
+                biased;
+                () = outbox.more() => {}
+                () = &mut self.rest => {
+                    if self.written.elapsed() >= QUIET {
+                        self.tell_rest().await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// True if the engine counts frames as waiting that are written.
+    fn is_untold(&self) -> bool {
+        let outbox = &self.registered.link.outbox;
+        self.classes.iter().any(|class| outbox.of(*class).is_untold())
+    }
+
+    /// Tells the engine of all that is written: nothing more comes for now, and a peer at rest has nothing waiting.
+    async fn tell_rest(&self) {
+        for class in self.classes {
+            let told = self.registered.link.outbox.of(*class).take_untold();
+            tell(self.registered, self.stop, *class, told).await;
         }
     }
 
@@ -121,6 +163,7 @@ impl Writing<'_> {
                 future::pending().await
             }
         }
+        self.written = Instant::now();
         let bytes = frames.iter().map(Vec::len).sum();
         let told = self.registered.link.outbox.of(class).written(frames.len(), bytes);
         tell(self.registered, self.stop, class, told).await;

@@ -30,6 +30,24 @@ async fn frames_of_all_sizes_arrive_in_order_and_are_reported_written_before_the
 }
 
 #[tokio::test]
+async fn a_peer_at_rest_is_told_to_have_nothing_waiting() {
+    let (mut a, to_b, mut b, _) = pair().await;
+    for class in Class::ALL {
+        assert!(a.transport.send(&b.id, to_b, class, vec![7; 10]));
+        assert_eq!(b.frame(a.id).await, [7; 10]);
+        // Nothing comes from the other side with which it could be told.
+        let written = a.until("Written", |event| match event {
+            TransportEvent::Written { class: of, frames, bytes, .. } if *of == class => {
+                Some((*frames, *bytes))
+            }
+            _ => None,
+        });
+        assert_eq!(written.await, (1, 10), "of class {class}");
+    }
+    assert_eq!(a.check_order(b.id), 1);
+}
+
+#[tokio::test]
 async fn two_nodes_that_dial_each_other_keep_one_link_and_the_same() {
     for _ in 0..5 {
         let (low, high) = two();
