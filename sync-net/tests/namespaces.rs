@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{PATIENCE, assert_one_state, builder, ca, cluster, converge, eventually, peer, text};
 use sync_net::{
-    Class, ClusterCa, ConvergeError, Error, Followed, Limits, Namespace, NamespaceError, Node,
+    Class, ClusterCa, ConvergeError, Error, Followed, HealthState, Limits, Namespace, NamespaceError, Node,
     Policy, Start, StartError, Visibility, WaitError, WatchEvent, WriteError,
 };
 
@@ -195,6 +195,35 @@ async fn a_namespace_is_full_by_its_own_limits() {
     let metrics = node.metrics().expect("the node is well");
     let of_small = r#"crdt_state_crdts{namespace="small"} 2"#;
     assert!(metrics.contains(of_small) && metrics.contains("crdt_state_crdts 1"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_is_degraded_from_ninety_five_percent_of_a_bound_until_below_ninety() {
+    let node = common::alone().await;
+    let limits = Limits { crdts_max: 20, ..Limits::default() };
+    let small = node.open_namespace_with("small", Class::Normal, limits).expect("there is room");
+    let counters: Vec<String> = (0..19).map(|n| format!("c{n}")).collect();
+    let reasons = || node.health().reasons;
+    for key in &counters[..18] {
+        small.pn_counter(key).add(1).expect("there is room");
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    assert_eq!(reasons(), [], "90 % is well if it was never more");
+    small.pn_counter(&counters[18]).add(1).expect("there is room");
+    eventually("it is at 95 %", || reasons().len() == 1).await;
+    let reason = &reasons()[0];
+    assert_eq!(
+        (reason.state, reason.kind.as_str()),
+        (HealthState::Degraded, "bound_nearly_full"),
+        "{reason:?}"
+    );
+    assert!(reason.what.contains("crdts_max of namespace \"small\" is used by 95 %: 19 of 20"), "{reason:?}");
+    assert!(reason.next.contains("remove some or raise it"), "{reason:?}");
+    small.remove(&counters[18]).expect("removes pass");
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    assert_eq!(reasons().len(), 1, "90 % is not yet room again");
+    small.remove(&counters[17]).expect("removes pass");
+    eventually("there is room again", || reasons().is_empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,7 +2,8 @@
 //!
 //! Readings are lengths that are kept anyway, so one costs about a hundred nanoseconds and none is taken on the write
 //! path: events come of the next [`Node::handle`], which follows each write and each frame. A bound that sounded is
-//! silent until it has fallen below 70 %, so one that hovers does not flap.
+//! silent until it has fallen below 70 %, so one that hovers does not flap. From 95 % on, and until below 90 %, it is
+//! *nearly full*: who judges the node's health asks for that.
 //!
 //! Not every bound has a pressure: what a single write or frame may take (key, value, group, depth, message) is met or
 //! is not, and says so in the error.
@@ -123,6 +124,27 @@ impl Bound {
         (Self::Records..=Self::LogIntervals).contains(&self)
     }
 
+    /// True if what fills it stays until somebody removes it; false for rings, and for what empties by itself.
+    pub fn is_kept(self) -> bool {
+        match self {
+            Self::Crdts
+            | Self::StoreBytes
+            | Self::Ceiling
+            | Self::CrdtCells
+            | Self::CrdtBytes
+            | Self::Peers => true,
+            Self::Records
+            | Self::RecordsBytes
+            | Self::LogEntries
+            | Self::LogIntervals
+            | Self::PinnedBytes
+            | Self::OutboxFrames
+            | Self::OutboxBytes
+            | Self::StagingBytes
+            | Self::Events => false,
+        }
+    }
+
     /// True if it is a bound of a namespace; false if it is the node's.
     pub fn is_of_namespace(self) -> bool {
         self < Self::Peers
@@ -199,7 +221,18 @@ const HIGH: u64 = 80;
 /// Below this it is [`Level::Low`] again, in percent.
 const LOW: u64 = 70;
 
+/// From here on a bound is nearly full, in percent: what is left is to be used for making room.
+const NEARLY_FULL: u64 = 95;
+/// Below this it no longer is, in percent.
+const ROOM_AGAIN: u64 = 90;
+
 impl Reading {
+    /// Whether it is nearly full, to somebody who saw that it `was`.
+    fn is_nearly_full(self, was: bool) -> bool {
+        let least = if was { ROOM_AGAIN } else { NEARLY_FULL };
+        self.used.saturating_mul(100) >= self.max.max(1).saturating_mul(least)
+    }
+
     /// What it says to somebody who was told of `told`. Multiplies where [`Self::percent`] divides: it is asked of each
     /// bound after each frame.
     fn level(self, told: Level) -> Level {
@@ -216,9 +249,17 @@ impl Reading {
     }
 }
 
-/// What the events have told of each bound so far: of each namespace, and of the node itself. Only events depend on it.
+/// How a bound stood at the last look.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    /// What the events have told of it.
+    told: Level,
+    is_nearly_full: bool,
+}
+
+/// How each bound stood, of each namespace, and of the node itself. Only events and reports depend on it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Levels(BTreeMap<Option<NamespaceId>, [Level; Bound::ALL.len()]>);
+pub(super) struct Levels(BTreeMap<Option<NamespaceId>, [Seen; Bound::ALL.len()]>);
 
 impl Levels {
     /// Takes readings in; gives back those to tell of, which are higher than what was told.
@@ -228,15 +269,15 @@ impl Levels {
         bounds: &[Bound],
         readings: &[Reading],
     ) -> impl Iterator<Item = (Bound, Level, Reading)> {
-        let told = self.0.entry(namespace).or_default();
+        let seen = self.0.entry(namespace).or_default();
         let mut higher = Vec::new();
         for (bound, reading) in bounds.iter().zip(readings) {
-            let told = &mut told[*bound as usize];
+            let Seen { told, is_nearly_full } = &mut seen[*bound as usize];
             let level = reading.level(*told);
             if level > *told {
                 higher.push((*bound, level, *reading));
             }
-            *told = level;
+            (*told, *is_nearly_full) = (level, reading.is_nearly_full(*is_nearly_full));
         }
         higher.into_iter()
     }
@@ -265,6 +306,12 @@ impl Node {
         readings[..of_namespace.len()].copy_from_slice(&of_namespace);
         readings[of_namespace.len()..].copy_from_slice(&of_node);
         Some(Pressure(readings))
+    }
+
+    /// True if 95 % of a bound or more were used at the last step, or have been and it has not fallen below 90 % since;
+    /// of a namespace that is kept here, or `None` for a bound of the node itself.
+    pub fn is_nearly_full(&self, namespace: Option<NamespaceId>, bound: Bound) -> bool {
+        self.levels.0.get(&namespace).is_some_and(|seen| seen[bound as usize].is_nearly_full)
     }
 
     /// Tells of the bounds that have come to 80 % or 100 % since the last look.
@@ -341,6 +388,21 @@ mod tests {
         assert_eq!([7, 8, 9, 8, 7, 8].map(&mut read), [None, Some(Level::High), None, None, None, None]);
         assert_eq!([10, 9, 12, 7, 10].map(&mut read), [Some(Level::Full), None, None, None, None]);
         assert_eq!([6, 15, 0, 8].map(&mut read), [None, Some(Level::Full), None, Some(Level::High)]);
+    }
+
+    #[test]
+    fn a_bound_is_nearly_full_from_ninety_five_percent_until_below_ninety() {
+        let mut levels = Levels::default();
+        let mut read = |used| {
+            levels
+                .read(Some(NamespaceId([1; 8])), &[Bound::StoreBytes], &[Reading { used, max: 100 }])
+                .for_each(drop);
+            levels.0[&Some(NamespaceId([1; 8]))][Bound::StoreBytes as usize].is_nearly_full
+        };
+        assert_eq!(
+            [94, 95, 120, 94, 90, 89, 94].map(&mut read),
+            [false, true, true, true, true, false, false]
+        );
     }
 
     #[test]

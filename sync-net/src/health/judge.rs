@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sync_core::node::DEFAULT_NAMESPACE;
+use sync_core::node::{DEFAULT_NAMESPACE, Reading};
 
 use super::{CoreFacts, Facts, FullBound, Health, HealthReason, HealthState, NoCore, Reachability};
 use crate::breakers::BreakerInfo;
@@ -169,11 +169,13 @@ fn look_at_core(core: &CoreFacts, reasons: &mut Reasons) {
             None | Some(DEFAULT_NAMESPACE) => String::new(),
             Some(name) => format!(" of namespace {name:?}"),
         };
-        reasons.degraded(
-            "bound_full",
-            format!("{}{of} is used up: {} of {}", bound.name(), reading.used, reading.max),
-            bound.edge(),
-        );
+        let (name, edge, Reading { used, max }) = (bound.name(), bound.edge(), *reading);
+        if used >= max {
+            reasons.degraded("bound_full", format!("{name}{of} is used up: {used} of {max}"), edge);
+        } else {
+            let what = format!("{name}{of} is used by {} %: {used} of {max}", reading.percent());
+            reasons.degraded("bound_nearly_full", what, &format!("act before it is used up: then {edge}"));
+        }
     }
     for (peer, BreakerInfo { state, reason, for_ms, opens, .. }) in open {
         let why = reason.as_deref().unwrap_or("unknown");
@@ -254,7 +256,7 @@ fn look_at_disk(storage: &StorageStatus, reasons: &mut Reasons) {
 mod tests {
     use super::*;
     use sync_core::id::NodeId;
-    use sync_core::node::{Bound, Condition, Reading};
+    use sync_core::node::{Bound, Condition};
 
     use crate::bootstrap::Bootstrap;
     use crate::data::Readable;
@@ -325,7 +327,11 @@ mod tests {
             away: vec!["10.0.0.2:7000 (timed out)".to_owned()],
         };
         let reading = Reading { used: 70, max: 64 };
-        let full = vec![FullBound { namespace: Some("bulk".to_owned()), bound: Bound::StoreBytes, reading }];
+        let full = |bound, reading| {
+            let full = vec![FullBound { namespace: Some("bulk".to_owned()), bound, reading }];
+            with_core(CoreFacts { full, ..CoreFacts::default() })
+        };
+        let nearly = Reading { used: 9_530, max: 10_000 };
         let off = CoreFacts {
             condition: Condition { is_clock_off: true, ..Condition::default() },
             clocks_ahead_ms: vec![-70_000],
@@ -366,7 +372,8 @@ mod tests {
                 "salvage_waiting",
                 "9 own items",
             ),
-            (with_core(CoreFacts { full, ..CoreFacts::default() }), Degraded, "bound_full", "70 of 64"),
+            (full(Bound::StoreBytes, reading), Degraded, "bound_full", "70 of 64"),
+            (full(Bound::Crdts, nearly), Degraded, "bound_nearly_full", "is used by 95 %: 9530 of 10000"),
             (
                 with_core(CoreFacts { open, ..CoreFacts::default() }),
                 Degraded,

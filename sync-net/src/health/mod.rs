@@ -173,7 +173,7 @@ pub(super) struct Facts {
     core: Result<CoreFacts, NoCore>,
 }
 
-/// A bound that is used up, of a namespace or of the node.
+/// A bound that is used up, or nearly so, of a namespace or of the node.
 #[derive(Clone, Debug)]
 pub(super) struct FullBound {
     namespace: Option<String>,
@@ -229,7 +229,7 @@ fn worse(mut one: Condition, other: Condition) -> Condition {
     one
 }
 
-/// The bounds that are full, rings left out: those of each namespace, then the node's.
+/// The bounds that are full or soon will be, rings left out: those of each namespace, then the node's.
 fn full(core: &mut Core, spaces: &[NamespaceStatus]) -> Vec<FullBound> {
     let mut full = Vec::new();
     for (at, space) in spaces.iter().enumerate() {
@@ -237,7 +237,9 @@ fn full(core: &mut Core, spaces: &[NamespaceStatus]) -> Vec<FullBound> {
         // Each reading has the node's own bounds too.
         let counts = |(bound, reading): &(Bound, Reading)| {
             let is_full = !bound.is_ring() && reading.used >= reading.max;
-            is_full && (bound.is_of_namespace() || at == 0)
+            let of = bound.is_of_namespace().then_some(space.id);
+            let will_be = bound.is_kept() && core.is_nearly_full(of, *bound);
+            (is_full || will_be) && (bound.is_of_namespace() || at == 0)
         };
         full.extend(pressure.readings().filter(counts).map(|(bound, reading)| {
             let namespace = bound.is_of_namespace().then(|| space.name.clone());
