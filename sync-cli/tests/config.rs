@@ -84,16 +84,19 @@ fn check_tells_every_mistake_with_its_line_and_exits_with_2() {
 #[test]
 fn show_tells_each_value_and_where_it_came_from() {
     let place = Place::new();
-    let file = write(&place, "sync.toml", "max_crdts = 5\nmax_peers = 5\n");
+    let file = write(&place, "sync.toml", "max_crdts = 5\nmax_peers = 5\nmax_queue_size = 5\n");
     let args = ["config", "show", "--config", &file, "--max-queue-size", "7", "--json"];
-    let shown = with_variable(&place, &args, "SYNC_MAX_PEERS", "6");
-    assert_eq!(shown.code, 0, "{shown:?}");
-    let shown = shown.json();
-    let of = |key: &str| {
+    let row = |shown: &Value, key: &str| {
         let all = shown.as_array().unwrap();
         let one = all.iter().find(|one| one["key"] == key).unwrap();
         (one["value"].to_string(), one["origin"].as_str().unwrap().to_owned())
     };
+    let flagged = with_variable(&place, &args, "SYNC_MAX_QUEUE_SIZE", "6");
+    assert_eq!(row(&flagged.json(), "max_queue_size"), ("7".to_owned(), "--max-queue-size".to_owned()));
+    let shown = with_variable(&place, &args, "SYNC_MAX_PEERS", "6");
+    assert_eq!(shown.code, 0, "{shown:?}");
+    let shown = shown.json();
+    let of = |key: &str| row(&shown, key);
     assert_eq!(of("max_crdts"), ("5".to_owned(), format!("{file}:1")));
     assert_eq!(of("max_peers"), ("6".to_owned(), "SYNC_MAX_PEERS".to_owned()));
     assert_eq!(of("max_queue_size"), ("7".to_owned(), "--max-queue-size".to_owned()));
