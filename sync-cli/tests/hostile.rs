@@ -10,10 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use support::Place;
-use sync_tests::attack::{Counts, Credentials, SCRIPTS, attack};
-
-/// Those that need no certificate.
-const STRANGERS: [&str; 3] = ["half-open", "initial-flood", "no-certificate"];
+use sync_tests::attack::{Alpn, Counts, Credentials, SCRIPTS, attack, is_stranger};
 
 const TIME: Duration = Duration::from_secs(5);
 
@@ -25,7 +22,13 @@ fn resident(pid: u32) -> u64 {
 }
 
 /// Plays `scripts` at once, one attacker each; how much more memory the process took at most, in KiB.
-fn costs(pid: u32, target: &str, scripts: &[&'static str], dirs: &[String]) -> (u64, Vec<Arc<Counts>>) {
+fn costs(
+    pid: u32,
+    target: &str,
+    alpn: Alpn,
+    scripts: &[&'static str],
+    dirs: &[String],
+) -> (u64, Vec<Arc<Counts>>) {
     let over = Arc::new(AtomicBool::new(false));
     let before = resident(pid);
     let watching = {
@@ -46,7 +49,7 @@ fn costs(pid: u32, target: &str, scripts: &[&'static str], dirs: &[String]) -> (
         let mut attackers = tokio::task::JoinSet::new();
         for ((script, dir), counts) in scripts.iter().zip(dirs).zip(&all) {
             let me = Credentials::load(Path::new(dir)).unwrap();
-            attackers.spawn(attack(script, vec![me], target, TIME, counts.clone()));
+            attackers.spawn(attack(script, vec![me], target, alpn, TIME, counts.clone()));
         }
         while let Some(known) = attackers.join_next().await {
             assert!(known.unwrap());
@@ -56,11 +59,11 @@ fn costs(pid: u32, target: &str, scripts: &[&'static str], dirs: &[String]) -> (
     (watching.join().unwrap().saturating_sub(before), all)
 }
 
-#[test]
-fn all_scripts_at_once_cost_a_bounded_amount_of_memory_and_honest_peers_stay_right() {
-    let members: Vec<&str> =
-        SCRIPTS.iter().map(|(name, _)| *name).filter(|name| !STRANGERS.contains(name)).collect();
-    assert!(members.len() >= 12);
+/// Plays all scripts over one layout of streams.
+fn all_scripts_are_borne(alpn: Alpn) {
+    let (strangers, members): (Vec<&str>, Vec<&str>) =
+        SCRIPTS.iter().map(|(name, _)| *name).partition(|name| is_stranger(name));
+    assert!(members.len() >= 12 && !strangers.is_empty());
     let place = Place::with(&["middle", "left", "right"]);
     let dirs: Vec<String> = members
         .iter()
@@ -69,7 +72,11 @@ fn all_scripts_at_once_cost_a_bounded_amount_of_memory_and_honest_peers_stay_rig
             place.at(name)
         })
         .collect();
-    let middle = place.run_with("middle", &[], &["--memory"]);
+    let middle = place.run_with(
+        "middle",
+        &[],
+        &["--memory", "--namespace", "alarms=urgent", "--namespace", "archive=bulk"],
+    );
     let left = place.run("left", &[&middle.listen]);
     let right = place.run("right", &[&middle.listen]);
     middle.has_links(2);
@@ -77,14 +84,14 @@ fn all_scripts_at_once_cost_a_bounded_amount_of_memory_and_honest_peers_stay_rig
     left.done(&["converge", "--all"]);
 
     let pid = middle.process.id();
-    let (kib, counts) = costs(pid, &middle.listen, &members, &dirs);
+    let (kib, counts) = costs(pid, &middle.listen, alpn, &members, &dirs);
     let most = 8 * 1_024 * u64::try_from(members.len()).unwrap();
     assert!(kib <= most, "{} attackers cost {kib} KiB, {most} are allowed", members.len());
     for (script, counts) in members.iter().zip(&counts) {
         let tried = counts.links.load(Ordering::Relaxed) + counts.connections.load(Ordering::Relaxed);
         assert!(tried > 0, "{script} did nothing");
     }
-    let (kib, counts) = costs(pid, &middle.listen, &STRANGERS, &dirs);
+    let (kib, counts) = costs(pid, &middle.listen, alpn, &strangers, &dirs);
     assert!(kib <= 64 * 1_024, "strangers cost {kib} KiB");
     assert!(
         counts.iter().all(|counts| counts.sent.load(Ordering::Relaxed)
@@ -109,4 +116,14 @@ fn all_scripts_at_once_cost_a_bounded_amount_of_memory_and_honest_peers_stay_rig
     left.shows(&["set", "ls", "after"], "y");
     assert_eq!(left.done(&["keys"]), right.done(&["keys"]));
     assert!(!middle.process.stderr().contains("panicked"), "{}", middle.process.stderr());
+}
+
+#[test]
+fn all_scripts_at_once_cost_a_bounded_amount_of_memory_and_honest_peers_stay_right() {
+    all_scripts_are_borne(Alpn::Sync2);
+}
+
+#[test]
+fn so_they_do_on_the_one_stream_of_the_first_release() {
+    all_scripts_are_borne(Alpn::Sync1);
 }

@@ -4,19 +4,20 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 use sync_core::causal::{CausalContext, DotSet};
+use sync_core::class::Class;
 use sync_core::dictionary::Route;
 use sync_core::id::{NamespaceId, ReplicaId, StateId};
 use sync_core::message::{Ack, Dialect, Frame, Pull, Root, Survey};
 use sync_core::time::WallMillis;
 
-use super::Counts;
-use super::client::{Attacker, BYE, Link, framed, hello_of};
+use super::client::{Attacker, BYE, framed};
+use super::{Alpn, Counts, lanes};
 
 /// The longest frame that a node takes by default.
-const LONGEST: u32 = 1_000_000;
+pub(super) const LONGEST: u32 = 1_000_000;
 
 /// Frames that are written at once by those who write many.
-const BATCH: usize = 200;
+pub(super) const BATCH: usize = 200;
 
 /// A clock that no honest machine shows: some years ahead.
 const FAR_AHEAD: WallMillis = WallMillis(4_000_000_000_000);
@@ -38,6 +39,11 @@ pub(super) async fn run(script: &str, attacker: Attacker) {
             "silent" => silent(&attacker).await,
             "datagrams" => datagrams(&attacker).await,
             "clock-lies" => clock_lies(&attacker).await,
+            "namespaces" => lanes::namespaces(&attacker).await,
+            "all-lanes" => lanes::all_lanes(&attacker).await,
+            "greeter" => lanes::greeter(&attacker).await,
+            "changing-incarnation" => lanes::changing_incarnation(&attacker).await,
+            "puller" => lanes::puller(&attacker).await,
             flood => floods(&attacker, flood).await,
         }
     }
@@ -45,20 +51,17 @@ pub(super) async fn run(script: &str, attacker: Attacker) {
 
 async fn garbage(attacker: &Attacker) {
     let mut link = attacker.link().await;
-    // Short frames of random bytes: the framing holds, and nothing else does.
-    loop {
-        let bytes: Vec<u8> = {
-            let mut rng = rand::rng();
-            let one = |_| {
-                let len = rng.random_range(1..100);
-                framed(&(0..len).map(|_| rng.random()).collect::<Vec<u8>>())
-            };
-            (0..BATCH).flat_map(one).collect()
-        };
-        if !link.write(&bytes).await {
-            return;
-        }
-    }
+    while link.write(&noise()).await {}
+}
+
+/// Short frames of random bytes: the framing holds, and nothing else does.
+pub(super) fn noise() -> Vec<u8> {
+    let mut rng = rand::rng();
+    let one = |_| {
+        let len = rng.random_range(1..100);
+        framed(&(0..len).map(|_| rng.random()).collect::<Vec<u8>>())
+    };
+    (0..BATCH).flat_map(one).collect()
 }
 
 async fn announces(attacker: &Attacker, len: u32, more: usize) {
@@ -84,7 +87,7 @@ async fn stalled(attacker: &Attacker) {
     }
 }
 
-fn pull(route: Route) -> Frame {
+pub(super) fn pull(route: Route) -> Frame {
     let pull = Pull {
         context: CausalContext::default(),
         horizon: WallMillis(0),
@@ -101,14 +104,14 @@ fn root(route: Route, head: u64, clock: Option<WallMillis>) -> Frame {
     Frame::Root(route, root)
 }
 
-fn bytes_of(frame: &Frame) -> Vec<u8> {
+pub(super) fn bytes_of(frame: &Frame) -> Vec<u8> {
     framed(&frame.encode(&Dialect::default()))
 }
 
 async fn reads_nothing(attacker: &Attacker) {
     let mut link = attacker.link().await;
     let Some(route) = link.greet(&attacker.me, WallMillis(0)).await else { return };
-    let pulls = bytes_of(&pull(route)).repeat(4);
+    let pulls = link.routes(route).into_iter().flat_map(|route| bytes_of(&pull(route))).collect::<Vec<u8>>();
     while link.write(&pulls).await {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
@@ -116,12 +119,16 @@ async fn reads_nothing(attacker: &Attacker) {
 
 async fn streams(attacker: &Attacker) {
     let link = attacker.link().await;
-    let (uni, bidi) = (link.connection.clone(), link.connection.clone());
+    let bidi = link.connection.clone();
     let fill = vec![0xa5; 300 << 10];
     let counts = &attacker.counts;
     let unis = async {
         let mut open = Vec::new();
-        while let Ok(mut stream) = uni.open_uni().await {
+        // Where streams have heads, those that it may open, so that these do not end it.
+        let mut classes = vec![Class::Normal, Class::Bulk];
+        while attacker.alpn() == Alpn::Sync1 || !classes.is_empty() {
+            let class = classes.pop().unwrap_or(Class::Normal);
+            let Some(mut stream) = link.open(class).await else { break };
             Counts::add(&counts.sent);
             let _ = tokio::time::timeout(Duration::from_millis(100), stream.write_all(&fill)).await;
             open.push(stream);
@@ -144,30 +151,30 @@ async fn floods(attacker: &Attacker, what: &str) {
     let mut link = attacker.link().await;
     let Some(route) = link.greet(&attacker.me, WallMillis(0)).await else { return };
     let frame = match what {
-        "hello-flood" => hello_of(&attacker.me, route.from, WallMillis(0)),
+        "hello-flood" => link.hello(&attacker.me, route.from, WallMillis(0)),
         "root-flood" => root(route, 1, None),
         "survey-flood" => {
             let survey = Survey { number: 1, counts: true, context: CausalContext::default() };
             Frame::Survey(route, survey)
         }
+        "acks" => Frame::Ack(route, Ack { hi: None, known: CausalContext::default() }),
         _ => pull(route),
     };
     let batch = bytes_of(&frame).repeat(BATCH);
-    let Link { connection, mut send, mut recv, counts } = link;
+    let mut frames = link.listen();
     let reading = async {
-        while let Ok(Some(_)) = recv.read_chunk(64 << 10, true).await {}
+        while let Some(frames) = &mut frames
+            && frames.next().await.is_some()
+        {}
         std::future::pending::<()>().await;
     };
-    let writing = async {
-        while send.write_all(&batch).await.is_ok() {
-            Counts::add(&counts.sent);
-        }
-    };
+    let greets = matches!(frame, Frame::Hello(_));
+    let writing =
+        async { while if greets { link.write_urgent(&batch).await } else { link.write(&batch).await } {} };
     tokio::select! {
         () = reading => {}
         () = writing => {}
     }
-    counts.ended(&connection.closed().await.to_string());
 }
 
 async fn malformed(attacker: &Attacker) {
@@ -274,14 +281,9 @@ async fn clock_lies(attacker: &Attacker) {
                 have: DotSet::default(),
             },
         );
-        let batch = [
-            bytes_of(&root(route, 1, Some(FAR_AHEAD))),
-            bytes_of(&hello_of(&attacker.me, route.from, FAR_AHEAD)),
-            bytes_of(&ahead),
-        ]
-        .concat()
-        .repeat(10);
-        if !link.write(&batch).await {
+        let hello = bytes_of(&link.hello(&attacker.me, route.from, FAR_AHEAD));
+        let batch = [bytes_of(&root(route, 1, Some(FAR_AHEAD))), bytes_of(&ahead)].concat();
+        if !link.write_urgent(&hello.repeat(10)).await || !link.write(&batch.repeat(10)).await {
             return;
         }
     }

@@ -1,20 +1,71 @@
 //! Hostile peers: what a holder of a valid certificate, or a stranger, can do to a node over its own QUIC client.
 //!
 //! In flow a script, credentials and the address of a node; out flow [`Counts`] of what was tried. Nothing here uses the
-//! engine's transport, so nothing here keeps its rules. `client` makes links, `members` are the scripts of a member,
-//! `strangers` those that need no certificate. The binary `attacker` runs them, and measures what they cost.
+//! engine's transport, so nothing here keeps its rules. `client` makes links, `members` are the scripts of a member
+//! on one stream, `lanes` those that need more than one, or greet, `strangers` those that need no certificate. The binary `attacker` runs them, and measures what they cost.
 
 mod client;
+mod lanes;
 mod members;
 mod strangers;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use sync_core::class::Class;
+
 pub use self::client::Credentials;
+
+/// How frames are spread over streams, by the name under which TLS agrees on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Alpn {
+    /// One stream for all, the first release's.
+    Sync1,
+    /// One for each class. The newest.
+    #[default]
+    Sync2,
+}
+
+impl Alpn {
+    /// As TLS has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sync1 => "sync/1",
+            Self::Sync2 => "sync/2",
+        }
+    }
+
+    /// How a stream of `class` begins (docs/protocol.md, Transport). Written by hand: nothing of the engine's transport
+    /// is used here.
+    fn head(self, class: Class) -> &'static [u8] {
+        match (self, class) {
+            (Self::Sync1, _) => &[],
+            (Self::Sync2, Class::Urgent) => &[2, 0],
+            (Self::Sync2, Class::Normal) => &[2, 1],
+            (Self::Sync2, Class::Bulk) => &[2, 2],
+        }
+    }
+}
+
+impl fmt::Display for Alpn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Alpn {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = [Self::Sync1, Self::Sync2].into_iter().find(|alpn| alpn.name() == name);
+        found.ok_or_else(|| format!("{name:?} is neither sync/1 nor sync/2"))
+    }
+}
 
 /// Scripts by name, with what each does.
 pub const SCRIPTS: &[(&str, &str)] = &[
@@ -36,10 +87,21 @@ pub const SCRIPTS: &[(&str, &str)] = &[
     ("silent", "shakes hands and says nothing, as often as it may"),
     ("datagrams", "datagrams as fast as it can, which nobody reads"),
     ("clock-lies", "greets and tells roots with clocks that are years off"),
+    ("namespaces", "greets with as many namespaces as fit, other ones each time, as often as a peer may"),
+    ("all-lanes", "frames that stall on the stream of every class at once, then garbage on all of them"),
+    ("greeter", "greets as often as a peer may, for ever, and wants each answered"),
+    ("changing-incarnation", "a new life in each greeting, as often as a peer may"),
+    ("puller", "asks for the whole state as often as a peer may, for ever, and reads it"),
+    ("acks", "acknowledges nothing as fast as frames are taken"),
     ("half-open", "no certificate: begins handshakes and never goes on"),
     ("initial-flood", "no certificate: first packets as fast as the socket takes them"),
     ("no-certificate", "no certificate: whole handshakes as fast as it can"),
 ];
+
+/// True for scripts that need no certificate.
+pub fn is_stranger(script: &str) -> bool {
+    matches!(script, "half-open" | "initial-flood" | "no-certificate")
+}
 
 /// What was tried, and how the other side took it.
 #[derive(Debug, Default)]
@@ -83,6 +145,7 @@ pub async fn attack(
     script: &str,
     members: Vec<Credentials>,
     target: SocketAddr,
+    alpn: Alpn,
     time: Duration,
     counts: Arc<Counts>,
 ) -> bool {
@@ -97,11 +160,14 @@ pub async fn attack(
             let stranger = async {
                 match script.as_str() {
                     "half-open" => {
-                        strangers::half_open(target, &counts, Some(Duration::from_millis(2))).await
+                        strangers::half_open(target, alpn, &counts, Some(Duration::from_millis(2))).await
                     }
-                    "initial-flood" => strangers::half_open(target, &counts, None).await,
-                    "no-certificate" => strangers::without_certificate(target, &counts).await,
-                    _ => members::run(&script, client::Attacker::new(me, target, Arc::clone(&counts))).await,
+                    "initial-flood" => strangers::half_open(target, alpn, &counts, None).await,
+                    "no-certificate" => strangers::without_certificate(target, alpn, &counts).await,
+                    _ => {
+                        let attacker = client::Attacker::new(me, target, alpn, Arc::clone(&counts));
+                        members::run(&script, attacker).await;
+                    }
                 }
             };
             let _ = tokio::time::timeout_at(until, stranger).await;

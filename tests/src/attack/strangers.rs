@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use tokio::net::UdpSocket;
 
-use super::Counts;
 use super::client::endpoint;
+use super::{Alpn, Counts};
 
 /// First packets that are made ahead and sent again and again, each of a connection of its own.
 const INITIALS: usize = 256;
 
 /// First packets of handshakes that nobody will finish, made by a client that dials a socket of ours.
-async fn initials() -> Vec<Vec<u8>> {
+async fn initials(alpn: Alpn) -> Vec<Vec<u8>> {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let sink = UdpSocket::bind(any).await.expect("a socket is free");
     let to = sink.local_addr().expect("it is bound");
-    let client = endpoint(None);
+    let client = endpoint(None, alpn);
     let mut packets = Vec::with_capacity(INITIALS);
     let mut buffer = [0; 2_048];
     while packets.len() < INITIALS {
@@ -33,8 +33,8 @@ async fn initials() -> Vec<Vec<u8>> {
 
 /// Sends first packets and never a second, with `pause` between any two or as fast as the socket takes them, and as
 /// many packets of random bytes.
-pub(super) async fn half_open(target: SocketAddr, counts: &Counts, pause: Option<Duration>) {
-    let packets = initials().await;
+pub(super) async fn half_open(target: SocketAddr, alpn: Alpn, counts: &Counts, pause: Option<Duration>) {
+    let packets = initials(alpn).await;
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     loop {
         // Another port is another stranger.
@@ -53,8 +53,8 @@ pub(super) async fn half_open(target: SocketAddr, counts: &Counts, pause: Option
 }
 
 /// Whole handshakes, refused for want of a certificate.
-pub(super) async fn without_certificate(target: SocketAddr, counts: &Counts) {
-    let client = endpoint(None);
+pub(super) async fn without_certificate(target: SocketAddr, alpn: Alpn, counts: &Counts) {
+    let client = endpoint(None, alpn);
     loop {
         Counts::add(&counts.connections);
         let connecting = client.connect(target, "node.sync.internal").expect("a target");

@@ -1,21 +1,24 @@
 //! What hostile peers cost a node: resident memory, and the throughput of honest peers through it.
 //!
-//! For each script a fresh process of `sync-cli run` is the node in the middle, with two honest nodes of this process on
-//! its two sides, so that all that one writes reaches the other through it. First memory, with the honest ones at rest;
-//! then throughput, with attack and no attack in turns. Attackers run in a process of their own with the lowest priority:
-//! what is measured is what the node in the middle spends on them, not what they spend themselves.
+//! For each script a fresh process of `sync-cli run` is the node in the middle, with honest nodes of this process on its
+//! two sides (`scene`), so that all that one writes reaches the other through it. First memory, with the honest ones at
+//! rest; then throughput, with attack and no attack in turns while the load (`load`) goes on; then memory under many
+//! attackers. A throughput says something only if the node in the middle limits it: it has one thread for all links, and
+//! each figure comes with the share of time in which that thread had work (`usage`).
 
 use std::fs;
-use std::net::SocketAddr;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
-use sync_net::{ClusterCa, Identity, Node, PeerAddr};
-use sync_tests::attack::SCRIPTS;
-use tempfile::TempDir;
+use sync_tests::attack::{Alpn, SCRIPTS, is_stranger};
+
+use super::load::Load;
+use super::scene::Scene;
+use super::usage::{Usage, resident, shares_autogroup};
+use super::words;
 
 /// What may be set.
 #[derive(Debug, Args)]
@@ -26,8 +29,11 @@ pub(crate) struct CampaignArgs {
     /// Only this script; may be given many times [default: all].
     #[arg(long = "script")]
     scripts: Vec<String>,
-    /// Seconds of each attack.
-    #[arg(long, default_value_t = 10)]
+    /// How attackers spread frames over streams: sync/1 or sync/2.
+    #[arg(long, default_value_t)]
+    alpn: Alpn,
+    /// Seconds of each attack; of a turn of throughput half of it with attack and half without.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(2..))]
     seconds: u64,
     /// Attackers in the second part of the memory measurement.
     #[arg(long, default_value_t = 64)]
@@ -35,250 +41,287 @@ pub(crate) struct CampaignArgs {
     /// Turns of throughput, each with and without attack; 0 leaves throughput out.
     #[arg(long, default_value_t = 4)]
     turns: u32,
+    /// Pairs of honest nodes that load the node in the middle.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=3))]
+    pairs: u8,
+    /// A file of results, one a line: scripts that it has with the same settings are left out, and the others are added
+    /// as they are done. So a campaign can be cut and gone on with.
+    #[arg(long, value_name = "FILE")]
+    resume: Option<PathBuf>,
 }
 
-/// Megabytes that the node in the middle holds, so that there is something to pull.
-const STATE_MB: usize = 2;
+/// The least share of the throughput without attack that honest peers keep.
+const RATIO_MIN: f64 = 0.8;
 
-/// Writes of the one honest node that the other has not seen, at most.
-const AHEAD_MAX: i128 = 20_000;
+/// From this share of busy time on a node counts as saturated.
+const BUSY_MIN: f64 = 0.85;
 
-/// Places that honest writes go to, in turns.
-const ROWS: i128 = 5_000;
+/// How long the load runs before anything is measured: each place is written once, and links have settled.
+const WARM_UP: Duration = Duration::from_secs(5);
 
-/// How long honest nodes may take for what should take milliseconds.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// What an attack left behind has this long to go before the next turn.
+const PAUSE: Duration = Duration::from_millis(500);
 
 pub(crate) async fn campaign(args: CampaignArgs) -> Result<(), String> {
     let beside = || std::env::current_exe().map(|path| path.with_file_name("sync-cli"));
-    let cli = args.cli.clone().map_or_else(beside, Ok).map_err(|error| error.to_string())?;
+    let cli = args.cli.clone().map_or_else(beside, Ok).map_err(words)?;
     let known = |name: &String| SCRIPTS.iter().any(|(script, _)| script == name);
     if let Some(unknown) = args.scripts.iter().find(|name| !known(name)) {
         return Err(format!("there is no script {unknown:?}"));
     }
+    let settings = json!({
+        "alpn": args.alpn.name(), "seconds": args.seconds, "many": args.many, "turns": args.turns, "pairs": args.pairs,
+    });
+    let mut results = Results::open(args.resume.clone(), &settings)?;
     let chosen = |name: &str| args.scripts.is_empty() || args.scripts.iter().any(|script| script == name);
-    let mut failed = Vec::new();
     for (script, _) in SCRIPTS.iter().filter(|(name, _)| chosen(name)) {
-        let told = one(&cli, script, &args).await?;
-        println!("{told}");
-        if told["ok"] != true {
-            failed.push(*script);
+        if !results.has(script) {
+            // A script that could not be measured is no result, and ends the campaign: something is wrong with it.
+            let told = one(&cli, script, &args, &settings).await.map_err(|why| format!("{script}: {why}"))?;
+            results.add(told)?;
         }
     }
+    let failed: Vec<&str> =
+        results.lines.iter().filter(|told| told["ok"] != true).filter_map(name_of).collect();
     if failed.is_empty() { Ok(()) } else { Err(format!("beyond a bound: {}", failed.join(", "))) }
 }
 
-/// All figures of one script.
-async fn one(cli: &Path, script: &str, args: &CampaignArgs) -> Result<Value, String> {
-    let time = Duration::from_secs(args.seconds);
-    let is_stranger = matches!(script, "half-open" | "initial-flood" | "no-certificate");
-    let single = Scene::start(cli, args.many).await?;
-    let one_costs = single.memory(script, 1, time).await?;
-    let (ratio, rates) = match args.turns {
-        0 => (None, Vec::new()),
-        turns => {
-            let (ratio, rates) = single.throughput(script, turns, time).await?;
-            (Some(ratio), rates)
+fn name_of(told: &Value) -> Option<&str> {
+    told["script"].as_str()
+}
+
+/// What is known so far, also in a file if there is one.
+struct Results {
+    file: Option<PathBuf>,
+    lines: Vec<Value>,
+}
+
+impl Results {
+    /// Keeps what the file has with these settings; a line that was cut is none.
+    fn open(file: Option<PathBuf>, settings: &Value) -> Result<Self, String> {
+        let kept = match &file {
+            Some(path) if path.exists() => fs::read_to_string(path).map_err(words)?,
+            Some(_) | None => String::new(),
+        };
+        let lines = kept.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let lines: Vec<Value> = lines.filter(|told| told["settings"] == *settings).collect();
+        if let Some(path) = &file {
+            let text: String = lines.iter().map(|told| format!("{told}\n")).collect();
+            fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))?;
         }
+        lines.iter().for_each(|told| println!("{told}"));
+        Ok(Self { file, lines })
+    }
+
+    fn has(&self, script: &str) -> bool {
+        self.lines.iter().any(|told| name_of(told) == Some(script))
+    }
+
+    fn add(&mut self, told: Value) -> Result<(), String> {
+        println!("{told}");
+        if let Some(path) = &self.file {
+            let mut file = fs::OpenOptions::new().append(true).open(path).map_err(words)?;
+            writeln!(file, "{told}").map_err(words)?;
+        }
+        self.lines.push(told);
+        Ok(())
+    }
+}
+
+/// All figures of one script.
+async fn one(cli: &Path, script: &str, args: &CampaignArgs, settings: &Value) -> Result<Value, String> {
+    let time = Duration::from_secs(args.seconds);
+    // Each turn has a certificate of its own: what was shut out in one turn attacks again in the next.
+    let certificates = args.many.max(args.turns as usize + 1);
+    let single = Scene::start(cli, usize::from(args.pairs), certificates, args.alpn).await?;
+    let one_costs = single.memory(script, 1, time).await?;
+    let compared = match args.turns {
+        0 => None,
+        turns => Some(throughput(&single, cli, script, turns, time).await?),
     };
     single.end().await?;
-    let crowd = Scene::start(cli, args.many).await?;
+    let crowd = Scene::start(cli, 1, certificates, args.alpn).await?;
     let many_cost = crowd.memory(script, args.many, time).await?;
     crowd.end().await?;
-    let (one_max, many_max) = if is_stranger { (64 << 10, 64 << 10) } else { (8 << 10, 256 << 10) };
-    let ok = one_costs <= one_max
-        && many_cost <= many_max
-        && ratio.is_none_or(|ratio| is_stranger || ratio >= 0.8);
+    let (one_max, many_max) = if is_stranger(script) { (64 << 10, 64 << 10) } else { (8 << 10, 256 << 10) };
+    let keeps =
+        compared.as_ref().is_none_or(|compared| compared.ratio >= RATIO_MIN && compared.off.busy >= BUSY_MIN);
+    let ok = one_costs <= one_max && many_cost <= many_max && keeps;
     Ok(json!({
-        "script": script, "ok": ok,
+        "script": script, "settings": settings, "ok": ok,
         "one_kib": one_costs, "one_kib_max": one_max,
         "many": args.many, "many_kib": many_cost, "many_kib_max": many_max,
-        "honest_ratio": ratio, "writes_per_s_off_on": rates,
+        "throughput": compared.map(|compared| compared.told()),
     }))
 }
 
-/// A node in the middle, and two honest ones.
-struct Scene {
-    place: TempDir,
-    process: Child,
-    target: SocketAddr,
-    honest: [Node; 2],
+/// What happened in one stretch of time, or in several.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stretch {
+    seconds: f64,
+    /// Writes that went through the node in the middle, and those that it took in itself.
+    through: f64,
+    confirmed: f64,
+    middle_cpu: f64,
+    honest_cpu: f64,
+    attacker_cpu: f64,
+    /// Busy time of the middle's busiest thread, as a share.
+    busy: f64,
+    /// Time that writers waited for the middle, as a share.
+    waited: f64,
+    /// Of the fullest queue of a writer to the middle, and of the middle to a peer.
+    writer_queue: f64,
+    middle_queue: f64,
+    resident_kib: i64,
 }
 
-impl Drop for Scene {
-    fn drop(&mut self) {
-        // Both fail only if it has ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn words(error: impl std::fmt::Display) -> String {
-    error.to_string()
-}
-
-impl Scene {
-    async fn start(cli: &Path, attackers: usize) -> Result<Self, String> {
-        let place = tempfile::tempdir().map_err(words)?;
-        let at = |name: &str| place.path().join(name);
-        let ca = ClusterCa::create("campaign").map_err(words)?;
-        ca.issue("middle").and_then(|identity| identity.save(&at("middle"))).map_err(words)?;
-        for n in 0..attackers {
-            let name = format!("attacker-{n}");
-            ca.issue(&name).and_then(|identity| identity.save(&at(&name))).map_err(words)?;
+impl Stretch {
+    /// Both, one after the other: sums, shares by their time, and the larger of queues and memory.
+    fn and(self, other: Self) -> Self {
+        let seconds = self.seconds + other.seconds;
+        let share = |a: f64, b: f64| (a * self.seconds + b * other.seconds) / seconds;
+        Self {
+            seconds,
+            through: self.through + other.through,
+            confirmed: self.confirmed + other.confirmed,
+            middle_cpu: self.middle_cpu + other.middle_cpu,
+            honest_cpu: self.honest_cpu + other.honest_cpu,
+            attacker_cpu: self.attacker_cpu + other.attacker_cpu,
+            busy: share(self.busy, other.busy),
+            waited: share(self.waited, other.waited),
+            writer_queue: self.writer_queue.max(other.writer_queue),
+            middle_queue: self.middle_queue.max(other.middle_queue),
+            resident_kib: self.resident_kib.max(other.resident_kib),
         }
-        let log = fs::File::create(at("middle.err")).map_err(words)?;
-        let out = fs::File::create(at("middle.out")).map_err(words)?;
-        let process = Command::new(cli)
-            .args(["run", "--json", "--memory", "--listen", "127.0.0.1:0"])
-            .args(["--dir".as_ref(), at("middle").as_os_str()])
-            .args(["--socket".as_ref(), at("middle.sock").as_os_str()])
-            .stdin(Stdio::null())
-            .stdout(out)
-            .stderr(log)
-            .spawn()
-            .map_err(|error| format!("{}: {error}; build sync-cli with the same profile", cli.display()))?;
-        let said = eventually("the node says where it is", || {
-            serde_json::from_str::<Value>(&fs::read_to_string(at("middle.out")).ok()?).ok()
+    }
+
+    fn writes(&self) -> f64 {
+        self.through + self.confirmed
+    }
+
+    fn rate(&self) -> f64 {
+        self.writes() / self.seconds
+    }
+
+    fn per_cpu_second(&self) -> f64 {
+        self.writes() / self.middle_cpu.max(f64::MIN_POSITIVE)
+    }
+
+    fn told(&self) -> Value {
+        let share = |share: f64| (share * 1e3).round() / 1e3;
+        json!({
+            "writes_per_s": self.rate().round(),
+            "through_per_s": (self.through / self.seconds).round(),
+            "writes_per_middle_cpu_s": self.per_cpu_second().round(),
+            "middle_cores": share(self.middle_cpu / self.seconds),
+            "middle_busy": share(self.busy),
+            "honest_cores": share(self.honest_cpu / self.seconds),
+            "attacker_cores": share(self.attacker_cpu / self.seconds),
+            "writers_waited": share(self.waited),
+            "writer_queue_pressure": share(self.writer_queue),
+            "middle_queue_pressure": share(self.middle_queue),
+            "resident_kib": self.resident_kib,
         })
-        .await?;
-        let listen = said["listen"].as_str().unwrap_or_default();
-        let target: SocketAddr = listen.parse().map_err(words)?;
-        let start = async |identity: Identity| {
-            let peer = PeerAddr { addr: listen.to_owned(), id: None };
-            Node::builder().identity(identity).peer(peer).start().await.map_err(words)
-        };
-        let honest =
-            [start(ca.issue("left").map_err(words)?).await?, start(ca.issue("right").map_err(words)?).await?];
-        let scene = Self { place, process, target, honest };
-        let set = scene.honest[0].or_set::<String>("state");
-        for n in 0..STATE_MB * 1_024 {
-            set.add(&format!("{n:01024}")).map_err(words)?;
-        }
-        scene.settle().await?;
-        Ok(scene)
-    }
-
-    /// Waits until all three hold the same.
-    async fn settle(&self) -> Result<(), String> {
-        for node in &self.honest {
-            node.converge(PATIENCE).await.map_err(words)?;
-        }
-        let [left, right] = &self.honest;
-        eventually("both sides hold the same", || (left.status().root == right.status().root).then_some(()))
-            .await
-    }
-
-    fn attack(&self, script: &str, attackers: usize, time: Duration) -> Result<Child, String> {
-        let own = std::env::current_exe().map_err(words)?;
-        let mut command = Command::new("nice");
-        command.args(["-n", "19"]).arg(own).args(["run", "--script", script]);
-        command.args(["--target", &self.target.to_string(), "--seconds", &time.as_secs().to_string()]);
-        for n in 0..attackers {
-            command.arg("--dir").arg(self.place.path().join(format!("attacker-{n}")));
-        }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().map_err(words)
-    }
-
-    /// Resident memory of the node in the middle, in KiB.
-    fn resident(&self) -> Result<i64, String> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).map_err(words)?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-        number.ok_or_else(|| "the node in the middle is gone".to_owned())
-    }
-
-    /// How much more memory it took than before, at most, in KiB.
-    async fn memory(&self, script: &str, attackers: usize, time: Duration) -> Result<i64, String> {
-        let before = self.resident()?;
-        let mut attack = self.attack(script, attackers, time)?;
-        let mut most = before;
-        while attack.try_wait().map_err(words)?.is_none() {
-            most = most.max(self.resident()?);
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        Ok(most - before)
-    }
-
-    /// Writes through the node in the middle with attack, divided by those without, and both for each turn.
-    async fn throughput(
-        &self,
-        script: &str,
-        turns: u32,
-        time: Duration,
-    ) -> Result<(f64, Vec<(f64, f64)>), String> {
-        let mut rates = Vec::new();
-        let slice = time.mul_f64(0.5);
-        // Warm up.
-        self.writes(slice).await?;
-        for _ in 0..turns {
-            let off = self.writes(slice).await?;
-            let mut attack = self.attack(script, 1, slice + Duration::from_secs(2))?;
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            let on = self.writes(slice).await?;
-            let _ = attack.kill();
-            attack.wait().map_err(words)?;
-            rates.push((off, on));
-        }
-        let sum = |pick: fn(&(f64, f64)) -> f64| rates.iter().map(pick).sum::<f64>();
-        Ok((sum(|rates| rates.1) / sum(|rates| rates.0).max(1.0), rates))
-    }
-
-    /// Writes a second that the one honest node makes and the other one sees, as many as go through: the clock stops
-    /// when the last one is seen.
-    async fn writes(&self, time: Duration) -> Result<f64, String> {
-        let [left, right] = &self.honest;
-        let (writer, reader) = (left.pn_counter("count"), right.pn_counter("count"));
-        let rows = left.lww_map::<String, String>("rows");
-        let (before, begun) = (writer.value(), Instant::now());
-        let mut written = before;
-        loop {
-            let ahead = written - reader.value();
-            let writes = begun.elapsed() < time;
-            if !writes && ahead <= 0 {
-                break;
-            }
-            if writes && ahead < AHEAD_MAX {
-                // Writes to many places: those to one would travel as one. The count comes after them, and a node that
-                // has it has them.
-                for n in 0..100 {
-                    let field = format!("{}", (written + n) % ROWS);
-                    rows.put(&field, &format!("{written}")).map_err(words)?;
-                }
-                writer.add(100).map_err(words)?;
-                written += 100;
-                tokio::task::yield_now().await;
-            } else if begun.elapsed() > time + PATIENCE {
-                return Err(format!("{ahead} writes did not come through in {PATIENCE:?}"));
-            } else {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        }
-        let came = u32::try_from(written - before).unwrap_or(0);
-        Ok(f64::from(came) / begun.elapsed().as_secs_f64())
-    }
-
-    /// Looks whether all is well after the attack, and ends it.
-    async fn end(mut self) -> Result<(), String> {
-        self.settle().await.map_err(|error| format!("after the attack: {error}"))?;
-        if let Some(status) = self.process.try_wait().map_err(words)? {
-            return Err(format!("the node in the middle ended: {status}"));
-        }
-        let log = fs::read_to_string(self.place.path().join("middle.err")).map_err(words)?;
-        match log.lines().find(|line| line.contains("panicked")) {
-            Some(panic) => Err(format!("the node in the middle panicked: {panic}")),
-            None => Ok(()),
-        }
     }
 }
 
-async fn eventually<T>(what: &str, mut reached: impl FnMut() -> Option<T>) -> Result<T, String> {
-    let begun = Instant::now();
-    while begun.elapsed() < PATIENCE {
-        if let Some(value) = reached() {
-            return Ok(value);
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+/// With attack and without.
+#[derive(Debug)]
+struct Compared {
+    off: Stretch,
+    on: Stretch,
+    ratio: f64,
+    /// Of each turn, writes a second without and with attack.
+    turns: Vec<(f64, f64)>,
+    one_autogroup: bool,
+}
+
+impl Compared {
+    fn told(&self) -> Value {
+        let rounded: Vec<_> = self.turns.iter().map(|(off, on)| (off.round(), on.round())).collect();
+        json!({
+            "ratio": self.ratio, "ratio_min": RATIO_MIN,
+            "cpu_cost_ratio": self.on.per_cpu_second() / self.off.per_cpu_second(),
+            "saturated": self.off.busy >= BUSY_MIN, "busy_min": BUSY_MIN,
+            "off": self.off.told(), "on": self.on.told(),
+            "writes_per_s_off_on": rounded,
+            "nice_counts": self.one_autogroup,
+        })
     }
-    Err(format!("waited {PATIENCE:?} in vain until {what}"))
+}
+
+/// Runs the load, with attack and without in turns, each for half of `time`.
+async fn throughput(
+    scene: &Scene,
+    cli: &Path,
+    script: &str,
+    turns: u32,
+    time: Duration,
+) -> Result<Compared, String> {
+    let slice = time / 2;
+    let load = Load::start(&scene.lanes);
+    tokio::time::sleep(WARM_UP).await;
+    let (mut off, mut on): (Option<Stretch>, Option<Stretch>) = (None, None);
+    let (mut rates, mut one_autogroup) = (Vec::new(), true);
+    for turn in 0..turns as usize {
+        let quiet = stretch(scene, cli, &load, slice, None).await?;
+        let mut attack = scene.attack(script, turn + 1..turn + 2, time)?;
+        one_autogroup &= shares_autogroup(attack.id());
+        let attacked = stretch(scene, cli, &load, slice, Some(attack.id())).await;
+        let ended = attack.try_wait().map_err(words)?;
+        let _ = attack.kill();
+        attack.wait().map_err(words)?;
+        if let Some(status) = ended {
+            return Err(format!("the attacker ended before its time: {status}"));
+        }
+        let attacked = attacked?;
+        rates.push((quiet.rate(), attacked.rate()));
+        off = Some(off.map_or(quiet, |off| off.and(quiet)));
+        on = Some(on.map_or(attacked, |on| on.and(attacked)));
+        tokio::time::sleep(PAUSE).await;
+    }
+    load.end().await?;
+    let (off, on) = (off.unwrap_or_default(), on.unwrap_or_default());
+    Ok(Compared { off, on, ratio: on.rate() / off.rate().max(1.0), turns: rates, one_autogroup })
+}
+
+/// One stretch of the load, under the attack of process `attacker` if there is one.
+async fn stretch(
+    scene: &Scene,
+    cli: &Path,
+    load: &Load,
+    time: Duration,
+    attacker: Option<u32>,
+) -> Result<Stretch, String> {
+    let (middle, honest) = (Usage::of(scene.pid())?, Usage::of(std::process::id())?);
+    let hostile = attacker.map(Usage::of).transpose()?;
+    let mark = load.mark();
+    let mut result = Stretch::default();
+    let until = tokio::time::Instant::now() + time;
+    // One look at the middle's queues, half way; it costs the same with attack and without.
+    tokio::time::sleep(time / 2).await;
+    result.middle_queue = scene.pressure(cli).await?;
+    loop {
+        result.writer_queue = result.writer_queue.max(load.pressure());
+        result.resident_kib = result.resident_kib.max(resident(scene.pid())?);
+        let next = tokio::time::Instant::now() + Duration::from_millis(50);
+        tokio::time::sleep_until(next.min(until)).await;
+        if next >= until {
+            break;
+        }
+    }
+    let (done, used) = (load.since(mark), middle.since(scene.pid())?);
+    if let (Some(before), Some(pid)) = (hostile, attacker) {
+        result.attacker_cpu = before.since(pid)?.cpu;
+    }
+    Ok(Stretch {
+        seconds: used.time,
+        through: done.through,
+        confirmed: done.confirmed,
+        middle_cpu: used.cpu,
+        honest_cpu: honest.since(std::process::id())?.cpu,
+        busy: used.busy,
+        waited: done.waited / used.time,
+        ..result
+    })
 }
