@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
+use sync_core::limits::Limits;
+use sync_core::node::Reading;
 use sync_tests::attack::{Alpn, SCRIPTS, is_stranger};
 
 use super::load::Load;
@@ -169,9 +171,9 @@ struct Stretch {
     busy: f64,
     /// Time that writers waited for the middle, as a share.
     waited: f64,
-    /// Of the fullest queue of a writer to the middle, and of the middle to a peer.
-    writer_queue: f64,
-    middle_queue: f64,
+    /// Bytes in the fullest queue of a writer to the middle, and of the middle to a peer.
+    writer_queue: u64,
+    middle_queue: u64,
     resident_kib: i64,
 }
 
@@ -209,6 +211,8 @@ impl Stretch {
 
     fn told(&self) -> Value {
         let share = |share: f64| (share * 1e3).round() / 1e3;
+        let max = Limits::default().outbox_bytes_max as u64;
+        let pressure = |used| share(Reading { used, max }.pressure());
         json!({
             "writes_per_s": self.rate().round(),
             "through_per_s": (self.through / self.seconds).round(),
@@ -218,8 +222,8 @@ impl Stretch {
             "honest_cores": share(self.honest_cpu / self.seconds),
             "attacker_cores": share(self.attacker_cpu / self.seconds),
             "writers_waited": share(self.waited),
-            "writer_queue_pressure": share(self.writer_queue),
-            "middle_queue_pressure": share(self.middle_queue),
+            "writer_queue_pressure": pressure(self.writer_queue),
+            "middle_queue_pressure": pressure(self.middle_queue),
             "resident_kib": self.resident_kib,
         })
     }
@@ -300,9 +304,9 @@ async fn stretch(
     let until = tokio::time::Instant::now() + time;
     // One look at the middle's queues, half way; it costs the same with attack and without.
     tokio::time::sleep(time / 2).await;
-    result.middle_queue = scene.pressure(cli).await?;
+    result.middle_queue = scene.queued(cli).await?;
     loop {
-        result.writer_queue = result.writer_queue.max(load.pressure());
+        result.writer_queue = result.writer_queue.max(load.queued());
         result.resident_kib = result.resident_kib.max(resident(scene.pid())?);
         let next = tokio::time::Instant::now() + Duration::from_millis(50);
         tokio::time::sleep_until(next.min(until)).await;

@@ -24,7 +24,10 @@ const AHEAD_MAX: u64 = 24_000;
 const ROWS: u64 = 40_000;
 
 /// Writes of one transaction.
-const AT_ONCE: u64 = 200;
+const AT_ONCE: u64 = 400;
+
+/// How often a writer looks whether more came through, once as much is under way as may be.
+const LOOK_AGAIN: Duration = Duration::from_millis(3);
 
 /// A namespace that an honest node writes in.
 #[derive(Clone)]
@@ -106,7 +109,7 @@ impl Writing {
                 tokio::task::yield_now().await;
             } else {
                 let begun = Instant::now();
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                tokio::time::sleep(LOOK_AGAIN).await;
                 let waited = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
                 self.progress.waited_us.fetch_add(waited, Ordering::Relaxed);
             }
@@ -190,12 +193,10 @@ impl Load {
         }
     }
 
-    /// How full the fullest queue of a writer to the node in the middle is.
-    pub(crate) fn pressure(&self) -> f64 {
-        let status = self.lanes.iter().map(|(lane, _)| lane.writer.node().status());
-        let bounds = status.flat_map(|status| status.pressure);
-        let queues = bounds.filter(|bound| bound.bound.starts_with("outbox_"));
-        queues.map(|bound| bound.pressure).fold(0.0, f64::max)
+    /// Bytes that wait in the fullest queue of a writer to the node in the middle.
+    pub(crate) fn queued(&self) -> u64 {
+        let peers = self.lanes.iter().flat_map(|(lane, _)| lane.writer.peers());
+        peers.map(|peer| peer.queued_bytes).max().unwrap_or(0)
     }
 
     /// Stops, and waits until all that was written has come through.

@@ -189,19 +189,16 @@ impl Scene {
         Ok(most - before)
     }
 
-    /// How full the fullest queue of the node in the middle to a peer is.
-    pub(crate) async fn pressure(&self, cli: &Path) -> Result<f64, String> {
+    /// Bytes that wait in the fullest queue of the node in the middle to a peer.
+    pub(crate) async fn queued(&self, cli: &Path) -> Result<u64, String> {
         let mut command = Command::new(cli);
-        command.args(["inspect", "--json", "--socket"]).arg(self.at("middle.sock"));
+        command.args(["peers", "--json", "--socket"]).arg(self.at("middle.sock"));
         let asked = tokio::task::spawn_blocking(move || command.output()).await.map_err(words)?;
         let output = asked.map_err(words)?;
         let told: Value = serde_json::from_slice(&output.stdout)
             .map_err(|error| format!("{error}: {}", String::from_utf8_lossy(&output.stderr)))?;
-        let bounds = told["status"]["pressure"].as_array().cloned().unwrap_or_default();
-        let queues = bounds
-            .iter()
-            .filter(|bound| bound["bound"].as_str().is_some_and(|name| name.starts_with("outbox_")));
-        Ok(queues.filter_map(|bound| bound["pressure"].as_f64()).fold(0.0, f64::max))
+        let peers = told.as_array().into_iter().flatten();
+        Ok(peers.filter_map(|peer| peer["queued_bytes"].as_u64()).max().unwrap_or(0))
     }
 
     /// Looks whether all is well after the attack, and ends it.
