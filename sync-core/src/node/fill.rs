@@ -280,7 +280,7 @@ impl Node {
 
     /// The next frame of an answer; what is left of a long one is given up when none could be built for too long.
     fn build_answer(&mut self, now: Now, peer: NodeId, namespace: NamespaceId) -> bool {
-        let built = self.build_give(peer, namespace)
+        let built = self.build_give(now, peer, namespace)
             || self.build_part(peer, namespace)
             || self.build_payloads(peer, namespace);
         if built {
@@ -290,11 +290,16 @@ impl Node {
         built
     }
 
-    fn build_give(&mut self, peer: NodeId, namespace: NamespaceId) -> bool {
-        let route = self.route(peer, namespace);
-        if self.is_unsound(namespace) {
+    fn build_give(&mut self, now: Now, peer: NodeId, namespace: NamespaceId) -> bool {
+        if self.link(peer, namespace).session.give_due.is_none()
+            || self.is_unsound(namespace)
+            || !self.may_ask(now, peer)
+        {
             return false;
         }
+        let unsettled = self.spaces[&namespace].store.unsettled() as u64;
+        self.charge(peer, unsettled);
+        let route = self.route(peer, namespace);
         let Some(asked) = self.link(peer, namespace).session.give_due.take() else { return false };
         if self.wants_large(peer, namespace, &asked) {
             self.open_answer(peer, namespace, &asked);
@@ -317,6 +322,7 @@ impl Node {
             head += 1;
         }
         let (items, context) = (fragment.item_count() as u64, store.context().clone());
+        self.charge(peer, items);
         let frame = Frame::Give(route, Give { head, root, fragment });
         let bytes = frame.encode(&Dialect { version: self.peers[&peer].version, base });
         let long = bytes.len() > self.config.limits.message_bytes_max;

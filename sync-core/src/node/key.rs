@@ -206,6 +206,7 @@ fn peer_key(peer: &Peer, answers: u64, sink: &mut Sink<'_>) {
         is_linked,
         outboxes,
         buckets,
+        effort,
         paced_until,
         stats: _,
         arrival_lag_ms: _,
@@ -219,7 +220,7 @@ fn peer_key(peer: &Peer, answers: u64, sink: &mut Sink<'_>) {
     sink.number(u64::from(version.0));
     sink.deadline(*hello_at);
     outboxes.iter().for_each(|(_, outbox)| sink.number(outbox.frames() as u64));
-    for bucket in buckets {
+    for bucket in buckets.iter().chain([effort]) {
         let (debt, filled) = bucket.key();
         sink.number(debt.cast_unsigned());
         sink.deadline(filled);

@@ -183,6 +183,7 @@ impl Node {
         }
         let (fragment, live) = store.open_answer(answer, &asked.context, &have);
         let context = store.context().clone();
+        self.charge(peer, live.len());
         let frame = Frame::Skeleton(route, Box::new(Skeleton { answer, head, root, live, fragment }));
         let bytes = frame.encode(&Dialect { version: self.peers[&peer].version, base });
         let long = bytes.len() > self.config.limits.message_bytes_max;

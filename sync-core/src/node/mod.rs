@@ -17,6 +17,7 @@ mod changes;
 mod condition;
 mod config;
 mod converge;
+mod effort;
 mod exchange;
 mod expiry;
 mod fill;

@@ -56,6 +56,8 @@ pub(crate) struct Peer {
     pub(crate) outboxes: Outboxes,
     /// How fast frames are built for it.
     pub(crate) buckets: [Bucket; Class::ALL.len()],
+    /// How many cells and items it may have worked on.
+    pub(crate) effort: Bucket,
     /// Something is due that waits for tokens until then.
     pub(crate) paced_until: Option<Timestamp>,
     pub(crate) stats: Stats,
@@ -88,6 +90,7 @@ impl Default for Peer {
             arrival_lag_ms: None,
             outboxes: Outboxes::default(),
             buckets: [Bucket::default(); Class::ALL.len()],
+            effort: Bucket::default(),
             paced_until: None,
             stats: Stats::default(),
             namespaces: Namespaces::default(),

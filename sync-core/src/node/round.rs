@@ -42,9 +42,15 @@ impl Node {
         if self.is_settling(namespace) {
             return false;
         }
-        if !std::mem::take(&mut self.link(peer, namespace).session.open_due)
-            || !self.may_open(peer, namespace)
-        {
+        if !self.link(peer, namespace).session.open_due {
+            return false;
+        }
+        let may_open = self.may_open(peer, namespace);
+        if may_open && !self.may_hash(now, peer, namespace) {
+            return false;
+        }
+        self.link(peer, namespace).session.open_due = false;
+        if !may_open {
             return false;
         }
         let route = self.route(peer, namespace);
@@ -93,6 +99,9 @@ impl Node {
     pub(super) fn build_root(&mut self, now: Now, peer: NodeId, namespace: NamespaceId) -> bool {
         let Timing { sync_interval, sync_timeout, .. } = self.config.timing;
         if self.is_settling(namespace) {
+            return false;
+        }
+        if self.link(peer, namespace).session.root_due.is_none() || !self.may_hash(now, peer, namespace) {
             return false;
         }
         let link = self.link(peer, namespace);
@@ -149,6 +158,11 @@ impl Node {
         }
         if answered {
             self.pull_over(peer, route.namespace);
+        }
+        if !self.may_hash(now, peer, route.namespace) {
+            // Whether the two are equal the peer is asked, once there is a root to ask with.
+            self.link_mut(peer, route.namespace).session.want_root(true);
+            return Ok(());
         }
         let space = self.spaces.get_mut(&route.namespace).expect("routed frames are of open namespaces");
         if space.store.state_id() == root.state {

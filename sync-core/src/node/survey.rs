@@ -212,6 +212,10 @@ impl Node {
 
     pub(super) fn build_quote(&mut self, now: Now, peer: NodeId, namespace: NamespaceId) -> bool {
         let pause = self.config.timing.survey_pause;
+        let surveying = &self.link(peer, namespace).surveying;
+        if surveying.quote_due.is_none() || !self.may_hash(now, peer, namespace) {
+            return false;
+        }
         let surveying = &mut self.link(peer, namespace).surveying;
         let waits = surveying.waits_until(now.mono).is_some();
         let Some(survey) = surveying.quote_due.take_if(|survey| !(survey.counts && waits)) else {

@@ -17,7 +17,7 @@ use sync_core::class::Class;
 use sync_core::dictionary::{Dictionary, Route, Versions};
 use sync_core::id::{NamespaceId, NodeId, ReplicaId};
 use sync_core::limits::Limits;
-use sync_core::message::{Dialect, Frame, Hello, Namespaces};
+use sync_core::message::{Dialect, Frame, Hello, Namespaces, NamespacesDigest};
 use sync_core::time::WallMillis;
 use sync_net::Identity;
 use tokio::sync::mpsc;
@@ -332,7 +332,7 @@ pub(super) fn hello_with(
         wants_reply: true,
         namespaces,
         trace: None,
-        heard: Default::default(),
+        heard: NamespacesDigest::default(),
     })
 }
 

@@ -46,6 +46,10 @@ pub(crate) struct CampaignArgs {
     /// Pairs of honest nodes that load the node in the middle.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=3))]
     pairs: u8,
+    /// The nice value of attackers. They have to be seen to attack under load too (`attack`, of a throughput), and what they
+    /// use of the processors themselves is not to be the node's fault: the cost in processor time does not have it.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=19))]
+    nice: u8,
     /// A file of results, one a line: scripts that it has with the same settings are left out, and the others are added
     /// as they are done. So a campaign can be cut and gone on with.
     #[arg(long, value_name = "FILE")]
@@ -73,6 +77,7 @@ pub(crate) async fn campaign(args: CampaignArgs) -> Result<(), String> {
     }
     let settings = json!({
         "alpn": args.alpn.name(), "seconds": args.seconds, "many": args.many, "turns": args.turns, "pairs": args.pairs,
+        "nice": args.nice,
     });
     let mut results = Results::open(args.resume.clone(), &settings)?;
     let chosen = |name: &str| args.scripts.is_empty() || args.scripts.iter().any(|script| script == name);
@@ -135,15 +140,15 @@ async fn one(cli: &Path, script: &str, args: &CampaignArgs, settings: &Value) ->
     let time = Duration::from_secs(args.seconds);
     // Each turn has a certificate of its own: what was shut out in one turn attacks again in the next.
     let certificates = args.many.max(args.turns as usize + 1);
-    let single = Scene::start(cli, usize::from(args.pairs), certificates, args.alpn).await?;
-    let one_costs = single.memory(script, 1, time).await?;
+    let single = Scene::start(cli, usize::from(args.pairs), certificates, (args.alpn, args.nice)).await?;
+    let (one_costs, attack) = single.memory(script, 1, time).await?;
     let compared = match args.turns {
         0 => None,
         turns => Some(throughput(&single, cli, script, turns, time).await?),
     };
     single.end().await?;
-    let crowd = Scene::start(cli, 1, certificates, args.alpn).await?;
-    let many_cost = crowd.memory(script, args.many, time).await?;
+    let crowd = Scene::start(cli, 1, certificates, (args.alpn, args.nice)).await?;
+    let (many_cost, attack_many) = crowd.memory(script, args.many, time).await?;
     crowd.end().await?;
     let (one_max, many_max) = if is_stranger(script) { (64 << 10, 64 << 10) } else { (8 << 10, 256 << 10) };
     let keeps =
@@ -151,7 +156,7 @@ async fn one(cli: &Path, script: &str, args: &CampaignArgs, settings: &Value) ->
     let ok = one_costs <= one_max && many_cost <= many_max && keeps;
     Ok(json!({
         "script": script, "settings": settings, "ok": ok,
-        "one_kib": one_costs, "one_kib_max": one_max,
+        "one_kib": one_costs, "one_kib_max": one_max, "attack": attack, "attack_many": attack_many,
         "many": args.many, "many_kib": many_cost, "many_kib_max": many_max,
         "throughput": compared.map(|compared| compared.told()),
     }))
@@ -238,6 +243,8 @@ struct Compared {
     /// Of each turn, writes a second without and with attack.
     turns: Vec<(f64, f64)>,
     one_autogroup: bool,
+    /// What the attackers did in each turn.
+    attacks: Vec<Value>,
 }
 
 impl Compared {
@@ -250,6 +257,7 @@ impl Compared {
             "off": self.off.told(), "on": self.on.told(),
             "writes_per_s_off_on": rounded,
             "nice_counts": self.one_autogroup,
+            "attacks": self.attacks,
         })
     }
 }
@@ -262,23 +270,24 @@ async fn throughput(
     turns: u32,
     time: Duration,
 ) -> Result<Compared, String> {
-    let slice = time / 2;
+    // Attackers take whole seconds.
+    let slice = Duration::from_secs(time.as_secs() / 2);
+    let mut attacks = Vec::new();
     let load = Load::start(&scene.lanes);
     tokio::time::sleep(WARM_UP).await;
     let (mut off, mut on): (Option<Stretch>, Option<Stretch>) = (None, None);
     let (mut rates, mut one_autogroup) = (Vec::new(), true);
     for turn in 0..turns as usize {
         let quiet = stretch(scene, cli, &load, slice, None).await?;
-        let mut attack = scene.attack(script, turn + 1..turn + 2, time)?;
+        let mut attack = scene.attack(script, turn + 1..turn + 2, slice + Duration::from_secs(1))?;
         one_autogroup &= shares_autogroup(attack.id());
         let attacked = stretch(scene, cli, &load, slice, Some(attack.id())).await;
-        let ended = attack.try_wait().map_err(words)?;
-        let _ = attack.kill();
-        attack.wait().map_err(words)?;
-        if let Some(status) = ended {
-            return Err(format!("the attacker ended before its time: {status}"));
+        let ended = tokio::task::spawn_blocking(move || attack.wait()).await.map_err(words)?;
+        let (attacked, ended) = (attacked?, ended.map_err(words)?);
+        if !ended.success() {
+            return Err(format!("the attackers ended badly: {ended}"));
         }
-        let attacked = attacked?;
+        attacks.push(scene.attacked()?);
         rates.push((quiet.rate(), attacked.rate()));
         off = Some(off.map_or(quiet, |off| off.and(quiet)));
         on = Some(on.map_or(attacked, |on| on.and(attacked)));
@@ -286,7 +295,7 @@ async fn throughput(
     }
     load.end().await?;
     let (off, on) = (off.unwrap_or_default(), on.unwrap_or_default());
-    Ok(Compared { off, on, ratio: on.rate() / off.rate().max(1.0), turns: rates, one_autogroup })
+    Ok(Compared { off, on, ratio: on.rate() / off.rate().max(1.0), turns: rates, one_autogroup, attacks })
 }
 
 /// One stretch of the load, under the attack of process `attacker` if there is one.

@@ -32,6 +32,7 @@ pub(crate) struct Scene {
     process: Child,
     target: SocketAddr,
     alpn: Alpn,
+    attackers_nice: u8,
     /// Who writes and who reads.
     sides: Vec<[Node; 2]>,
     /// Each namespace that they write in.
@@ -52,7 +53,7 @@ impl Scene {
         cli: &Path,
         pairs: usize,
         attackers: usize,
-        alpn: Alpn,
+        (alpn, attackers_nice): (Alpn, u8),
     ) -> Result<Self, String> {
         let place = tempfile::tempdir().map_err(words)?;
         let at = |name: &str| place.path().join(name);
@@ -86,7 +87,15 @@ impl Scene {
                 format!("{}: {error}; build sync-cli with the same profile", cli.display())
             })?;
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut scene = Self { place, process, target: nowhere, alpn, sides: Vec::new(), lanes: Vec::new() };
+        let mut scene = Self {
+            place,
+            process,
+            target: nowhere,
+            alpn,
+            attackers_nice,
+            sides: Vec::new(),
+            lanes: Vec::new(),
+        };
         let said = eventually("the node says where it is", || {
             serde_json::from_str::<Value>(&fs::read_to_string(scene.at("middle.out")).ok()?).ok()
         })
@@ -153,8 +162,7 @@ impl Scene {
         self.process.id()
     }
 
-    /// Starts attackers, those with these certificates, in a process of their own that gets a processor when nobody
-    /// else wants it.
+    /// Starts attackers, those with these certificates, in a process of their own.
     pub(crate) fn attack(
         &self,
         script: &str,
@@ -162,23 +170,30 @@ impl Scene {
         time: Duration,
     ) -> Result<Child, String> {
         let own = std::env::current_exe().map_err(words)?;
-        let run = |wrapper: &[&str]| {
-            let mut command = Command::new(wrapper[0]);
-            command.args(&wrapper[1..]).arg(&own).args(["run", "--script", script]);
-            command.args(["--alpn", self.alpn.name()]);
-            command.args(["--target", &self.target.to_string(), "--seconds", &time.as_secs().to_string()]);
-            for n in attackers.clone() {
-                command.arg("--dir").arg(self.at(&format!("attacker-{n}")));
-            }
-            command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()
-        };
-        // The idle class runs only where nobody else would; not every machine has the tool, and the least nice value
-        // comes near to it.
-        run(&["chrt", "--idle", "0"]).or_else(|_| run(&["nice", "-n", "19"])).map_err(words)
+        let told = fs::File::create(self.at("attack.out")).map_err(words)?;
+        let mut command = Command::new("nice");
+        command.args(["-n", &self.attackers_nice.to_string()]).arg(own).args(["run", "--script", script]);
+        command.args(["--alpn", self.alpn.name()]);
+        command.args(["--target", &self.target.to_string(), "--seconds", &time.as_secs().to_string()]);
+        for n in attackers {
+            command.arg("--dir").arg(self.at(&format!("attacker-{n}")));
+        }
+        command.stdin(Stdio::null()).stdout(told).spawn().map_err(words)
     }
 
-    /// How much more memory the node in the middle took than before, at most, in KiB.
-    pub(crate) async fn memory(&self, script: &str, attackers: usize, time: Duration) -> Result<i64, String> {
+    /// What the attackers that have just ended have done.
+    pub(crate) fn attacked(&self) -> Result<Value, String> {
+        let told = fs::read_to_string(self.at("attack.out")).map_err(words)?;
+        serde_json::from_str(&told).map_err(|error| format!("the attackers say {told:?}: {error}"))
+    }
+
+    /// How much more memory the node in the middle took than before, at most, in KiB; and what the attackers have done.
+    pub(crate) async fn memory(
+        &self,
+        script: &str,
+        attackers: usize,
+        time: Duration,
+    ) -> Result<(i64, Value), String> {
         let before = resident(self.pid())?;
         let mut attack = self.attack(script, 0..attackers, time)?;
         let mut most = before;
@@ -186,7 +201,7 @@ impl Scene {
             most = most.max(resident(self.pid())?);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        Ok(most - before)
+        Ok((most - before, self.attacked()?))
     }
 
     /// Bytes that wait in the fullest queue of the node in the middle to a peer.
