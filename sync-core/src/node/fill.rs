@@ -347,6 +347,11 @@ impl Node {
     }
 
     fn build_repair(&mut self, now: Now, peer: NodeId, namespace: NamespaceId) -> bool {
+        let link = self.link(peer, namespace);
+        let is_asked = link.nodes_due.is_some() || link.inspect_due.is_some();
+        if is_asked && !self.may_hash(now, peer, namespace) {
+            return false;
+        }
         let Some(frame) = self.build_heal(now, peer, namespace) else { return false };
         self.send(peer, namespace, &frame, Shows::State);
         true

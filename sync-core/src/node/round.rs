@@ -229,11 +229,18 @@ impl Node {
         let namespace = route.namespace;
         self.on_chosen(peer, open.neighbour);
         self.stated(peer, route, &open.context)?;
+        let store = &self.spaces[&namespace].store;
+        // A state is of one context and horizon: where these differ nothing is hashed.
+        let may_be_equal = *store.context() == open.context && store.horizon() == open.horizon;
+        if may_be_equal && !self.may_hash(now, peer, namespace) {
+            self.link_mut(peer, namespace).session.want_root(true);
+            return Ok(());
+        }
         let space = self.spaces.get_mut(&namespace).expect("routed frames are of open namespaces");
-        let opened = space.store.state_id().half();
-        if opened == open.state {
+        let opened = may_be_equal.then(|| space.store.state_id().half());
+        if opened == Some(open.state) {
             // What was opened with here tells the peer so as well, if it was this state.
-            let reply = self.link_mut(peer, namespace).session.has_opened() != Some(opened);
+            let reply = self.link_mut(peer, namespace).session.has_opened() != opened;
             if !reply {
                 self.note_latency(now, peer, namespace);
             }

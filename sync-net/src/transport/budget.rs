@@ -19,6 +19,10 @@ const FRAMES: Rate = Rate { per_second: 20_000, burst: 40_000 };
 /// An honest peer asks some in a round and a few for each large answer.
 const QUESTIONS: Rate = Rate { per_second: 500, burst: 5_000 };
 
+/// Greetings a second. At the edge as above. An honest peer greets when it links, opens a namespace or begins to act for
+/// another request, and once for each batch of frames that were for its former life.
+const GREETINGS: Rate = Rate { per_second: 50, burst: 500 };
+
 /// Requests for state a second, the dearest of questions. At the edge as above. An honest peer pulls once in a round, and
 /// again when a pull has failed.
 const PULLS: Rate = Rate { per_second: 20, burst: 200 };
@@ -87,6 +91,7 @@ impl Bucket {
 pub(super) struct Budget {
     frames: Bucket,
     questions: Bucket,
+    greetings: Bucket,
     pulls: Bucket,
     links: Bucket,
     /// Since when each question had to wait.
@@ -107,6 +112,7 @@ impl Budget {
         Self {
             frames: Bucket::new(FRAMES, now),
             questions: Bucket::new(QUESTIONS, now),
+            greetings: Bucket::new(GREETINGS, now),
             pulls: Bucket::new(PULLS, now),
             links: Bucket::new(LINKS, now),
             starved: None,
@@ -119,6 +125,7 @@ impl Budget {
         let Some(question) = kind.and_then(Question::of) else { return Charge::After(wait) };
         let asked = match question {
             Question::Pull => self.questions.owes(now).max(self.pulls.owes(now)),
+            Question::Greeting => self.questions.owes(now).max(self.greetings.owes(now)),
             Question::Other => self.questions.owes(now),
         };
         wait = wait.max(asked);
@@ -132,8 +139,8 @@ impl Budget {
         }
         self.starved = None;
         Charge::Flood(format!(
-            "it asked more than {} questions or {} pulls a second for {FLOOD:?}",
-            QUESTIONS.per_second, PULLS.per_second
+            "it asked more than {} questions, {} greetings or {} pulls a second for {FLOOD:?}",
+            QUESTIONS.per_second, GREETINGS.per_second, PULLS.per_second
         ))
     }
 
@@ -144,7 +151,7 @@ impl Budget {
 
     fn is_untouched(&mut self, now: Instant) -> bool {
         self.starved.is_none()
-            && [&mut self.frames, &mut self.questions, &mut self.pulls, &mut self.links]
+            && [&mut self.frames, &mut self.questions, &mut self.greetings, &mut self.pulls, &mut self.links]
                 .into_iter()
                 .all(|bucket| bucket.is_full(now))
     }
@@ -155,6 +162,8 @@ impl Budget {
 enum Question {
     /// For state.
     Pull,
+    /// For a greeting.
+    Greeting,
     Other,
 }
 
@@ -162,12 +171,10 @@ impl Question {
     fn of(kind: FrameKind) -> Option<Self> {
         match kind {
             FrameKind::Pull | FrameKind::Open => Some(Self::Pull),
-            FrameKind::Hello
-            | FrameKind::Root
-            | FrameKind::Survey
-            | FrameKind::More
-            | FrameKind::Nodes
-            | FrameKind::Inspect => Some(Self::Other),
+            FrameKind::Hello => Some(Self::Greeting),
+            FrameKind::Root | FrameKind::Survey | FrameKind::More | FrameKind::Nodes | FrameKind::Inspect => {
+                Some(Self::Other)
+            }
             FrameKind::Push
             | FrameKind::Ack
             | FrameKind::Give
@@ -259,6 +266,19 @@ mod tests {
             lock(&again).charge(now + 60 * SECOND, Some(FrameKind::Pull)),
             Charge::After(Duration::ZERO)
         );
+    }
+
+    #[test]
+    fn greetings_are_slowed_long_before_other_questions_are() {
+        let start = Instant::now();
+        let asks = |kind| {
+            let mut budget = Budget::new(start);
+            let mut at = |ms| budget.charge(start + Duration::from_millis(ms), Some(kind));
+            (0..1_000).filter(|ms| at(*ms) == Charge::After(Duration::ZERO)).count()
+        };
+        let greetings = asks(FrameKind::Hello);
+        assert!((500..550).contains(&greetings), "one in each millisecond, {greetings} at once");
+        assert_eq!(asks(FrameKind::Root), 1_000);
     }
 
     #[test]

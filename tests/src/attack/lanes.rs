@@ -16,9 +16,8 @@ use super::members::{LONGEST, bytes_of, noise, pull};
 /// Most namespaces that a greeting lists in each of its two lists.
 const NAMESPACES_TOLD: usize = 256;
 
-/// Questions a second, a little below what a node answers for long (`transport/budget.rs`), and how many go at once.
-const QUESTIONS_PER_SECOND: u32 = 480;
-const QUESTIONS_AT_ONCE: u32 = 8;
+/// Greetings a second, a little below what a node answers for long (`transport/budget.rs`), and how many go at once.
+const GREETINGS: (u32, u32) = (48, 2);
 
 /// Pulls a second; likewise.
 const PULLS_PER_SECOND: u32 = 19;
@@ -66,8 +65,6 @@ async fn steadily(
         () = writing => {}
     }
 }
-
-const GREETINGS: (u32, u32) = (QUESTIONS_PER_SECOND, QUESTIONS_AT_ONCE);
 
 pub(super) async fn namespaces(attacker: &Attacker) {
     let mut link = attacker.link().await;
