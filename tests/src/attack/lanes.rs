@@ -83,6 +83,17 @@ pub(super) async fn namespaces(attacker: &Attacker) {
     .await;
 }
 
+/// What the others are to be compared with: each peer that shares a namespace is told what has been learned in it.
+pub(super) async fn member(attacker: &Attacker) {
+    let mut link = attacker.link().await;
+    if link.greet(&attacker.me, WallMillis(0)).await.is_none() {
+        return;
+    }
+    Counts::add(&attacker.counts.sent);
+    while link.read().await.is_some() {}
+    attacker.counts.ended(&link.connection.closed().await.to_string());
+}
+
 pub(super) async fn greeter(attacker: &Attacker) {
     let mut link = attacker.link().await;
     let Some(route) = link.greet(&attacker.me, WallMillis(0)).await else { return };

@@ -43,6 +43,7 @@ pub(super) async fn run(script: &str, attacker: Attacker) {
             "all-lanes" => lanes::all_lanes(&attacker).await,
             "greeter" => lanes::greeter(&attacker).await,
             "changing-incarnation" => lanes::changing_incarnation(&attacker).await,
+            "member" => lanes::member(&attacker).await,
             "puller" => lanes::puller(&attacker).await,
             flood => floods(&attacker, flood).await,
         }

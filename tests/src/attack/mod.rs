@@ -93,6 +93,7 @@ pub const SCRIPTS: &[(&str, &str)] = &[
     ("changing-incarnation", "a new life in each greeting, as often as a peer may"),
     ("puller", "asks for the whole state as often as a peer may, for ever, and reads it"),
     ("acks", "acknowledges nothing as fast as frames are taken"),
+    ("member", "no attack: joins, reads what comes and says nothing more; what any peer costs"),
     ("half-open", "no certificate: begins handshakes and never goes on"),
     ("initial-flood", "no certificate: first packets as fast as the socket takes them"),
     ("no-certificate", "no certificate: whole handshakes as fast as it can"),
