@@ -7,6 +7,7 @@
 mod campaign;
 mod load;
 mod scene;
+mod sick;
 mod usage;
 
 use std::net::SocketAddr;
@@ -26,6 +27,8 @@ enum Command {
     Run(RunArgs),
     /// Start nodes, play every script against them, and measure.
     Campaign(campaign::CampaignArgs),
+    /// Start nodes, let a peer fall sick beside them, and measure.
+    Sick(sick::SickArgs),
     /// List the scripts.
     Scripts,
 }
@@ -61,6 +64,7 @@ fn main() -> Result<(), String> {
     match Command::parse() {
         Command::Run(args) => runtime.block_on(run(args)),
         Command::Campaign(args) => runtime.block_on(campaign::campaign(args)),
+        Command::Sick(args) => runtime.block_on(sick::sick(args)),
         Command::Scripts => {
             SCRIPTS.iter().for_each(|(name, what)| println!("{name:20} {what}"));
             Ok(())

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use sync_core::id::NodeId;
 use sync_net::{Class, ClusterCa, Identity, Node, PeerAddr};
 use sync_tests::attack::Alpn;
 use tempfile::TempDir;
@@ -120,7 +121,24 @@ impl Scene {
         Ok(scene)
     }
 
-    fn at(&self, name: &str) -> std::path::PathBuf {
+    /// The UDP address of the node in the middle.
+    pub(crate) fn target(&self) -> SocketAddr {
+        self.target
+    }
+
+    /// Who it is.
+    pub(crate) fn middle(&self) -> Result<NodeId, String> {
+        let peer = self.sides[0][0].peers().into_iter().find_map(|peer| peer.peer);
+        let id = peer.and_then(|hex| NodeId::from_hex(&hex));
+        id.ok_or_else(|| "the honest ones know no peer".to_owned())
+    }
+
+    /// The first honest pair.
+    pub(crate) fn pair(&self) -> &[Node; 2] {
+        &self.sides[0]
+    }
+
+    pub(crate) fn at(&self, name: &str) -> std::path::PathBuf {
         self.place.path().join(name)
     }
 
