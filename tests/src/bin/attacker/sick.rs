@@ -96,7 +96,7 @@ pub(crate) async fn sick(args: SickArgs) -> Result<(), String> {
 }
 
 async fn one(cli: &Path, kind: Kind, time: Duration) -> Result<Value, String> {
-    let scene = Scene::start(cli, 1, 1, Alpn::default()).await?;
+    let scene = Scene::start(cli, 1, 1, (Alpn::default(), 10)).await?;
     let load = Load::start(scene.pair());
     let mut peer = Peer::start(kind, &scene, cli).await?;
     let well = watch(&scene, time / 2).await?;
