@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use crate::dictionary::Names;
 use crate::error::FrameError;
 use crate::id::{Dot, ReplicaId};
+use crate::memory;
 
 /// Appends fields to a frame.
 #[derive(Clone, Debug, Default)]
@@ -95,12 +96,40 @@ impl Writer {
 pub struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// What that which was read takes in memory, as charged.
+    taken: usize,
+    /// The most that it may.
+    memory_max: usize,
 }
 
 impl<'a> Reader<'a> {
-    /// Reads `bytes` from their start.
+    /// Reads `bytes` from their start: bytes of this node's own, or of which little can be made.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
+        Self::within(bytes, usize::MAX)
+    }
+
+    /// Reads `bytes` from their start into at most `memory_max` bytes of memory.
+    pub fn within(bytes: &'a [u8], memory_max: usize) -> Self {
+        Self { bytes, at: 0, taken: 0, memory_max }
+    }
+
+    /// Charges `count` entries of `each` bytes of memory. Called before there is room made for them.
+    ///
+    /// # Errors
+    /// [`FrameError::Memory`] if that is more than is left.
+    #[inline]
+    pub fn charge(&mut self, field: &'static str, count: usize, each: usize) -> Result<(), FrameError> {
+        let taken = self.taken.saturating_add(count.saturating_mul(each));
+        if taken > self.memory_max {
+            return Err(FrameError::Memory { field, bytes: taken as u64, max: self.memory_max as u64 });
+        }
+        self.taken = taken;
+        Ok(())
+    }
+
+    /// What was charged so far.
+    pub fn taken(&self) -> usize {
+        self.taken
     }
 
     /// Bytes not yet read.
@@ -257,6 +286,7 @@ impl ReplicaTable {
         if count > max {
             return Err(FrameError::Count { field: "replica table", count: count as u64, max: max as u64 });
         }
+        input.charge("replica table", count, memory::REPLICA)?;
         let mut ids = Vec::with_capacity(count);
         for _ in 0..count {
             let entry = input.varint("replica table")?;
@@ -365,6 +395,16 @@ mod tests {
         assert!(Reader::new(&[0x80, 0x00]).varint("n").is_err(), "overlong zero");
         assert!(Reader::new(&[0xff; 10]).varint("n").is_err(), "beyond 64 bits");
         assert_eq!(Reader::new(&[0x80]).varint("n"), Err(FrameError::Truncated { at: 1, field: "n" }));
+    }
+
+    #[test]
+    fn what_would_take_more_memory_than_allowed_is_refused_with_the_numbers() {
+        let mut input = Reader::within(&[], 100);
+        assert_eq!(input.charge("items", 6, 16), Ok(()));
+        let refused = input.charge("dots", 1, 5);
+        assert_eq!(refused, Err(FrameError::Memory { field: "dots", bytes: 101, max: 100 }));
+        assert_eq!(input.charge("dots", usize::MAX, 2).map_err(|error| error.is_violation()), Err(true));
+        assert_eq!((input.charge("dots", 1, 4), input.taken()), (Ok(()), 100));
     }
 
     #[test]

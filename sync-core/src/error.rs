@@ -264,6 +264,20 @@ pub enum FrameError {
         /// The limit.
         max: u64,
     },
+    /// What the frame says would take more memory than that of one frame may. An honest peer cuts its frames by the
+    /// same measure, with the same `message_bytes_max`.
+    #[error(
+        "the frame would take {bytes} bytes of memory at its {field}, at most {max} are allowed; set the same \
+         message_bytes_max on both nodes"
+    )]
+    Memory {
+        /// What was being read.
+        field: &'static str,
+        /// What it would take so far.
+        bytes: u64,
+        /// The limit.
+        max: u64,
+    },
     /// A list that must be strictly ascending is not: an entry is named twice or the encoding is not
     /// the canonical one.
     #[error("{field} is not strictly ascending")]
@@ -342,6 +356,7 @@ impl FrameError {
             | Self::Kind { .. }
             | Self::Field { .. }
             | Self::Count { .. }
+            | Self::Memory { .. }
             | Self::Order { .. }
             | Self::KeyEncoding
             | Self::Gap { .. }

@@ -16,7 +16,7 @@ use crate::cell::{CellId, Hlc, Item};
 use crate::error::FrameError;
 use crate::id::{Dot, NamespaceId, NodeId, ReplicaId};
 use crate::limits::Limits;
-use crate::message::{Payloads, Skeleton};
+use crate::message::{HAVE_INTERVAL_BYTES_MAX, Payloads, Skeleton};
 use crate::mutant::{self, Mutant};
 use crate::store::{Runs, Store};
 
@@ -163,6 +163,3 @@ impl Inbound {
         (self.is_open, &self.want, &self.staged)
     }
 }
-
-/// Most bytes that an interval takes in a pull, its column and replica included.
-const HAVE_INTERVAL_BYTES_MAX: usize = 48;

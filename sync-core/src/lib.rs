@@ -35,6 +35,7 @@ pub mod fragment;
 pub mod id;
 mod large;
 pub mod limits;
+mod memory;
 pub mod merkle;
 pub mod message;
 pub mod mutant;

@@ -216,7 +216,35 @@ impl Limits {
             ..self
         }
     }
+
+    /// Bytes of memory that one frame may take while it is read and when it has been: three times
+    /// [`Self::message_bytes_max`], and 64 KiB. A frame that would take more is refused before the memory is taken. A
+    /// sender measures what it says alike and says what would take more in frames that do not: a push is left to a
+    /// session, an answer goes in parts or item by item. What was put together from parts may take
+    /// [`Self::staging_bytes_max`].
+    ///
+    /// ```
+    /// use sync_core::limits::Limits;
+    /// assert_eq!(Limits::default().decode_bytes_max(), 3_065_536);
+    /// ```
+    #[must_use]
+    pub const fn decode_bytes_max(&self) -> usize {
+        self.message_bytes_max.saturating_mul(DECODE_FACTOR).saturating_add(DECODE_FREE_BYTES)
+    }
+
+    /// What takes so much memory counts as a frame of so many bytes: a frame that is filled by this measure keeps
+    /// within [`Self::decode_bytes_max`].
+    #[must_use]
+    pub(crate) const fn framed(memory: usize) -> usize {
+        memory / DECODE_FACTOR
+    }
 }
+
+/// Memory that a frame may take for each byte of [`Limits::message_bytes_max`]; see [`Limits::decode_bytes_max`].
+const DECODE_FACTOR: usize = 3;
+
+/// Memory that any frame may take, however short frames are.
+const DECODE_FREE_BYTES: usize = 64 << 10;
 
 /// Accounted bytes of a live item besides its key, path and payload: what the indexes hold for it.
 pub const ITEM_OVERHEAD_BYTES: u64 = 96;

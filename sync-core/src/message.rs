@@ -19,11 +19,12 @@ use crate::codec::{Reader, ReplicaTable, Writer};
 use crate::dictionary::{Base, Dictionary, Names, RouteTag, Version, Versions};
 use crate::error::FrameError;
 use crate::fragment::{
-    Fragment, ItemsWriter, changed, read_columns, read_context, read_dots, read_items, read_symbols,
-    write_columns, write_context, write_dots, write_items, write_symbols,
+    Fragment, ItemsWriter, changed, read_columns, read_context, read_dots, read_dots_within, read_items,
+    read_symbols, write_columns, write_context, write_dots, write_items, write_symbols,
 };
 use crate::id::{NodeId, ReplicaId, StateId};
 use crate::limits::Limits;
+use crate::memory;
 use crate::merkle::Fingerprint;
 use crate::merkle::nodes::{Answer, Question};
 use crate::merkle::sketch::Symbol;
@@ -281,6 +282,10 @@ const INSPECTED: u8 = 18;
 /// The highest position of a log that a frame may name. No log comes near it, and what is acknowledged is one more.
 pub(crate) const POSITION_MAX: u64 = 1 << 62;
 
+/// Most bytes that an interval of [`Pull::have`] takes, its column and replica included: a pull says no more of them than
+/// fit at that size, and more are refused.
+pub(crate) const HAVE_INTERVAL_BYTES_MAX: usize = 48;
+
 /// Bytes of a [`Part`] frame besides its slice, at most.
 pub(crate) const PART_OVERHEAD: usize = 2 + 8 + 10 + 10 + 10 + 10 + 10;
 
@@ -451,7 +456,8 @@ impl Frame {
     /// spell out ([`crate::node::Node::reads`]).
     ///
     /// # Errors
-    /// What is wrong with the bytes, and where. Nothing is allocated before its length is checked.
+    /// What is wrong with the bytes, and where. Nothing is allocated before its length is checked, and all of it takes
+    /// at most [`Limits::decode_bytes_max`].
     ///
     /// ```
     /// use sync_core::dictionary::{Dictionary, Versions};
@@ -463,16 +469,34 @@ impl Frame {
         if bytes.len() > limits.message_bytes_max {
             return Err(FrameError::Oversize { len: bytes.len(), max: limits.message_bytes_max });
         }
-        Self::decode_unbounded(bytes, dictionary, limits)
+        Self::decode_within(limits.decode_bytes_max(), bytes, dictionary, limits)
     }
 
-    /// Reads one frame whose length the caller has bounded: an answer put together from parts.
-    pub(crate) fn decode_unbounded(
+    /// Reads one frame put together from parts: with its bytes it takes at most [`Limits::staging_bytes_max`].
+    pub(crate) fn decode_staged(
         bytes: &[u8],
         dictionary: &Dictionary,
         limits: &Limits,
     ) -> Result<Self, FrameError> {
-        let mut input = Reader::new(bytes);
+        let max = limits.staging_bytes_max;
+        let read = Self::decode_within(max.saturating_sub(bytes.len()), bytes, dictionary, limits);
+        read.map_err(|error| {
+            if let FrameError::Memory { field, bytes: taken, .. } = error {
+                let count = taken.saturating_add(bytes.len() as u64);
+                return FrameError::Staging { field, count, max: max as u64 };
+            }
+            error
+        })
+    }
+
+    fn decode_within(
+        memory_max: usize,
+        bytes: &[u8],
+        dictionary: &Dictionary,
+        limits: &Limits,
+    ) -> Result<Self, FrameError> {
+        let mut input = Reader::within(bytes, memory_max);
+        input.charge("frame", 1, memory::FRAME)?;
         let (version, ours) = (input.byte("version")?, dictionary.versions());
         let kind = input.byte("kind")?;
         let hello = kind == HELLO && version == Version::WHOLE.0;
@@ -520,7 +544,8 @@ impl Frame {
                     let context = read_context(&table, &names, input)?;
                     let mut have = DotSet::default();
                     if large && input.remaining() > 0 {
-                        have = read_dots("have", &table, &names, input)?;
+                        let intervals_max = limits.message_bytes_max / HAVE_INTERVAL_BYTES_MAX;
+                        have = read_dots_within("have", intervals_max, &table, &names, input)?;
                         if have.is_empty() {
                             return Err(FrameError::Count { field: "have", count: 0, max: 0 });
                         }
@@ -579,8 +604,9 @@ impl Frame {
                     let answer = input.varint("answer")?;
                     let total = input.varint("total")?;
                     let at = input.varint("at")?;
-                    let bytes = input.bytes("slice", limits.message_bytes_max)?.to_vec();
-                    Self::Part(route, Part { answer, total, at, bytes })
+                    let bytes = input.bytes("slice", limits.message_bytes_max)?;
+                    input.charge("slice", 1, bytes.len())?;
+                    Self::Part(route, Part { answer, total, at, bytes: bytes.to_vec() })
                 }
             }
         } else {

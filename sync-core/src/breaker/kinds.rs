@@ -38,7 +38,7 @@ impl Failure {
     /// clocks and limits differ, lives are confused.
     pub fn of(error: &FrameError) -> Option<Self> {
         match error {
-            FrameError::Oversize { .. } => Some(Self::Oversize),
+            FrameError::Oversize { .. } | FrameError::Memory { .. } => Some(Self::Oversize),
             FrameError::Truncated { .. }
             | FrameError::Trailing { .. }
             | FrameError::Version { .. }

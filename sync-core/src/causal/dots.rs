@@ -102,14 +102,33 @@ impl DotSet {
         }
     }
 
-    /// Adds a column above all others, of intervals that ascend and do not touch.
+    /// An empty set with room for `columns` columns.
+    pub(crate) fn with_columns(columns: usize) -> Self {
+        if columns > 1 { Self(Form::Many(Vec::with_capacity(columns))) } else { Self::default() }
+    }
+
+    /// Adds a column above all others, of intervals that ascend and do not touch; none adds nothing.
     pub(crate) fn push_column(&mut self, replica: ReplicaId, intervals: Vec<Interval>) {
-        if intervals.len() > INLINE_MAX {
-            self.columns_mut().push((replica, intervals));
-        } else {
-            intervals.iter().for_each(|interval| self.insert_range(replica, interval.first, interval.last));
+        match &mut self.0 {
+            Form::Few { len: 0, .. } if intervals.len() > INLINE_MAX => {
+                self.0 = Form::Many(vec![(replica, intervals)]);
+            }
+            Form::Many(columns) => columns.extend((!intervals.is_empty()).then_some((replica, intervals))),
+            Form::Few { .. } => {
+                intervals
+                    .iter()
+                    .for_each(|interval| self.insert_range(replica, interval.first, interval.last));
+            }
         }
     }
+
+    /// Bytes of memory, if no list has room to spare.
+    pub(crate) fn memory(&self) -> usize {
+        self.columns().map(|(_, intervals)| Self::COLUMN_BYTES + size_of_val(intervals)).sum()
+    }
+
+    /// Bytes of a column, without its intervals.
+    pub(crate) const COLUMN_BYTES: usize = size_of::<(ReplicaId, Vec<Interval>)>();
 
     /// Adds a range to a set that stays in place; false, and nothing changed, if it does not.
     fn insert_in_place(&mut self, replica: ReplicaId, first: u64, last: u64) -> bool {
@@ -182,12 +201,15 @@ impl DotSet {
 
     /// The dots of this set that `context` does not hold.
     pub fn minus_context(&self, context: &CausalContext) -> Self {
-        let mut rest = Self::default();
+        let mut rest = Self::with_columns(self.columns().count());
         for (replica, intervals) in self.columns() {
             let known = context.get(replica);
             let start = intervals.partition_point(|interval| interval.last <= known);
-            for Interval { first, last } in &intervals[start..] {
-                rest.insert_range(replica, (*first).max(known + 1), *last);
+            if let [first, more @ ..] = &intervals[start..] {
+                let mut list = Vec::with_capacity(1 + more.len());
+                list.push(Interval { first: first.first.max(known + 1), last: first.last });
+                list.extend_from_slice(more);
+                rest.push_column(replica, list);
             }
         }
         rest
@@ -217,6 +239,23 @@ impl DotSet {
                 let (first, last) = (interval.first.max(theirs.first), interval.last.min(theirs.last));
                 both.insert_range(replica, first, last);
             }
+        }
+        both
+    }
+
+    /// [`Self::intersection`] in lists that are made as long as they need to be.
+    pub(crate) fn intersection_exact(&self, other: &Self) -> Self {
+        let mut both = Self::with_columns(self.columns().count());
+        for (replica, intervals) in self.columns() {
+            let shared = |interval: &Interval| {
+                let Interval { first, last } = *interval;
+                let cut = move |theirs: Interval| (first.max(theirs.first), last.min(theirs.last));
+                other.overlapping(replica, *interval).map(cut)
+            };
+            let count = intervals.iter().map(|interval| shared(interval).count()).sum();
+            let mut list = Vec::with_capacity(count);
+            list.extend(intervals.iter().flat_map(shared).map(|(first, last)| Interval { first, last }));
+            both.push_column(replica, list);
         }
         both
     }
@@ -394,6 +433,10 @@ mod tests {
                     plain.iter().copied().filter(|dot| window.contains(*dot)).collect();
                 assert_eq!(set.overlap(&window), inside.len() as u64);
                 assert_eq!(set.intersection(&window), inside.iter().copied().collect::<DotSet>());
+                assert_eq!(set.intersection_exact(&window), set.intersection(&window));
+                let known = CausalContext::from_iter([(replica(0), 4)]);
+                let unknown = plain.iter().copied().filter(|dot| !known.contains(*dot));
+                assert_eq!(set.minus_context(&known), unknown.collect::<DotSet>());
                 assert_eq!(set.minus(&window), plain.difference(&inside).copied().collect::<DotSet>());
                 assert!((1..12).all(|seq| {
                     let dot = Dot::new(replica(0), seq);

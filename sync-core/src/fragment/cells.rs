@@ -10,6 +10,7 @@ use crate::codec::{Reader, Writer};
 use crate::error::FrameError;
 use crate::id::Dot;
 use crate::limits::Limits;
+use crate::memory;
 use crate::time::WallMillis;
 
 /// Appends `cells`, which ascend.
@@ -33,28 +34,32 @@ pub(super) fn write(cells: &[CellPart], words: &Words<'_>, out: &mut Writer) {
     write_clocks(cells, out);
 }
 
-/// Reads what [`write`] wrote.
+/// Reads what [`write`] wrote. No dot is named by two items.
 pub(super) fn read(
     words: &Words<'_>,
     input: &mut Reader<'_>,
     limits: &Limits,
 ) -> Result<Vec<CellPart>, FrameError> {
     let objects = input.count("objects", 6)?;
-    let (mut cells, mut key): (Vec<CellPart>, Vec<u8>) = (Vec::new(), Vec::new());
+    let (mut cells, mut key, mut path) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..objects {
         read_name("key", &mut key, limits.key_bytes_max, input)?;
         let text = std::str::from_utf8(&key).map_err(|_| FrameError::KeyEncoding)?;
+        input.charge("key", 1, memory::text(key.len()))?;
         let object = ObjectId { key: Key::from(text), ty: TypeTag(input.byte("type")?) };
-        if cells.last().is_some_and(|last| last.cell.object >= object) {
+        if cells.last().is_some_and(|last: &CellPart| last.cell.object >= object) {
             return Err(FrameError::Order { field: "objects" });
         }
         let parts = input.count("cells", 3)?;
         if parts == 0 {
             return Err(FrameError::Count { field: "cells", count: 0, max: 0 });
         }
-        let mut path = Vec::new();
+        input.charge("cells", parts, memory::CELL)?;
+        memory::reserve(&mut cells, parts);
+        path.clear();
         for at in 0..parts {
             read_name("path", &mut path, limits.path_bytes_max, input)?;
+            input.charge("path", 1, memory::small(path.len()))?;
             let cell = CellId { object: object.clone(), path: Path::from(path.as_slice()) };
             if at > 0 && cells.last().is_some_and(|last| last.cell.path >= cell.path) {
                 return Err(FrameError::Order { field: "cells" });
@@ -87,6 +92,12 @@ pub(super) fn read_name(
         return Err(FrameError::Order { field });
     }
     name.truncate(shared);
+    let len = shared + rest.len();
+    if len > name.capacity() {
+        let room = memory::name_room(name.capacity(), len);
+        input.charge(field, 1, room)?;
+        name.reserve_exact(room - shared);
+    }
     name.extend_from_slice(rest);
     Ok(())
 }
@@ -114,19 +125,24 @@ fn read_part(
     if count > max {
         return Err(FrameError::Count { field: "items", count, max });
     }
-    // Mostly one: room for more is made as they come.
-    let mut items: Vec<Item> = Vec::with_capacity(usize::from(count > 0));
+    let count = usize::try_from(count).expect("it is at most the length of the frame");
+    input.charge("items", count, memory::ITEM)?;
+    let mut items: Vec<Item> = Vec::with_capacity(count);
     for _ in 0..count {
         let dot = words.read_own("items", input)?;
         if items.last().is_some_and(|last| last.dot >= dot) {
             return Err(FrameError::Order { field: "items" });
         }
-        let payload = Payload::from(input.bytes("payload", limits.value_bytes_max)?);
+        let payload = input.bytes("payload", limits.value_bytes_max)?;
+        input.charge("payload", 1, memory::small(payload.len()))?;
+        let payload = Payload::from(payload);
         items.push(Item { dot, hlc: Hlc::default(), expires: WallMillis::default(), payload });
     }
     let mut others: Vec<Dot> = Vec::new();
     if shape & 1 == 1 {
         let count = input.count("claims", 2)?;
+        input.charge("claims", count, memory::DOT)?;
+        others.reserve_exact(count);
         for _ in 0..count {
             let dot = words.table.read_dot("claims", input)?;
             if others.last().is_some_and(|last| *last >= dot) {
@@ -169,8 +185,12 @@ fn read_clocks(cells: &mut [CellPart], input: &mut Reader<'_>) -> Result<(), Fra
         flag @ (0 | 1) => flag == 1,
         value => return Err(FrameError::Field { field: "expiring", value: u64::from(value) }),
     };
-    let mut items: Vec<&mut Item> = cells.iter_mut().flat_map(|part| &mut part.items).collect();
+    let mut items: Vec<&mut Item> = Vec::with_capacity(cells.iter().map(|part| part.items.len()).sum());
+    items.extend(cells.iter_mut().flat_map(|part| &mut part.items));
     items.sort_unstable_by_key(|item| item.dot);
+    if let Some(pair) = items.windows(2).find(|pair| pair[0].dot == pair[1].dot) {
+        return Err(FrameError::DotTwice { dot: pair[0].dot });
+    }
     let (mut last, mut expires_any) = (0u64, false);
     for item in items {
         let word = input.signed(CLOCK)?;

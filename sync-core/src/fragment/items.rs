@@ -7,13 +7,14 @@
 use std::collections::BTreeMap;
 
 use super::{Words, cells};
-use crate::causal::DotSet;
+use crate::causal::{DotSet, Interval};
 use crate::cell::{CellId, Hlc, Item, Key, ObjectId, Path, Payload, TypeTag};
 use crate::codec::{Reader, ReplicaTable, Writer};
 use crate::dictionary::Names;
 use crate::error::FrameError;
 use crate::id::Dot;
 use crate::limits::Limits;
+use crate::memory;
 use crate::time::WallMillis;
 
 /// Most bytes that a frame spends on one more replica: its id, and the pair that begins its dots.
@@ -29,6 +30,11 @@ const ITEM_BYTES_MIN: usize = 5;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ItemsWriter {
     bytes_max: usize,
+    /// Memory that a reader may need for the items.
+    memory_max: usize,
+    memory: usize,
+    /// The longest key and path so far.
+    longest: [usize; 2],
     body: Writer,
     dots: DotSet,
     /// What replicas and dots take at most.
@@ -61,9 +67,9 @@ impl<'a> From<&'a Item> for Taken<'a> {
 }
 
 impl ItemsWriter {
-    /// An empty frame with room for `bytes_max` bytes of items.
-    pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, head: COUNTS_BYTES_MAX, ..Self::default() }
+    /// An empty frame with room for `bytes_max` bytes of items, which take a reader at most `memory_max` bytes.
+    pub(crate) fn new(bytes_max: usize, memory_max: usize) -> Self {
+        Self { bytes_max, memory_max, memory: memory::FRAME, head: COUNTS_BYTES_MAX, ..Self::default() }
     }
 
     /// The dots of the items taken.
@@ -79,6 +85,10 @@ impl ItemsWriter {
             Some((before, number)) if before == object => Some(*number),
             Some(_) | None => self.objects.get(object).copied(),
         };
+        let spelled = if number.is_none() { spelled_memory(object) } else { 0 };
+        let memory = self.memory + spelled + item_memory(path, item.payload) + self.dot_memory(item.dot);
+        let longest = [self.longest[0].max(object.key.as_str().len()), self.longest[1].max(path.len())];
+        let names: usize = longest.map(memory::names).iter().sum();
         let out = &mut self.body;
         out.varint(number.unwrap_or(self.objects.len() as u64));
         if number.is_none() {
@@ -89,10 +99,12 @@ impl ItemsWriter {
         cells::write_name(self.path.as_bytes(), path, out);
         out.bytes(item.payload);
         write_clock(self.hlc, (item.hlc, item.expires), out);
-        if head.saturating_add(out.len()) > self.bytes_max && self.before.is_some() {
+        let is_full = head.saturating_add(out.len()) > self.bytes_max || memory + names > self.memory_max;
+        if is_full && self.before.is_some() {
             out.truncate(begun);
             return false;
         }
+        (self.memory, self.longest) = (memory, longest);
         let number = number.unwrap_or_else(|| {
             let number = self.objects.len() as u64;
             self.objects.insert(object.clone(), number);
@@ -117,6 +129,15 @@ impl ItemsWriter {
         }
     }
 
+    /// What `dot` adds to them in memory, at most.
+    fn dot_memory(&self, dot: Dot) -> usize {
+        match self.before {
+            Some(before) if before.replica == dot.replica && before.seq + 1 == dot.seq => 0,
+            Some(before) if before.replica == dot.replica => size_of::<Interval>(),
+            Some(_) | None => memory::REPLICA + DotSet::COLUMN_BYTES + size_of::<Interval>(),
+        }
+    }
+
     /// Appends replicas, dots and items; [`read_items`] reads them.
     pub(crate) fn finish(&self, names: &Names, out: &mut Writer) {
         let table = ReplicaTable::new(self.dots.columns().map(|(replica, _)| replica).collect());
@@ -126,12 +147,22 @@ impl ItemsWriter {
     }
 }
 
+/// Memory of an object that is spelled out.
+fn spelled_memory(object: &ObjectId) -> usize {
+    memory::STAGED_OBJECT + memory::text(object.key.as_str().len())
+}
+
+/// Memory of an item, its dot and its object apart.
+fn item_memory(path: &[u8], payload: &[u8]) -> usize {
+    memory::STAGED_ITEM + memory::small(path.len()) + memory::small(payload.len())
+}
+
 /// Most bytes of a number of an interval of dots: none is above 2^41.
 const INTERVAL_BYTES_MAX: usize = 6;
 
 /// Appends `items`, which ascend by dot.
 pub(crate) fn write_items(items: &[(CellId, Item)], names: &Names, out: &mut Writer) {
-    let mut writer = ItemsWriter::new(usize::MAX);
+    let mut writer = ItemsWriter::new(usize::MAX, usize::MAX);
     for (cell, item) in items {
         // There is room for all of them.
         let _ = writer.take(&cell.object, cell.path.as_bytes(), &Taken::from(item));
@@ -150,13 +181,16 @@ pub(crate) fn read_items(
     let (count, max) = (dots.len(), input.remaining() / ITEM_BYTES_MIN);
     let count = usize::try_from(count).ok().filter(|count| *count <= max);
     let count = count.ok_or(FrameError::Count { field: "items", count: dots.len(), max: max as u64 })?;
+    input.charge("items", count, memory::STAGED_ITEM)?;
     let mut items = Vec::with_capacity(count);
     let mut objects = Objects::default();
     let (mut path, mut hlc) = (Vec::new(), Hlc::default());
     for dot in dots.dots() {
         let object = objects.read(input, limits)?.clone();
         cells::read_name("path", &mut path, limits.path_bytes_max, input)?;
-        let payload = Payload::from(input.bytes("payload", limits.value_bytes_max)?);
+        let payload = input.bytes("payload", limits.value_bytes_max)?;
+        input.charge("item", 1, memory::small(path.len()) + memory::small(payload.len()))?;
+        let payload = Payload::from(payload);
         let expires;
         (hlc, expires) = read_clock(hlc, input)?;
         let cell = CellId { object, path: Path::from(path.as_slice()) };
@@ -181,6 +215,7 @@ impl Objects {
         if at == self.list.len() {
             cells::read_name("key", &mut self.key, limits.key_bytes_max, input)?;
             let text = std::str::from_utf8(&self.key).map_err(|_| FrameError::KeyEncoding)?;
+            input.charge("objects", 1, memory::STAGED_OBJECT + memory::text(text.len()))?;
             let object = ObjectId { key: Key::from(text), ty: TypeTag(input.byte("type")?) };
             if self.places.insert(object.clone(), at).is_some() {
                 return Err(FrameError::Order { field: "objects" });
@@ -240,7 +275,11 @@ mod tests {
 
     /// Fills a frame of `bytes_max` bytes with `items`, which ascend by dot: its bytes and how many it took.
     fn frame(items: &[(CellId, Item)], bytes_max: usize) -> (Vec<u8>, usize) {
-        let mut writer = ItemsWriter::new(bytes_max);
+        frame_within(items, bytes_max, usize::MAX)
+    }
+
+    fn frame_within(items: &[(CellId, Item)], bytes_max: usize, memory_max: usize) -> (Vec<u8>, usize) {
+        let mut writer = ItemsWriter::new(bytes_max, memory_max);
         let taken = items
             .iter()
             .take_while(|(cell, item)| writer.take(&cell.object, cell.path.as_bytes(), &Taken::from(item)));
@@ -287,6 +326,25 @@ mod tests {
             assert_eq!(read.as_deref(), Ok(&items[..taken]), "seed {seed}");
             assert_eq!(input.remaining(), 0);
         }
+    }
+
+    #[test]
+    fn a_frame_takes_no_more_memory_than_it_may_and_is_not_cut_long_before() {
+        let mut filled = 0;
+        for seed in 0..300 {
+            let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+            let items = some_items(&mut rng);
+            let memory_max = rng.random_range(20_000..60_000);
+            let (bytes, taken) = frame_within(&items, usize::MAX, memory_max);
+            let mut input = Reader::within(&bytes, memory_max);
+            let read = read_items(&mut input, &names(), &Limits::default());
+            assert_eq!(read.as_deref(), Ok(&items[..taken]), "seed {seed}");
+            if taken < items.len() {
+                filled += 1;
+                assert!(input.taken() > memory_max / 2, "{} of {memory_max}, seed {seed}", input.taken());
+            }
+        }
+        assert!(filled > 30, "{filled} frames were filled");
     }
 
     #[test]

@@ -26,9 +26,12 @@ impl Fragment {
     ) -> Result<(Self, DotSet), FrameError> {
         let (fragment, mut live) = Self::read_with(input, names, limits, lists_live)?;
         if let Claims::Whole { live: all, .. } = &fragment.claims {
-            live = all.intersection(&fragment.dots);
+            input.charge("live dots", 1, all.memory() + fragment.dots.memory())?;
+            live = all.intersection_exact(&fragment.dots);
         }
         fragment.check_skeleton(&live)?;
+        // Once more, for those that are waited for.
+        input.charge("live dots", 1, live.memory())?;
         Ok((fragment, live))
     }
 
@@ -38,8 +41,9 @@ impl Fragment {
             Claims::None => return Err(FrameError::Field { field: "claims", value: 0 }),
             Claims::Sketch { .. } => return Err(FrameError::Field { field: "claims", value: 3 }),
         }
-        if let Some(item) = self.check_cells()?.first() {
-            return Err(FrameError::OutsideDots { dot: *item, field: "skeleton" });
+        self.check_cells()?;
+        if let Some(dot) = self.item_dots().next() {
+            return Err(FrameError::OutsideDots { dot, field: "skeleton" });
         }
         self.check_claims()?;
         let (count, max) = (live.len(), live.overlap(&self.dots));

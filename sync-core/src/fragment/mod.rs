@@ -8,6 +8,7 @@
 mod cells;
 mod items;
 mod large;
+mod measure;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,7 @@ use crate::dictionary::Names;
 use crate::error::FrameError;
 use crate::id::{Dot, ReplicaId};
 use crate::limits::{ITEM_OVERHEAD_BYTES, Limits};
+use crate::memory;
 use crate::merkle::sketch::{SYMBOLS_KEPT, Symbol};
 use crate::time::WallMillis;
 
@@ -211,11 +213,11 @@ impl Fragment {
     /// named twice, no item, claim or record outside the dots.
     pub fn read(input: &mut Reader<'_>, names: &Names, limits: &Limits) -> Result<Self, FrameError> {
         let (fragment, _) = Self::read_with(input, names, limits, |_| false)?;
-        fragment.check()?;
+        fragment.check_read()?;
         Ok(fragment)
     }
 
-    /// Reads what [`Self::write_with`] wrote, with the live dots if `has_live`; unchecked.
+    /// Reads what [`Self::write_with`] wrote, with the live dots if `has_live`. Checked is only that no dot has two items.
     fn read_with(
         input: &mut Reader<'_>,
         names: &Names,
@@ -233,8 +235,8 @@ impl Fragment {
             1 => {
                 let context = read_context(&table, names, input)?;
                 let count = input.count("claimed ranges", 4)?;
-                // Room is made as they come: each takes more memory than its least bytes.
-                let mut ranges = Vec::new();
+                input.charge("claimed ranges", count, size_of::<(PathRange, DotSet)>())?;
+                let mut ranges = Vec::with_capacity(count);
                 for _ in 0..count {
                     ranges.push((read_range(input, limits)?, words.read_dots("live in range", input)?));
                 }
@@ -252,7 +254,8 @@ impl Fragment {
             value => return Err(FrameError::Field { field: "claims", value: u64::from(value) }),
         };
         let count = input.count("records", 3)?;
-        let mut records: Vec<(Dot, Record)> = Vec::new();
+        input.charge("records", count, memory::RECORD)?;
+        let mut records: Vec<(Dot, Record)> = Vec::with_capacity(count);
         for _ in 0..count {
             let dot = words.read_own("records", input)?;
             if records.last().is_some_and(|(last, _)| *last >= dot) {
@@ -264,6 +267,7 @@ impl Fragment {
         if count > table.len() {
             return Err(FrameError::Count { field: "floors", count: count as u64, max: table.len() as u64 });
         }
+        input.charge("floors", count, memory::FLOOR)?;
         let mut floors: Vec<(ReplicaId, u64)> = Vec::with_capacity(count);
         for _ in 0..count {
             let (replica, seq) = table.read_pair("floors", input)?;
@@ -280,25 +284,33 @@ impl Fragment {
 
     /// The rules of a fragment that need no store; see [`Self::read`].
     pub fn check(&self) -> Result<(), FrameError> {
-        let items = self.check_cells()?;
+        let mut items: Vec<Dot> = self.item_dots().collect();
+        items.sort_unstable();
+        if let Some(pair) = items.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(FrameError::DotTwice { dot: pair[0] });
+        }
+        self.check_read()
+    }
+
+    /// [`Self::check`] where no dot has two items.
+    fn check_read(&self) -> Result<(), FrameError> {
+        self.check_cells()?;
         self.check_claims()?;
         match &self.claims {
             Claims::None | Claims::Cells { .. } | Claims::Sketch { .. } => Ok(()),
-            Claims::Whole { live, .. } => check_whole(&items, live, &self.dots),
+            Claims::Whole { live, .. } => self.check_whole(live),
         }
     }
 
-    /// No dot twice, no item or record outside the dots; gives back the dots of the items.
-    fn check_cells(&self) -> Result<BTreeSet<Dot>, FrameError> {
-        let mut items = BTreeSet::new();
+    fn item_dots(&self) -> impl Iterator<Item = Dot> + '_ {
+        self.cells.iter().flat_map(|part| &part.items).map(|item| item.dot)
+    }
+
+    /// No item or record outside the dots, and none of these among other live dots.
+    fn check_cells(&self) -> Result<(), FrameError> {
         for part in &self.cells {
-            for item in &part.items {
-                if !self.dots.contains(item.dot) {
-                    return Err(FrameError::OutsideDots { dot: item.dot, field: "items" });
-                }
-                if !items.insert(item.dot) {
-                    return Err(FrameError::DotTwice { dot: item.dot });
-                }
+            if let Some(item) = part.items.iter().find(|item| !self.dots.contains(item.dot)) {
+                return Err(FrameError::OutsideDots { dot: item.dot, field: "items" });
             }
             // A dot of D without an item is dead; listing it among the other live dots says it is not.
             if let Some(dot) = part.others.iter().find(|dot| self.dots.contains(**dot)) {
@@ -308,7 +320,7 @@ impl Fragment {
         if let Some((dot, _)) = self.records.iter().find(|(dot, _)| !self.dots.contains(*dot)) {
             return Err(FrameError::OutsideDots { dot: *dot, field: "records" });
         }
-        Ok(items)
+        Ok(())
     }
 
     /// Nothing named or claimed beyond the sender's own context.
@@ -335,15 +347,15 @@ impl Fragment {
             },
         }
     }
-}
 
-/// In a fallback the items are exactly the live dots among the dots named (T1).
-fn check_whole(items: &BTreeSet<Dot>, live: &DotSet, dots: &DotSet) -> Result<(), FrameError> {
-    if let Some(dot) = items.iter().find(|dot| !live.contains(**dot)) {
-        return Err(FrameError::OutsideDots { dot: *dot, field: "live dots" });
+    /// In a fallback the items are exactly the live dots among the dots named (T1).
+    fn check_whole(&self, live: &DotSet) -> Result<(), FrameError> {
+        if let Some(dot) = self.item_dots().find(|dot| !live.contains(*dot)) {
+            return Err(FrameError::OutsideDots { dot, field: "live dots" });
+        }
+        let (count, max) = (live.overlap(&self.dots), self.item_count() as u64);
+        if count == max { Ok(()) } else { Err(FrameError::Count { field: "live dots", count, max }) }
     }
-    let (count, max) = (live.overlap(dots), items.len() as u64);
-    if count == max { Ok(()) } else { Err(FrameError::Count { field: "live dots", count, max }) }
 }
 
 /// As many are always read: what a peer wrote before its ceiling was met may be above a small one.
@@ -377,12 +389,14 @@ pub(crate) fn read_symbols(least: usize, input: &mut Reader<'_>) -> Result<Vec<S
     if !(least..=SYMBOLS_KEPT).contains(&count) {
         return Err(FrameError::Count { field: "symbols", count: count as u64, max: SYMBOLS_KEPT as u64 });
     }
-    let symbol = |_| {
+    input.charge("symbols", count, size_of::<Symbol>())?;
+    let mut symbols = Vec::with_capacity(count);
+    for _ in 0..count {
         let replica = u64::from_le_bytes(input.fixed("symbols")?);
         let seq = input.varint_max("symbols", SEQ_BITS_MAX)?;
-        Ok(Symbol::from_words([replica, seq, u64::from_le_bytes(input.fixed("symbols")?)]))
-    };
-    (0..count).map(symbol).collect()
+        symbols.push(Symbol::from_words([replica, seq, u64::from_le_bytes(input.fixed("symbols")?)]));
+    }
+    Ok(symbols)
 }
 
 /// Writes dots against a table that holds their replicas.
@@ -398,6 +412,18 @@ pub(crate) fn read_dots(
     input: &mut Reader<'_>,
 ) -> Result<DotSet, FrameError> {
     Words { table, names, dots: &DotSet::default() }.read_dots(field, input)
+}
+
+/// [`read_dots`], of at most `intervals_max` intervals.
+pub(crate) fn read_dots_within(
+    field: &'static str,
+    intervals_max: usize,
+    table: &ReplicaTable,
+    names: &Names,
+    input: &mut Reader<'_>,
+) -> Result<DotSet, FrameError> {
+    let words = Words { table, names, dots: &DotSet::default() };
+    words.read_dots_within(field, intervals_max as u64, input)
 }
 
 /// The columns in which `context` is another than the base of `names`, with its events there; 0 for none.
@@ -459,6 +485,7 @@ pub(crate) fn read_columns(
     if count > table.len() {
         return Err(FrameError::Count { field: "context", count: count as u64, max: table.len() as u64 });
     }
+    input.charge("context", count, memory::CONTEXT_COLUMN)?;
     let mut columns: Vec<(ReplicaId, u64)> = Vec::with_capacity(count);
     for _ in 0..count {
         let replica = table.read_replica("context", input)?;
@@ -480,11 +507,14 @@ fn write_object(object: &ObjectId, out: &mut Writer) {
 fn read_object(input: &mut Reader<'_>, limits: &Limits) -> Result<ObjectId, FrameError> {
     let key = input.bytes("key", limits.key_bytes_max)?;
     let key = std::str::from_utf8(key).map_err(|_| FrameError::KeyEncoding)?;
+    input.charge("key", 1, memory::text(key.len()))?;
     Ok(ObjectId { key: Key::from(key), ty: TypeTag(input.byte("type")?) })
 }
 
 fn read_path(input: &mut Reader<'_>, limits: &Limits) -> Result<Path, FrameError> {
-    Ok(Path::from(input.bytes("path", limits.path_bytes_max)?))
+    let path = input.bytes("path", limits.path_bytes_max)?;
+    input.charge("path", 1, memory::small(path.len()))?;
+    Ok(Path::from(path))
 }
 
 fn write_range(range: &PathRange, out: &mut Writer) {
@@ -530,8 +560,10 @@ pub(crate) fn write_record(record: &Record, out: &mut Writer) {
 pub(crate) fn read_record(input: &mut Reader<'_>, limits: &Limits) -> Result<Record, FrameError> {
     match input.byte("record")? {
         0 => {
-            let mut cells: Vec<CellId> = Vec::new();
-            for _ in 0..input.count("record cells", 3)? {
+            let count = input.count("record cells", 3)?;
+            input.charge("record cells", count, memory::RECORD_CELL)?;
+            let mut cells: Vec<CellId> = Vec::with_capacity(count);
+            for _ in 0..count {
                 let object = read_object(input, limits)?;
                 let cell = CellId { object, path: read_path(input, limits)? };
                 if cells.last().is_some_and(|last| *last >= cell) {

@@ -37,19 +37,33 @@ impl Words<'_> {
         field: &'static str,
         input: &mut Reader<'_>,
     ) -> Result<DotSet, FrameError> {
+        self.read_dots_within(field, u64::MAX, input)
+    }
+
+    /// [`Self::read_dots`], of at most `intervals_max` intervals.
+    pub(super) fn read_dots_within(
+        &self,
+        field: &'static str,
+        intervals_max: u64,
+        input: &mut Reader<'_>,
+    ) -> Result<DotSet, FrameError> {
         let columns = input.count(field, 3)?;
-        let (mut dots, mut last_replica) = (DotSet::default(), None);
+        input.charge(field, columns, DotSet::COLUMN_BYTES)?;
+        let (mut dots, mut last_replica) = (DotSet::with_columns(columns), None);
+        let mut room = intervals_max;
         for _ in 0..columns {
             let (replica, intervals) = self.table.read_pair(field, input)?;
-            let max = input.remaining() as u64 / 2;
+            let max = (input.remaining() as u64 / 2).min(room);
             if intervals == 0 || intervals > max {
                 return Err(FrameError::Count { field, count: intervals, max });
             }
             if last_replica.replace(replica).is_some_and(|last| last >= replica) {
                 return Err(FrameError::Order { field });
             }
+            room -= intervals;
             // As many as are said, and not twice that while the list grows.
             let count = usize::try_from(intervals).expect("it is at most the length of the frame");
+            input.charge(field, count, size_of::<Interval>())?;
             let (mut list, mut end) = (Vec::with_capacity(count), None);
             for _ in 0..intervals {
                 let first = match end {
@@ -107,7 +121,8 @@ impl Words<'_> {
         input: &mut Reader<'_>,
     ) -> Result<DotSet, FrameError> {
         let columns = input.count(field, 3)?;
-        let (mut dots, mut last_replica, mut room) = (DotSet::default(), None, intervals_max);
+        input.charge(field, columns, DotSet::COLUMN_BYTES)?;
+        let (mut dots, mut last_replica, mut room) = (DotSet::with_columns(columns), None, intervals_max);
         for _ in 0..columns {
             let (replica, form) = self.table.read_pair(field, input)?;
             if last_replica.replace(replica).is_some_and(|last| last >= replica) {
@@ -123,6 +138,7 @@ impl Words<'_> {
                 room = room.checked_sub(intervals).ok_or_else(too_many)?;
                 let count =
                     usize::try_from(intervals).expect("it is at most the number of bits of the frame");
+                input.charge(field, count, size_of::<Interval>())?;
                 let set = |at: u64| usize::try_from(at / 8).is_ok_and(|byte| bits[byte] >> (at % 8) & 1 == 1);
                 let (mut list, mut at, end) = (Vec::with_capacity(count), 0, bits.len() as u64 * 8);
                 while let Some(from) = (at..end).find(|at| set(*at)) {
@@ -137,6 +153,7 @@ impl Words<'_> {
                 }
                 room = room.checked_sub(form).ok_or_else(too_many)?;
                 let count = usize::try_from(form).expect("it is at most the length of the frame");
+                input.charge(field, count, size_of::<Interval>())?;
                 let (mut list, mut at) = (Vec::with_capacity(count), first);
                 for place in 0..form {
                     if place > 0 {

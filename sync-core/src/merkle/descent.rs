@@ -171,7 +171,7 @@ impl Descent {
         let (mut probes, mut bytes) = (Vec::new(), 0);
         while let Some(task) = self.waiting.pop() {
             let (prefix, probe, said) = self.probe(tree, &task, levels);
-            bytes += Prefix::BYTES_MAX + probe.bytes_max();
+            bytes += probe.room();
             if !probes.is_empty() && (bytes > bytes_max || probes.len() == PROBES_MAX) {
                 self.waiting.push(task);
                 break;
@@ -420,7 +420,7 @@ impl<T: Tree> Answerer<'_, T> {
             (Probe::Empty, _) => Part::Node(self.node(prefix, true)),
             (Probe::Tags(_) | Probe::Children(_), _) => Part::Node(self.node(prefix, false)),
         };
-        self.room = self.room.saturating_sub(part.bytes_max());
+        self.room = self.room.saturating_sub(part.room());
         part
     }
 
@@ -436,7 +436,7 @@ impl<T: Tree> Answerer<'_, T> {
                 Some(_) if self.room == 0 && self.nodes > 0 => Node::Later,
                 Some(_) => self.node(&child, theirs.is_none()),
             };
-            self.room = self.room.saturating_sub(node.bytes_max());
+            self.room = self.room.saturating_sub(node.room());
             self.nodes += 1;
             nodes.push((index, node));
         }

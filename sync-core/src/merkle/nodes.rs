@@ -5,6 +5,7 @@ use super::cut::CutKey;
 use super::prefix::Prefix;
 use crate::codec::{Reader, Writer};
 use crate::error::FrameError;
+use crate::limits::Limits;
 
 /// Most probes of a question: it is refused beyond.
 pub const PROBES_MAX: usize = 2_048;
@@ -15,6 +16,9 @@ pub const WIDE_NODES_MAX: usize = 1;
 
 /// Most entries of one list. A leaf has fewer; a longer list is refused.
 pub const LIST_MAX: usize = 256;
+
+/// Memory of the place of a child while a node is read.
+const PLACE_BYTES: usize = size_of::<Option<Cut>>() + size_of::<bool>();
 
 /// Eight bytes cut from the hash of a subtree under the salt of the session.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -109,6 +113,10 @@ pub struct Answer {
 }
 
 impl Children {
+    fn memory(&self) -> usize {
+        self.hashes.len() * PLACE_BYTES
+    }
+
     fn bytes_max(&self) -> usize {
         2 + Prefix::BYTES_MAX + self.hashes.len() / 8 + 8 * self.hashes.iter().flatten().count()
     }
@@ -123,6 +131,7 @@ impl Children {
     fn read(levels: u8, wide: &mut usize, input: &mut Reader<'_>) -> Result<Self, FrameError> {
         *wide += usize::from(levels == 2);
         bounded("nodes of two levels", *wide, WIDE_NODES_MAX)?;
+        input.charge("children", places(levels), PLACE_BYTES)?;
         let skip = Prefix::read("skipped nibbles", input)?;
         let bits = read_bits(levels, input)?;
         // A branch has two children at least: so it takes memory only in proportion to its bytes.
@@ -139,6 +148,21 @@ impl Children {
 }
 
 impl Probe {
+    /// What it counts for in a frame, its prefix included: its bytes, or what it takes in memory where that is more.
+    pub(super) fn room(&self) -> usize {
+        (Prefix::BYTES_MAX + self.bytes_max()).max(Limits::framed(self.memory()))
+    }
+
+    fn memory(&self) -> usize {
+        let lists = match self {
+            Self::Empty => 0,
+            Self::Tags(tags) => size_of_val(tags.as_slice()),
+            Self::Name(cuts) => size_of_val(cuts.as_slice()),
+            Self::Children(children) => children.memory(),
+        };
+        size_of::<(Prefix, Self)>() + lists
+    }
+
     /// No fewer bytes than [`Question::write`] takes for it.
     pub fn bytes_max(&self) -> usize {
         match self {
@@ -151,6 +175,20 @@ impl Probe {
 }
 
 impl Node {
+    /// What it counts for in a frame, as [`Probe::room`].
+    pub(super) fn room(&self) -> usize {
+        self.bytes_max().max(Limits::framed(size_of::<(usize, Self)>() + self.memory()))
+    }
+
+    fn memory(&self) -> usize {
+        match self {
+            Self::Empty | Self::Later => 0,
+            Self::Tags(tags) => size_of_val(tags.as_slice()),
+            Self::Named(named) => size_of_val(named.as_slice()),
+            Self::Children(children) => children.memory(),
+        }
+    }
+
     /// No fewer bytes than [`Answer::write`] takes for it.
     pub fn bytes_max(&self) -> usize {
         match self {
@@ -193,6 +231,20 @@ impl Node {
 }
 
 impl Part {
+    /// What it counts for in a frame, as [`Probe::room`].
+    pub(super) fn room(&self) -> usize {
+        let lists = match self {
+            Self::Node(node) => node.memory(),
+            Self::Differ { nodes, .. } => {
+                nodes.iter().map(|(_, node)| size_of::<(usize, Node)>() + node.memory()).sum()
+            }
+            Self::Listed { lacking, changed, named } => {
+                size_of::<usize>() * (lacking.len() + changed.len()) + size_of_val(named.as_slice())
+            }
+        };
+        self.bytes_max().max(Limits::framed(size_of::<Self>() + lists))
+    }
+
     /// No fewer bytes than [`Answer::write`] takes for it.
     pub fn bytes_max(&self) -> usize {
         match self {
@@ -208,6 +260,11 @@ impl Part {
 }
 
 impl Question {
+    /// Bytes of memory that it takes.
+    pub(crate) fn memory(&self) -> usize {
+        self.probes.iter().map(|(_, probe)| probe.memory()).sum()
+    }
+
     /// Appends the question; [`Self::read`] reads it.
     pub fn write(&self, out: &mut Writer) {
         out.fixed(&self.salt);
@@ -237,7 +294,8 @@ impl Question {
     pub fn read(input: &mut Reader<'_>) -> Result<Self, FrameError> {
         let salt = input.fixed("salt")?;
         let count = bounded("probes", input.count("probes", 2)?, PROBES_MAX)?;
-        let (mut probes, mut wide) = (Vec::new(), 0);
+        input.charge("probes", count, size_of::<(Prefix, Probe)>())?;
+        let (mut probes, mut wide) = (Vec::with_capacity(count), 0);
         for _ in 0..count {
             let prefix = Prefix::read("probed prefix", input)?;
             let probe = match input.byte("probe")? {
@@ -246,8 +304,12 @@ impl Question {
                 3 => Probe::Tags(read_tags(input)?),
                 4 => {
                     let count = bounded("names", input.count("names", 4)?, LIST_MAX)?;
-                    let cuts = (0..count).map(|_| input.fixed("names").map(u32::from_le_bytes));
-                    Probe::Name(cuts.collect::<Result<_, _>>()?)
+                    input.charge("names", count, size_of::<u32>())?;
+                    let mut cuts = Vec::with_capacity(count);
+                    for _ in 0..count {
+                        cuts.push(u32::from_le_bytes(input.fixed("names")?));
+                    }
+                    Probe::Name(cuts)
                 }
                 value => return Err(FrameError::Field { field: "probe", value: u64::from(value) }),
             };
@@ -284,7 +346,8 @@ impl Answer {
     /// Reads what [`Self::write`] wrote.
     pub fn read(input: &mut Reader<'_>) -> Result<Self, FrameError> {
         let count = bounded("answered probes", input.count("answered probes", 1)?, PROBES_MAX)?;
-        let (mut parts, mut wide, mut differ_wide) = (Vec::new(), 0, 0);
+        input.charge("answered probes", count, size_of::<Part>())?;
+        let (mut parts, mut wide, mut differ_wide) = (Vec::with_capacity(count), 0, 0);
         for _ in 0..count {
             parts.push(match input.byte("part")? {
                 kind @ 0..=4 => Part::Node(Node::read(kind, &mut wide, input)?),
@@ -293,7 +356,9 @@ impl Answer {
                     differ_wide += usize::from(kind == 7);
                     bounded("nodes of two levels", differ_wide, WIDE_NODES_MAX)?;
                     let bits = read_bits(kind - 5, input)?;
-                    let mut nodes = Vec::with_capacity(bits.iter().filter(|differs| **differs).count());
+                    let count = bits.iter().filter(|differs| **differs).count();
+                    input.charge("nodes", count, size_of::<(usize, Node)>())?;
+                    let mut nodes = Vec::with_capacity(count);
                     for (index, differs) in bits.into_iter().enumerate() {
                         if differs {
                             let kind = input.byte("node")?;
@@ -352,8 +417,13 @@ fn write_tags(tags: &[Tag], out: &mut Writer) {
 
 fn read_tags(input: &mut Reader<'_>) -> Result<Vec<Tag>, FrameError> {
     let count = bounded("tags", input.count("tags", 8)?, LIST_MAX)?;
+    input.charge("tags", count, size_of::<Tag>())?;
+    let mut tags = Vec::with_capacity(count);
     let mut word = || input.fixed("tags").map(u32::from_le_bytes);
-    (0..count).map(|_| Ok(Tag { address: word()?, content: word()? })).collect()
+    for _ in 0..count {
+        tags.push(Tag { address: word()?, content: word()? });
+    }
+    Ok(tags)
 }
 
 fn write_named(named: &[Address], out: &mut Writer) {
@@ -363,6 +433,7 @@ fn write_named(named: &[Address], out: &mut Writer) {
 
 fn read_named(input: &mut Reader<'_>) -> Result<Vec<Address>, FrameError> {
     let count = bounded("addresses", input.count("addresses", 16)?, LIST_MAX)?;
+    input.charge("addresses", count, size_of::<Address>())?;
     let mut named: Vec<Address> = Vec::with_capacity(count);
     for _ in 0..count {
         let address = Address(input.fixed("addresses")?);
@@ -381,6 +452,7 @@ fn write_places(places: &[usize], out: &mut Writer) {
 
 fn read_places(input: &mut Reader<'_>) -> Result<Vec<usize>, FrameError> {
     let count = bounded("places in a list", input.count("places in a list", 1)?, LIST_MAX)?;
+    input.charge("places in a list", count, size_of::<usize>())?;
     let mut places: Vec<usize> = Vec::with_capacity(count);
     for _ in 0..count {
         let at = input.varint_max("places in a list", LIST_MAX as u64 - 1)?;

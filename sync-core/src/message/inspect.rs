@@ -52,6 +52,7 @@ pub(super) fn read_inspect(input: &mut Reader<'_>) -> Result<Inspect, FrameError
     if count > INSPECTED_MAX {
         return Err(FrameError::Count { field: "addresses", count: count as u64, max: INSPECTED_MAX as u64 });
     }
+    input.charge("addresses", count, size_of::<Address>())?;
     let mut addresses: Vec<Address> = Vec::with_capacity(count);
     for _ in 0..count {
         let address = Address(input.fixed("addresses")?);

@@ -11,7 +11,6 @@ use crate::causal::{CausalContext, DotSet};
 use crate::class::Class;
 use crate::dictionary::Version;
 use crate::id::{NamespaceId, NodeId};
-use crate::limits::Limits;
 use crate::message::{Ack, Dialect, Frame, Give, Hello, PART_OVERHEAD, Pull, Push, Route};
 use crate::mutant::{self, Mutant};
 use crate::pacing::Rate;
@@ -321,11 +320,12 @@ impl Node {
         if mutant::is(Mutant::GiveHeadAhead) {
             head += 1;
         }
-        let (items, context) = (fragment.item_count() as u64, store.context().clone());
+        let (items, memory) = (fragment.item_count() as u64, fragment.memory());
+        let context = store.context().clone();
         self.charge(peer, items);
         let frame = Frame::Give(route, Give { head, root, fragment });
         let bytes = frame.encode(&Dialect { version: self.peers[&peer].version, base });
-        let long = bytes.len() > self.config.limits.message_bytes_max;
+        let long = self.is_too_long(&bytes, memory);
         if long && self.peers[&peer].version >= Version::DIFFERENCES {
             self.open_answer(peer, namespace, &asked);
             return true;
@@ -344,6 +344,12 @@ impl Node {
             self.send_bytes(peer, self.class(namespace), bytes, Shows::State);
         }
         true
+    }
+
+    /// True if these bytes make no frame: they are too many, or what they say takes too much memory where it is read.
+    pub(super) fn is_too_long(&self, bytes: &[u8], memory: usize) -> bool {
+        let limits = &self.config.limits;
+        bytes.len() > limits.message_bytes_max || memory > limits.decode_bytes_max()
     }
 
     fn build_repair(&mut self, now: Now, peer: NodeId, namespace: NamespaceId) -> bool {
@@ -409,7 +415,7 @@ impl Node {
             }
             push::Step::Push { lo, hi, dots } => {
                 let fragment = store.push_fragment(dots);
-                let items = fragment.item_count() as u64;
+                let (items, memory) = (fragment.item_count() as u64, fragment.memory());
                 for (replica, seq) in fragment.dots.tops() {
                     link.told.advance(replica, seq);
                     if mutant::is(Mutant::KnownRaisedAtSend) {
@@ -418,8 +424,7 @@ impl Node {
                 }
                 let frame = Frame::Push(self.route(peer, namespace), Push { lo, hi, fragment });
                 let bytes = frame.encode(&self.dialect(peer, namespace));
-                let Limits { message_bytes_max, .. } = self.config.limits;
-                if bytes.len() > message_bytes_max {
+                if self.is_too_long(&bytes, memory) {
                     // A push is never cut: cut before the head, an overwrite would show as a removal.
                     let link = self.link(peer, namespace);
                     link.cursor = push::Cursor::default();

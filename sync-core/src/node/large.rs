@@ -183,10 +183,11 @@ impl Node {
         }
         let (fragment, live) = store.open_answer(answer, &asked.context, &have);
         let context = store.context().clone();
+        let memory = fragment.skeleton_memory(&live);
         self.charge(peer, live.len());
         let frame = Frame::Skeleton(route, Box::new(Skeleton { answer, head, root, live, fragment }));
         let bytes = frame.encode(&Dialect { version: self.peers[&peer].version, base });
-        let long = bytes.len() > self.config.limits.message_bytes_max;
+        let long = self.is_too_long(&bytes, memory);
         let stats = &mut self.peers.get_mut(&peer).expect("the caller took it from the map").stats;
         stats.answers += 1;
         stats.large_answers += 1;

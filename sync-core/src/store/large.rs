@@ -13,6 +13,7 @@ use crate::causal::{CausalContext, DotSet, Interval};
 use crate::cell::{CellId, Item};
 use crate::fragment::{CellPart, Claims, Fragment, ItemsWriter};
 use crate::id::{Dot, ReplicaId};
+use crate::memory;
 
 /// The large answers under way, by number. At most one a peer; the node drops those that nobody reads on.
 #[derive(Clone, Debug, Default)]
@@ -83,14 +84,16 @@ pub(crate) enum NextItems {
 
 impl Store {
     /// True if the items of an answer to a replica that knows `theirs` have more than `bytes_max` bytes of keys,
-    /// paths and payloads. Costs what fits, not what there is.
+    /// paths and payloads, or would take more memory than a frame may. Costs what fits, not what there is.
     pub fn is_large(&self, theirs: &CausalContext, bytes_max: usize) -> bool {
         let dots = self.context.minus(theirs);
-        let mut bytes = 0;
+        let memory_max = self.limits.decode_bytes_max();
+        let (mut bytes, mut memory) = (0, 0);
         self.live_in(&dots).any(|(dot, ix)| {
-            let payload = self.item_in(ix, dot).payload.len();
-            bytes += self.object_id(self.slot(ix)).key.as_str().len() + self.path(ix).len() + payload;
-            bytes > bytes_max
+            let (path, payload) = (self.path(ix).len(), self.item_in(ix, dot).payload.len());
+            bytes += self.object_id(self.slot(ix)).key.as_str().len() + path + payload;
+            memory += memory::ITEM + memory::small(path) + memory::small(payload);
+            bytes > bytes_max || memory > memory_max
         })
     }
 
@@ -127,7 +130,7 @@ impl Store {
     }
 
     fn fill_items(&mut self, answer: &mut Answer, bytes_max: usize) -> ItemsWriter {
-        let mut items = ItemsWriter::new(bytes_max);
+        let mut items = ItemsWriter::new(bytes_max, self.limits.decode_bytes_max());
         while let Some((replica, interval)) = answer.left.pop_front() {
             let mut live = self.live.range(replica, interval.first, interval.last).peekable();
             for seq in interval.first..=interval.last {

@@ -67,7 +67,9 @@ fn descend(ours: &mut Side, theirs: &mut Side, bytes_max: usize) -> (Vec<(Addres
         let bytes = out.finish();
         assert!(bytes.len() <= bytes_max + 2_500, "{} bytes asked", bytes.len());
         cost.bytes += bytes.len();
-        let mut input = Reader::new(&bytes);
+        // As much memory as a frame of that length may take: it is half of the longest.
+        let memory_max = 3 * (2 * bytes_max) + (64 << 10);
+        let mut input = Reader::within(&bytes, memory_max);
         assert_eq!(Question::read(&mut input), Ok(question.clone()));
         input.finish().unwrap();
 
@@ -77,7 +79,7 @@ fn descend(ours: &mut Side, theirs: &mut Side, bytes_max: usize) -> (Vec<(Addres
         let bytes = out.finish();
         assert!(bytes.len() <= bytes_max + 2_500, "{} bytes answered", bytes.len());
         cost.bytes += bytes.len();
-        let mut input = Reader::new(&bytes);
+        let mut input = Reader::within(&bytes, memory_max);
         let read = Answer::read(&mut input).unwrap();
         assert_eq!(read, reply);
         input.finish().unwrap();
