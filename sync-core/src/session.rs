@@ -130,6 +130,8 @@ pub struct Sketching {
     pub symbols: Vec<Symbol>,
     /// How often more of them were asked for in vain.
     pub tries: u8,
+    /// Bytes of memory that the answer takes, at most.
+    pub memory: usize,
 }
 
 /// Requests for more symbols that go unanswered so often end in a pull for the list.

@@ -15,7 +15,7 @@ use crate::fragment::{Claims, Fragment};
 use crate::id::{Dot, NamespaceId, NodeId, ReplicaId};
 use crate::message::{Ack, Frame, Give, Hello, Part, Pull, Push, Route};
 use crate::mutant::{self, Mutant};
-use crate::session::{Asked, Staged, Staging};
+use crate::session::{Asked, Sketching, Staged, Staging};
 use crate::store::{Joined, Learned, Store};
 use crate::time::{Now, WallMillis};
 
@@ -120,9 +120,7 @@ impl Node {
             }),
             Frame::Ack(route, ack) => self.routed(peer, route, |node| node.on_ack(now, peer, route, &ack)),
             Frame::Pull(route, pull) => self.routed(peer, route, |node| node.on_pull(peer, route, pull)),
-            Frame::Give(route, give) => {
-                self.routed(peer, route, |node| node.on_give(now, peer, route, &give))
-            }
+            Frame::Give(route, give) => self.routed(peer, route, |node| node.on_give(now, peer, route, give)),
             Frame::Part(route, part) => self.routed(peer, route, |node| node.on_part(now, peer, route, part)),
             Frame::More(route, more) => self.routed(peer, route, |node| node.on_more(peer, route, more)),
             Frame::Symbols(route, symbols) => {
@@ -358,6 +356,14 @@ impl Node {
         self.link_mut(peer, route.namespace).ack_due = true;
     }
 
+    /// A link, and what is known in its namespace.
+    fn link_and_context(&mut self, peer: NodeId, namespace: NamespaceId) -> (&mut Link, &CausalContext) {
+        let Self { peers, spaces, .. } = self;
+        let peer = peers.get_mut(&peer).expect("frames are taken in from connected peers only");
+        let link = peer.links.entry(namespace).or_default();
+        (link, spaces[&namespace].store.context())
+    }
+
     fn on_ack(&mut self, now: Now, peer: NodeId, route: Route, ack: &Ack) -> Result<(), FrameError> {
         let (own, timing) = (self.replica, self.config.timing);
         let space = &self.spaces[&route.namespace];
@@ -370,18 +376,18 @@ impl Node {
             return Err(FrameError::Field { field: "cursor", value: hi });
         }
         // A cursor begins with a session, so who holds the whole log knows all that is known here.
-        let all = (ack.hi == Some(head)).then(|| space.store.context().clone());
-        let link = self.link_mut(peer, route.namespace);
+        let (link, ours) = self.link_and_context(peer, route.namespace);
+        let all = (ack.hi == Some(head)).then_some(ours);
         link.session.answered = false;
         link.session.sketched.take_if(|sketched| ack.hi.is_some_and(|hi| hi >= sketched.head));
-        link.known.join(&ack.known);
+        link.knows(&ack.known, ours);
         let given = link.session.given.take_if(|given| ack.hi.is_some_and(|hi| hi >= given.head));
         given.into_iter().for_each(|given| link.known.join(&given.context));
         if let Some(hi) = ack.hi {
             link.cursor.on_ack(now.mono, hi, &timing);
         }
         if let Some(all) = all {
-            link.known.join(&all);
+            link.known.join(all);
         }
         if let Some(hi) = ack.hi {
             self.note_acked(peer, route.namespace, hi);
@@ -420,7 +426,8 @@ impl Node {
         let (stated, head) = (Arc::new(Base::of(theirs)), store.log_head());
         self.link_mut(peer, route.namespace).stated.pulled(stated.clone(), head);
         self.with_bases(peer, route.namespace, |bases, _| bases.pulled(stated));
-        self.link_mut(peer, route.namespace).known.join(theirs);
+        let (link, ours) = self.link_and_context(peer, route.namespace);
+        link.knows(theirs, ours);
         Ok(())
     }
 
@@ -433,16 +440,17 @@ impl Node {
         (session.giving, session.giving_items) = (None, None);
     }
 
-    fn on_give(&mut self, now: Now, peer: NodeId, route: Route, give: &Give) -> Result<(), FrameError> {
+    fn on_give(&mut self, now: Now, peer: NodeId, route: Route, give: Give) -> Result<(), FrameError> {
         self.pull_over(peer, route.namespace);
         if give.fragment.context().is_none() {
             return Err(FrameError::Field { field: "claims", value: 0 });
         }
-        if let Some(sketching) = Self::sketching_of(give) {
-            return self.on_sketch(now, peer, route, sketching);
+        if let Claims::Sketch { answer, symbols, .. } = &give.fragment.claims {
+            let (answer, symbols, memory) = (*answer, symbols.clone(), give.fragment.memory());
+            return self.on_sketch(now, peer, route, Sketching { answer, give, symbols, tries: 0, memory });
         }
         let joined = self.join(now, peer, route, &give.fragment, BTreeSet::new());
-        self.answered(now, peer, route, give, joined)
+        self.answered(now, peer, route, &give, joined)
     }
 
     /// An answer has been joined, or refused.
@@ -464,10 +472,10 @@ impl Node {
         self.note_latency(now, peer, route.namespace);
         self.hold_up_to(peer, route, give.head);
         self.note_whole(peer, route.namespace, Arc::new(Base::of(theirs)));
-        let link = self.link_mut(peer, route.namespace);
-        link.known.join(theirs);
+        let (link, ours) = self.link_and_context(peer, route.namespace);
+        link.knows(theirs, ours);
         // The giver knows what whoever acknowledges its answer knows.
-        link.told.join(theirs);
+        link.needs_not_hear(theirs, ours);
         link.bases.answered();
         // Whoever pulled from us as well will acknowledge that answer; nobody else gives us a cursor.
         if link.cursor.acked().is_none() && !link.session.answered {
@@ -546,9 +554,9 @@ impl Node {
             }
             Staged::Complete(bytes) => {
                 self.staging = None;
-                match Frame::decode_unbounded(&bytes, &self.reads(peer), &self.config.limits)? {
+                match Frame::decode_staged(&bytes, &self.reads(peer), &self.config.limits)? {
                     Frame::Give(inner, give) if Route { known: route.known, ..inner } == route => {
-                        self.on_give(now, peer, route, &give)
+                        self.on_give(now, peer, route, give)
                     }
                     Frame::Skeleton(inner, skeleton) if Route { known: route.known, ..inner } == route => {
                         self.on_skeleton(now, peer, route, *skeleton)

@@ -19,13 +19,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand::Rng;
 
 use super::space::Space;
-use super::{Cause, Event, Node};
+use super::{Cause, Event, Link, Node};
 use crate::causal::DotSet;
 use crate::cell::{CellId, Item, ObjectId, Path};
 use crate::dictionary::{BaseId, Version};
 use crate::error::FrameError;
 use crate::fragment::{CellPart, Fragment};
 use crate::id::{Dot, NamespaceId, NodeId};
+use crate::limits::Limits;
+use crate::memory;
 use crate::merkle::Address;
 use crate::merkle::descent::Descent;
 use crate::merkle::nodes::{Answer, Question};
@@ -40,6 +42,13 @@ const FRUITLESS_MAX: u8 = 2;
 
 /// Questions that go unanswered so often end the healing; the next round of roots begins it anew.
 const TRIES_MAX: u8 = 3;
+
+/// Questions of healings that wait for their answers take together at most what so many frames may. One more is
+/// dropped, and asked again by who asked it.
+const QUESTIONS_FRAMES_MAX: usize = 8;
+
+/// What peers have said in an inspection takes together at most what so many frames may.
+const HEARD_FRAMES_MAX: usize = 8;
 
 /// A healing under way; one a node. Bounded by the descent's own limits and [`INSPECTED_MAX`].
 #[derive(Clone, Debug)]
@@ -133,8 +142,10 @@ impl Node {
         let fits = |address: &Address| {
             let cells = space.store.cells_at(*address);
             let bytes = |cell: &CellId| {
-                let names = cell.object.key.as_str().len() + cell.path.as_bytes().len();
-                names + 16 * (space.store.items_of(cell).len() + 1)
+                let (key, path) = (cell.object.key.as_str().len(), cell.path.as_bytes().len());
+                let live = space.store.items_of(cell).len();
+                let memory = memory::cell(key, path) + live * memory::OTHER;
+                (key + path + 16 * (live + 1)).max(Limits::framed(memory))
             };
             let more = 16 + cells.iter().map(bytes).sum::<usize>();
             room = room.saturating_sub(more);
@@ -202,10 +213,10 @@ impl Node {
         let bytes_max = self.config.limits.message_bytes_max / 2;
         let space = self.spaces.get_mut(&namespace)?;
         let link = self.peers.get_mut(&peer)?.links.get_mut(&namespace)?;
-        if let Some(question) = link.nodes_due.take() {
+        if let Some((question, _)) = link.nodes_due.take() {
             return Some(Frame::NodesFound(route, space.store.answer_nodes(&question, bytes_max)));
         }
-        if let Some(inspect) = link.inspect_due.take() {
+        if let Some((inspect, _)) = link.inspect_due.take() {
             return Some(Frame::Inspected(route, inspected(space, &inspect, bytes_max)));
         }
         let healing = self.healing.as_mut().filter(|healing| healing.namespace == namespace)?;
@@ -253,8 +264,12 @@ impl Node {
         route: Route,
         question: Question,
     ) -> Result<(), FrameError> {
+        let memory = question.memory();
+        let has_room = self.has_room_for_question(memory);
         let link = self.link_mut(peer, route.namespace);
-        link.nodes_due = Some(question);
+        if has_room {
+            link.nodes_due = Some((question, memory));
+        }
         if !link.diverged {
             // The peer has found that we differ. Each side heals itself, so look at the peer too.
             link.session.want_pull();
@@ -268,8 +283,18 @@ impl Node {
         route: Route,
         inspect: Inspect,
     ) -> Result<(), FrameError> {
-        self.link_mut(peer, route.namespace).inspect_due = Some(inspect);
+        let memory = inspect.fragment.memory() + size_of_val(inspect.addresses.as_slice());
+        if self.has_room_for_question(memory) {
+            self.link_mut(peer, route.namespace).inspect_due = Some((inspect, memory));
+        }
         Ok(())
+    }
+
+    /// True if one more question that takes `memory` may wait for its answer.
+    fn has_room_for_question(&self, memory: usize) -> bool {
+        let links = self.peers.values().flat_map(|peer| peer.links.values());
+        let waiting: usize = links.map(Link::questions_memory).sum();
+        waiting + memory <= QUESTIONS_FRAMES_MAX * self.config.limits.decode_bytes_max()
     }
 
     pub(super) fn on_nodes_found(
@@ -307,7 +332,7 @@ impl Node {
             && healing.namespace == route.namespace
             && inspection.waiting.remove(&peer)
         {
-            inspection.heard.insert(peer, inspected);
+            inspection.hear(peer, inspected, HEARD_FRAMES_MAX * self.config.limits.decode_bytes_max());
             if inspection.waiting.is_empty() && inspection.due.is_empty() {
                 self.judge(now);
             }
@@ -447,6 +472,18 @@ impl Node {
 /// Into so many steps a scrub of a store is cut.
 pub(super) const SCRUB_STEPS: usize = 64;
 
+impl Inspection {
+    /// Keeps what `peer` has said while all of it takes at most `memory_max`: who finds no room is not heard, like a peer
+    /// that is away.
+    fn hear(&mut self, peer: NodeId, inspected: Inspected, memory_max: usize) {
+        let memory = |heard: &Inspected| heard.fragment.memory() + heard.killed.memory();
+        let held: usize = self.heard.values().map(memory).sum();
+        if held + memory(&inspected) <= memory_max {
+            self.heard.insert(peer, inspected);
+        }
+    }
+}
+
 impl Inspected {
     fn items_of(&self, cell: &CellId) -> &[Item] {
         let at = self.fragment.cells.binary_search_by(|part| part.cell.cmp(cell));
@@ -573,8 +610,11 @@ fn inspected(space: &mut Space, inspect: &Inspect, bytes_max: usize) -> Inspecte
     for address in &inspect.addresses {
         let cells = space.store.cells_at(*address);
         for cell in &cells {
-            bytes += cell.object.key.as_str().len() + cell.path.as_bytes().len() + 32;
-            bytes += space.store.items_of(cell).iter().map(|item| item.payload.len() + 32).sum::<usize>();
+            let (key, path) = (cell.object.key.as_str().len(), cell.path.as_bytes().len());
+            bytes += (key + path + 32).max(Limits::framed(memory::cell(key, path)));
+            // A dot may be an interval by itself, of what is shown and of what is proved dead.
+            let item = |len: usize| (len + 32).max(Limits::framed(memory::item(len) + 2 * memory::LONE_DOT));
+            bytes += space.store.items_of(cell).iter().map(|at| item(at.payload.len())).sum::<usize>();
         }
         if bytes > bytes_max && covered > 0 {
             break;
@@ -595,4 +635,31 @@ fn inspected(space: &mut Space, inspect: &Inspect, bytes_max: usize) -> Inspecte
     }
     let fragment = Fragment { dots, cells: parts.into_values().collect(), ..Fragment::default() };
     Inspected { same, covered, killed, fragment }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_peers_say_in_an_inspection_takes_a_bounded_memory_together() {
+        let part = |n: u32| CellPart {
+            cell: CellId::new(ObjectId::new("s", crate::cell::TypeTag::OR_SET), &n.to_be_bytes()[..]),
+            items: Vec::new(),
+            others: Vec::new(),
+        };
+        let fragment = Fragment { cells: (0..100).map(part).collect(), ..Fragment::default() };
+        let each = fragment.memory();
+        let said = Inspected { same: true, covered: 1, killed: DotSet::default(), fragment };
+        let mut inspection = Inspection {
+            context: BaseId([0; 8]),
+            horizon: WallMillis(0),
+            addresses: Vec::new(),
+            due: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            heard: BTreeMap::new(),
+        };
+        (1..=5).for_each(|n| inspection.hear(NodeId([n; 32]), said.clone(), 3 * each));
+        assert_eq!(inspection.heard.keys().copied().collect::<Vec<_>>(), [1, 2, 3].map(|n| NodeId([n; 32])));
+    }
 }

@@ -117,10 +117,10 @@ pub(crate) struct Link {
     pub(crate) bases: Bases,
     /// The whole of what the peer knew at a moment past, for stability.
     pub(crate) stated: Stated,
-    /// A question about our trie, not answered yet; the latest.
-    pub(crate) nodes_due: Option<Question>,
-    /// A question about our cells, not answered yet; the latest.
-    pub(crate) inspect_due: Option<Inspect>,
+    /// A question about our trie, not answered yet, with the memory that it takes; the latest.
+    pub(crate) nodes_due: Option<(Question, usize)>,
+    /// A question about our cells, not answered yet, with the memory that it takes; the latest.
+    pub(crate) inspect_due: Option<(Inspect, usize)>,
     /// Surveys of it and by it.
     pub(crate) surveying: Surveying,
     /// An acknowledgement is to be sent.
@@ -131,7 +131,41 @@ pub(crate) struct Link {
     pub(crate) fruitless: u8,
 }
 
+/// Replicas unknown here of which it is kept what a peer says that it knows, at most. What is left out costs a push that
+/// was not needed: no honest cluster has so many lives that a member has yet to hear of.
+const FOREIGN_MAX: usize = 4_096;
+
+/// Raises what a peer knows, or was told, to `theirs`, at a node that knows `ours`.
+fn raise(context: &mut CausalContext, theirs: &CausalContext, ours: &CausalContext) {
+    let mut room = (ours.len() + FOREIGN_MAX).saturating_sub(context.len());
+    for (replica, seq) in theirs.columns() {
+        if context.get(replica) == 0 {
+            if room == 0 && ours.get(replica) == 0 {
+                continue;
+            }
+            room = room.saturating_sub(1);
+        }
+        context.advance(replica, seq);
+    }
+}
+
 impl Link {
+    /// The peer says that it knows `theirs`, to a node that knows `ours`.
+    pub(crate) fn knows(&mut self, theirs: &CausalContext, ours: &CausalContext) {
+        raise(&mut self.known, theirs, ours);
+    }
+
+    /// The peer need not be told that `theirs` is known, by a node that knows `ours`.
+    pub(crate) fn needs_not_hear(&mut self, theirs: &CausalContext, ours: &CausalContext) {
+        raise(&mut self.told, theirs, ours);
+    }
+
+    /// Memory of its questions that wait for an answer.
+    pub(crate) fn questions_memory(&self) -> usize {
+        let nodes = self.nodes_due.as_ref().map_or(0, |(_, memory)| *memory);
+        nodes + self.inspect_due.as_ref().map_or(0, |(_, memory)| *memory)
+    }
+
     /// True if the peer has yet to hear that `seq` of `replica` is known here.
     ///
     /// A peer that knows it is told as well: it would relay it to us otherwise.
@@ -178,5 +212,26 @@ impl Peer {
     /// True while frames other than `Hello` may go.
     pub(crate) fn is_up(&self) -> bool {
         self.connected && self.introduced && self.incarnation.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replicas_that_a_peer_makes_up_are_not_kept_without_end_and_those_known_here_always_are() {
+        let replica =
+            |n: u32| ReplicaId([&n.to_be_bytes()[..], &[1; 12]].concat().try_into().expect("16 bytes"));
+        let ours = CausalContext::from_iter([(replica(9_000), 7)]);
+        let mut link = Link::default();
+        for at in 0..10 {
+            let made_up = (at * 1_000..at * 1_000 + 900).map(|n| (replica(n), 1)).collect();
+            link.knows(&made_up, &ours);
+            link.needs_not_hear(&made_up, &ours);
+        }
+        assert_eq!((link.known.len(), link.told.len()), (FOREIGN_MAX + 2, FOREIGN_MAX + 2));
+        link.knows(&CausalContext::from_iter([(replica(9_000), 7), (replica(1), 5)]), &ours);
+        assert_eq!((link.known.get(replica(9_000)), link.known.get(replica(1))), (7, 5));
     }
 }

@@ -10,16 +10,19 @@
 
 use super::Node;
 use crate::error::FrameError;
-use crate::fragment::Claims;
 use crate::id::{NamespaceId, NodeId};
 use crate::merkle::sketch::{SYMBOLS_KEPT, Symbol};
-use crate::message::{Frame, Give, More, Route, Symbols};
+use crate::message::{Frame, More, Route, Symbols};
 use crate::session::Sketching;
 use crate::store::Compared;
 use crate::time::Now;
 
 /// Bytes of a frame of symbols besides them, at most.
 const SYMBOLS_OVERHEAD: usize = 2 + 8 + 10 + 10 + 10 + 3;
+
+/// Answers by sketch that wait for more symbols take together at most what so many frames may. At the edge the list is
+/// asked for, as if symbols did not help.
+const SKETCHING_FRAMES_MAX: usize = 4;
 
 /// Symbols of a second answer, at least: who has one or two and needs more is past guessing.
 const MORE_MIN: usize = 16;
@@ -41,7 +44,7 @@ impl Node {
                 let joined = self.join(now, peer, route, &give.fragment, dead);
                 self.answered(now, peer, route, give, joined)
             }
-            Compared::More if symbols.len() < SYMBOLS_KEPT => {
+            Compared::More if symbols.len() < SYMBOLS_KEPT && self.may_sketch(sketching.memory) => {
                 let timeout = self.config.timing.sync_timeout;
                 let session = &mut self.link_mut(peer, route.namespace).session;
                 session.needs_more(sketching, now.mono, timeout);
@@ -111,13 +114,11 @@ impl Node {
         Some(Frame::Symbols(route, Symbols { answer, from, symbols }))
     }
 
-    /// The answer as it came, if its claims are symbols.
-    pub(super) fn sketching_of(give: &Give) -> Option<Sketching> {
-        match &give.fragment.claims {
-            Claims::Sketch { answer, symbols, .. } => {
-                Some(Sketching { answer: *answer, give: give.clone(), symbols: symbols.clone(), tries: 0 })
-            }
-            Claims::None | Claims::Cells { .. } | Claims::Whole { .. } => None,
-        }
+    /// True if one more answer that takes `memory` may wait for symbols.
+    fn may_sketch(&self, memory: usize) -> bool {
+        let links = self.peers.values().flat_map(|peer| peer.links.values());
+        let waiting: usize =
+            links.filter_map(|link| link.session.sketching.as_ref()).map(|sketching| sketching.memory).sum();
+        waiting + memory <= SKETCHING_FRAMES_MAX * self.config.limits.decode_bytes_max()
     }
 }
