@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use sync_core::causal::{CausalContext, DotSet};
 use sync_core::dictionary::{Base, Dictionary, Version};
+use sync_core::error::FrameError;
 use sync_core::fragment::{Claims, Fragment};
 use sync_core::id::{Dot, NamespaceId, ReplicaId, StateHalf};
 use sync_core::limits::Limits;
@@ -28,15 +29,9 @@ const A: ReplicaId = ReplicaId([0xa1; 16]);
 const B: ReplicaId = ReplicaId([0xb2; 16]);
 const C: ReplicaId = ReplicaId([0xc3; 16]);
 
-/// What a decoded frame may take, as a multiple of its bytes, whatever they are; docs/bounds.md says where it comes from.
-const HEAP_FACTOR: u64 = 40;
-
-/// Where live dots are listed: eight bits can be four intervals, of 16 bytes each, and be met with the dots once more.
-const HEAP_FACTOR_LISTED: u64 = 160;
-
-/// Where a node of a trie is told in one byte: that nothing is there, or that it will be told later. There are at most
-/// 2,048 answers with 16 of these, and one with 256.
-const HEAP_FACTOR_DESCENT: u64 = 100;
+/// What a decoded frame may take, as a multiple of the longest that may be sent, whatever it says:
+/// [`Limits::decode_bytes_max`]. Each input is read as if frames could be no longer than it is.
+const HEAP_FACTOR: u64 = 3;
 
 const fn target(name: &'static str, corpus: fn() -> Vec<Vec<u8>>) -> Target {
     Target { name, form: Form::Binary, corpus, begin }
@@ -71,8 +66,17 @@ fn dictionary() -> Dictionary {
 fn begin() -> Run {
     let (dictionary, limits, base) = (dictionary(), Limits::default(), base());
     Box::new(move |input| {
-        let factor = heap_factor(input);
-        let (decoded, heap) = measured(factor, || Frame::decode(input, &dictionary, &limits));
+        let longest = limits.message_bytes_max.min(input.len());
+        let tight = Limits { message_bytes_max: longest, ..limits.clone() };
+        let (bounded, heap) = measured(HEAP_FACTOR, || Frame::decode(input, &dictionary, &tight));
+        let decoded = Frame::decode(input, &dictionary, &limits);
+        match (&bounded, &decoded) {
+            (Err(FrameError::Memory { bytes, max, .. }), _) if bytes > max => {}
+            // A pull says less of what it has in shorter frames.
+            (Err(FrameError::Count { field: "have", .. }), Ok(Frame::Pull(..))) | (Err(_), Err(_)) => {}
+            (Ok(one), Ok(other)) if one == other => {}
+            (one, other) => return Err(format!("read as {other:?}, and with less memory as {one:?}")),
+        }
         let frame = match decoded {
             Ok(frame) => frame,
             Err(error) => return Ok(Seen::refused(&error)?.with(heap)),
@@ -90,15 +94,6 @@ fn begin() -> Run {
         }
         Ok(Seen::read(shape(&frame), size(&frame)).with(heap))
     })
-}
-
-fn heap_factor(input: &[u8]) -> u64 {
-    let kind = |byte: &u8| FrameKind::ALL.get(usize::from(byte.wrapping_sub(1))).copied();
-    match input.get(1).and_then(kind) {
-        Some(FrameKind::Give | FrameKind::Skeleton) => HEAP_FACTOR_LISTED,
-        Some(FrameKind::NodesFound) => HEAP_FACTOR_DESCENT,
-        _ => HEAP_FACTOR,
-    }
 }
 
 /// What a frame is, for telling one from another.

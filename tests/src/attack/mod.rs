@@ -5,6 +5,7 @@
 //! on one stream, `lanes` those that need more than one, or greet, `strangers` those that need no certificate. The binary `attacker` runs them, and measures what they cost.
 
 mod client;
+pub mod dense;
 mod lanes;
 mod members;
 mod strangers;
@@ -94,6 +95,9 @@ pub const SCRIPTS: &[(&str, &str)] = &[
     ("puller", "asks for the whole state as often as a peer may, for ever, and reads it"),
     ("acks", "acknowledges nothing as fast as frames are taken"),
     ("member", "no attack: joins, reads what comes and says nothing more; what any peer costs"),
+    ("dense-give", "fragments and items that take as much memory as their bytes can say"),
+    ("dense-skeleton", "skeletons of large answers that do, whenever the node asks"),
+    ("dense-nodes", "answers of a descent that do"),
     ("half-open", "no certificate: begins handshakes and never goes on"),
     ("initial-flood", "no certificate: first packets as fast as the socket takes them"),
     ("no-certificate", "no certificate: whole handshakes as fast as it can"),
@@ -165,6 +169,10 @@ pub async fn attack(
                     }
                     "initial-flood" => strangers::half_open(target, alpn, &counts, None).await,
                     "no-certificate" => strangers::without_certificate(target, alpn, &counts).await,
+                    "dense-give" | "dense-skeleton" | "dense-nodes" => {
+                        let attacker = client::Attacker::new(me, target, alpn, Arc::clone(&counts));
+                        dense::run(&script, &attacker).await;
+                    }
                     _ => {
                         let attacker = client::Attacker::new(me, target, alpn, Arc::clone(&counts));
                         members::run(&script, attacker).await;
