@@ -284,10 +284,12 @@ async fn one_link(kinds: &[Dense], attacker: &Attacker) {
     let writing = async {
         // What it just takes costs most: it is read to its end, and no link is closed for it. At last as much as can be
         // said is sent too: three of these, and the node has had enough.
-        for dense in kinds {
-            let frame = framed(&dense.frame(&route, fullest(*dense, &route)));
-            for _ in 0..200 {
-                if !link.write(&root).await || !link.write(&frame).await {
+        let fullest =
+            |dense: &Dense| [root.clone(), framed(&dense.frame(&route, fullest(*dense, &route)))].concat();
+        let round: Vec<Vec<u8>> = kinds.iter().map(fullest).collect();
+        for _ in 0..200 {
+            for frames in &round {
+                if !link.write(frames).await {
                     return;
                 }
             }
