@@ -1,6 +1,6 @@
 //! Frames that say as much as can be said in few bytes: what a hostile member makes a node take in memory.
 //!
-//! [`frames`] builds them by hand, as long as asked and far denser than a node takes, or as dense as it just takes. The
+//! [`Dense::frame`] builds them by hand, as long as asked and far denser than a node takes, or as dense as it just takes. The
 //! scripts send them over and over; what a node takes only as an answer they send when it asks.
 
 use sync_core::causal::{CausalContext, DotSet};
