@@ -206,7 +206,8 @@ fn peer_key(peer: &Peer, answers: u64, sink: &mut Sink<'_>) {
         is_linked,
         outboxes,
         buckets,
-        effort,
+        // Decides nothing before a peer has used up more cells than any scope that is searched can have.
+        effort: _,
         paced_until,
         stats: _,
         arrival_lag_ms: _,
@@ -220,7 +221,7 @@ fn peer_key(peer: &Peer, answers: u64, sink: &mut Sink<'_>) {
     sink.number(u64::from(version.0));
     sink.deadline(*hello_at);
     outboxes.iter().for_each(|(_, outbox)| sink.number(outbox.frames() as u64));
-    for bucket in buckets.iter().chain([effort]) {
+    for bucket in buckets {
         let (debt, filled) = bucket.key();
         sink.number(debt.cast_unsigned());
         sink.deadline(filled);
