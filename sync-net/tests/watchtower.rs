@@ -170,19 +170,25 @@ async fn a_follower_over_the_endpoint_that_does_not_read_is_told_how_much_it_mis
     let watching = tokio::spawn(async move { while watch.next().await.is_some() {} });
     let writes = 40 * FOLLOWER_EVENTS_MAX;
     let counter = node.pn_counter("c");
-    for _ in 0..writes {
+    let mut text = String::new();
+    let mut read_until = async |end: &str| {
+        let read = async {
+            while !text.contains(end) {
+                let frame = followed.frame().await.expect("it goes on").expect("a frame");
+                text.push_str(&String::from_utf8_lossy(&frame.into_data().expect("data")));
+            }
+        };
+        tokio::time::timeout(PATIENCE, read).await.expect("it is told");
+    };
+    // While it reads, nothing is dropped.
+    counter.add(1).expect("there is room");
+    read_until(r#""event":"changed""#).await;
+    for _ in 1..writes {
         counter.add(1).expect("there is room");
         tokio::task::yield_now().await;
     }
     assert_eq!(counter.value(), writes as i128);
-    let mut text = String::new();
-    let read = async {
-        while !text.contains(r#"{"count":"#) {
-            let frame = followed.frame().await.expect("it goes on").expect("a frame");
-            text.push_str(&String::from_utf8_lossy(&frame.into_data().expect("data")));
-        }
-    };
-    tokio::time::timeout(PATIENCE, read).await.expect("it is told of drops");
+    read_until(r#"{"count":"#).await;
     let dropped = text.lines().find(|line| line.contains(r#""event":"dropped""#)).expect("a line");
     let dropped: Value = serde_json::from_str(dropped).expect("JSON");
     assert!(dropped["count"].as_u64().is_some_and(|count| count > 0), "{dropped}");
