@@ -31,6 +31,7 @@ const TEXTS: &[&str] = &[
     include_str!("../scenarios/slow-peer.toml"),
     include_str!("../scenarios/flapping-peer.toml"),
     include_str!("../scenarios/healing-crowd.toml"),
+    include_str!("../scenarios/healing-crowd-writing.toml"),
 ];
 
 /// The scenarios of `seeds/regressions.toml` that are not of the library.

@@ -2,7 +2,8 @@
 //!
 //! Three scenarios of the library have one peer that reads nothing, is a thousand times slower or flaps, and each runs a
 //! second time without its fault: how long the writes of the healthy nodes take to reach the healthy nodes is compared,
-//! write for write the same workload. The fourth heals 64 nodes at one instant.
+//! write for write the same workload. Two more heal 64 nodes at one instant, when the writes end and while they go on, each
+//! with paced catch-up and without.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,8 +20,15 @@ use crate::world::World;
 /// Most that a neighbour's writes may be slower than without the fault, in percent.
 const SLOWER_PERCENT_MAX: u64 = 10;
 
-/// The longest that a crowd may take to one root, in virtual microseconds.
+/// The longest that a crowd may take to one root, and until what was written before is everywhere, in virtual
+/// microseconds.
 const CROWD_US_MAX: u64 = 10_000_000;
+
+/// What the busiest second of a crowd may carry, in percent of a steady second.
+const PEAK_PERCENT_MAX: u64 = 200;
+
+/// Writes made so soon after the heal are those that catch-up may hold up, in virtual microseconds.
+const FRESH_US: u64 = 3_000_000;
 
 /// The arguments of `neighbours`.
 #[derive(Clone, Debug, clap::Args)]
@@ -28,6 +36,9 @@ pub struct Args {
     /// The seed of the small choices.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Run this case alone.
+    #[arg(long, value_name = "NAME")]
+    case: Option<String>,
     /// Print one JSON object a case.
     #[arg(long)]
     json: bool,
@@ -62,6 +73,8 @@ pub struct Neighbours {
 pub struct Crowd {
     /// The scenario.
     pub case: String,
+    /// Whether catch-up was paced.
+    pub paced: bool,
     /// Bytes a second of all nodes in the ten seconds before the cut.
     pub steady: u64,
     /// In the busiest second after the heal.
@@ -70,8 +83,15 @@ pub struct Crowd {
     pub heal: u64,
     /// What would have been sent meanwhile without the cut: its time at the steady rate.
     pub spared: u64,
-    /// Virtual microseconds from the heal, when the writes end, to one root.
+    /// Virtual microseconds from the end of the writes to one root.
     pub one_root_us: Option<u64>,
+    /// Virtual microseconds from the heal until all that was written before was everywhere; `None` if the scenario does
+    /// not measure how writes spread.
+    pub level_us: Option<u64>,
+    /// Virtual microseconds until a write of the ten seconds before the cut was everywhere: median and 99th percentile.
+    pub before_us: (u64, u64),
+    /// The same of the three seconds after the heal.
+    pub fresh_us: (u64, u64),
     /// What did not hold.
     pub broken: Option<String>,
 }
@@ -121,7 +141,7 @@ pub fn compare(scenario: &Scenario) -> (Neighbours, Outcome) {
     (told, with)
 }
 
-/// Runs the crowd.
+/// Runs a crowd.
 ///
 /// # Panics
 /// If the scenario has no cut.
@@ -137,15 +157,41 @@ pub fn crowd(scenario: &Scenario) -> (Crowd, Outcome) {
     let after = timeline.samples.iter().map(|sample| sample.at).filter(|at| *at >= cut.until);
     let peak = after.map(|at| between(at, at + 1_000_000)).max().unwrap_or(0);
     let one_root_us = outcome.counts.converged_us;
+    let took = |from: u64, until: u64| {
+        let within = timeline.spreads.iter().filter(|(at, _)| (from..until).contains(at));
+        let mut took: Vec<u64> = within.map(|(_, took)| *took).collect();
+        took.sort_unstable();
+        let percentile =
+            |percent: usize| took.get(took.len().saturating_sub(1) * percent / 100).copied().unwrap_or(0);
+        (percentile(50), percentile(99))
+    };
+    let old = timeline.spreads.iter().filter(|(at, _)| *at < cut.until);
+    let level_us = old.map(|(at, took)| (at + took).saturating_sub(cut.until)).max();
+    let late = |us: u64| us > CROWD_US_MAX;
     let broken = if let Some(violation) = &outcome.violation {
         Some(violation.to_string())
-    } else if one_root_us.is_none_or(|us| us > CROWD_US_MAX) {
+    } else if one_root_us.is_none_or(late) || level_us.is_some_and(late) {
         Some("no one root within ten seconds".to_owned())
+    } else if peak * 100 > steady * PEAK_PERCENT_MAX {
+        Some(format!("the busiest second carries more than {PEAK_PERCENT_MAX} % of a steady one"))
     } else {
         None
     };
-    let (heal, spared) = (between(cut.until, u64::MAX), steady * (cut.until - cut.from) / 1_000_000);
-    (Crowd { case: scenario.name.clone(), steady, peak, heal, spared, one_root_us, broken }, outcome)
+    let told = Crowd {
+        case: scenario.name.clone(),
+        paced: scenario.periods.catch_up_spread_ms != Some(0),
+        steady,
+        peak,
+        heal: between(cut.until, u64::MAX),
+        spared: steady * (cut.until - cut.from) / 1_000_000,
+        one_root_us,
+        level_us,
+        // Of a write of the last second the cut may have come first.
+        before_us: took(cut.from.saturating_sub(10_000_000), cut.from.saturating_sub(1_000_000)),
+        fresh_us: took(cut.until, cut.until + FRESH_US),
+        broken,
+    };
+    (told, outcome)
 }
 
 /// `neighbours`: fails if a goal is missed.
@@ -164,7 +210,8 @@ pub fn command(args: &Args) -> ExitCode {
         let scenario = library::find(name).expect("the library has it");
         Scenario { seed: args.seed, ..scenario }
     };
-    for name in ["stopped-peer", "slow-peer", "flapping-peer"] {
+    let chosen = |name: &&str| args.case.as_ref().is_none_or(|case| case == name);
+    for name in ["stopped-peer", "slow-peer", "flapping-peer"].into_iter().filter(chosen) {
         let (told, outcome) = compare(&find(name));
         draw(&outcome);
         failed |= told.broken.is_some();
@@ -190,22 +237,49 @@ pub fn command(args: &Args) -> ExitCode {
         );
         println!("  {}", broken.unwrap_or_else(|| "holds".to_owned()));
     }
-    let (told, outcome) = crowd(&find("healing-crowd"));
-    draw(&outcome);
-    failed |= told.broken.is_some();
-    if args.json {
-        println!("{}", serde_json::to_string(&told).expect("it is plain data"));
-    } else {
-        let Crowd { case, steady, peak, heal, spared, one_root_us, broken } = told;
-        let took =
-            one_root_us.map_or_else(|| "never".to_owned(), |us| format!("after {:.2} s", us as f64 / 1e6));
-        println!(
-            "{case}: {steady} bytes a second before, {peak} in the busiest second of the heal; one root {took}"
-        );
-        println!("  the whole heal {heal} bytes, where the cut spared {spared}");
-        println!("  {}", broken.unwrap_or_else(|| "holds".to_owned()));
+    for name in ["healing-crowd", "healing-crowd-writing"].into_iter().filter(chosen) {
+        let paced = find(name);
+        let mut unpaced = paced.clone();
+        unpaced.periods.catch_up_spread_ms = Some(0);
+        let (without, _) = crowd(&unpaced);
+        let (with, outcome) = crowd(&paced);
+        draw(&outcome);
+        failed |= with.broken.is_some();
+        [without, with].iter().for_each(|told| tell_crowd(told, args.json));
     }
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn tell_crowd(told: &Crowd, json: bool) {
+    if json {
+        return println!("{}", serde_json::to_string(told).expect("it is plain data"));
+    }
+    let Crowd { case, paced, steady, peak, heal, spared, one_root_us, level_us, before_us, fresh_us, broken } =
+        told;
+    let seconds = |us: &u64| format!("after {:.2} s", *us as f64 / 1e6);
+    let millis = |us: u64| us as f64 / 1e3;
+    let how = if *paced { "paced" } else { "not paced" };
+    println!(
+        "{case}, {how}: {steady} bytes a second before, {peak} in the busiest second of the heal ({:.2} times); one root {}",
+        *peak as f64 / *steady as f64,
+        one_root_us.as_ref().map_or_else(|| "never".to_owned(), seconds)
+    );
+    println!("  the whole heal {heal} bytes, where the cut spared {spared}");
+    if let Some(level) = level_us {
+        println!("  what was written before the heal was everywhere {}", seconds(level));
+        println!("  a write was everywhere, median and p99:");
+        println!(
+            "    before the cut           {:>8.2} ms {:>8.2} ms",
+            millis(before_us.0),
+            millis(before_us.1)
+        );
+        println!(
+            "    3 s and less after it    {:>8.2} ms {:>8.2} ms",
+            millis(fresh_us.0),
+            millis(fresh_us.1)
+        );
+    }
+    println!("  {}", broken.as_deref().unwrap_or("holds"));
 }
 
 #[cfg(test)]
@@ -222,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn sixty_four_nodes_that_heal_at_once_soon_show_one_root_and_send_less_than_the_cut_spared() {
+    fn sixty_four_nodes_that_heal_at_once_soon_show_one_root_in_twice_the_steady_rate() {
         let (told, _) = crowd(&library::find("healing-crowd").expect("the library has it"));
         assert_eq!(told.broken, None, "{told:?}");
         assert!(told.heal < told.spared && told.steady > 100_000, "{told:?}");

@@ -25,6 +25,8 @@ pub struct RunTimeline {
     ///
     /// One every `end / 1000` is plenty; a run of an hour needs no more than one of ten seconds.
     pub samples: Vec<Sample>,
+    /// When each write was made that has reached every node, and how long that took; only if the scenario measures it.
+    pub spreads: Vec<(u64, u64)>,
 }
 
 /// One node over time.

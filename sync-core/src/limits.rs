@@ -135,6 +135,15 @@ pub struct Limits {
     /// reached the next ones wait, and connections begin with a root: after a heal the first answers bring most of what
     /// the others would carry too. Default 16: a guess.
     pub pulls_at_once_max: usize,
+    /// Peers that may be away while one comes back without a crowd being expected: in a crowd catch-up is paced for
+    /// [`Timing::catch_up_spread`]. Default 8, so that no cluster in which each pushes to each is ever paced.
+    pub crowd_peers_max: usize,
+    /// Events that a push may name and still go at once in a crowd; one that names more waits for its turn. Default
+    /// 32: a relay among busy nodes names some twenty.
+    pub fresh_events_max: u64,
+    /// Bytes a second of a node to all its peers together, at least, before catch-up in a crowd waits; more if it sent
+    /// more while nobody was missing. Default 16 KiB: a guess.
+    pub catch_up_rate_min: u64,
     /// Failures of a peer in a row that open its breaker: time-outs and refusals since an exchange was answered, or
     /// breaches each within [`Timing::breaker_open`] of the last. With 0 none opens by itself. Default 3, the product's
     /// figure.
@@ -185,6 +194,9 @@ impl Default for Limits {
             changes_waiting_max: 2_048,
             step_changes_max: 262_144,
             pulls_at_once_max: 16,
+            crowd_peers_max: 8,
+            fresh_events_max: 32,
+            catch_up_rate_min: 16 << 10,
             breaker_failures_max: 3,
             breaker_successes_max: 4,
             breaker_opens_max: 0,
@@ -317,6 +329,9 @@ pub struct Timing {
     /// How long what a damaged disk still gave waits for members that are away, once one has been level, before it is
     /// written again without their word. Default 60 s: a guess.
     pub replay_wait: Span,
+    /// How long catch-up is paced when a crowd comes back; no link waits longer, and what waits then goes at once. 0
+    /// for never. Default 8 s: with it 64 nodes are one within ten (docs/decisions/0020-paced-catch-up.md).
+    pub catch_up_spread: Span,
     /// How long a peer is shut out whose breaker opened for misbehaviour, or was tripped: no link either way. Doubled
     /// each time that it opens again, and up to a quarter more. Breaches further apart than this are not in a row.
     /// Default 60 s, the product's figure.
@@ -350,6 +365,7 @@ impl Default for Timing {
             clock_window: Span::from_secs(60),
             clock_wait: Span::from_secs(10),
             replay_wait: Span::from_secs(60),
+            catch_up_spread: Span::from_secs(8),
             breaker_open: Span::from_secs(60),
             breaker_open_max: Span::from_secs(600),
             breaker_probe_min: Span::from_secs(1),

@@ -61,6 +61,12 @@ impl Rate {
 }
 
 impl Bucket {
+    /// One that owes what comes in at `bytes_per_second` in `time`.
+    pub(crate) fn owing(time: Span, bytes_per_second: u64, now: Timestamp) -> Self {
+        let owed = u128::from(time.as_micros()) * u128::from(bytes_per_second) / 1_000_000;
+        Self { debt: i64::try_from(owed).unwrap_or(i64::MAX), filled: Some(now) }
+    }
+
     /// True if a frame may be built at `now`.
     pub fn may_build(&mut self, now: Timestamp, rate: Rate) -> bool {
         self.fill(now, rate);

@@ -164,6 +164,9 @@ fn draw_bounds(random: &mut Random, nodes: usize) -> Bounds {
         full_mesh_peers_max: None,
         overlay_degree: None,
         pulls_at_once_max: None,
+        crowd_peers_max: None,
+        fresh_events_max: None,
+        catch_up_rate_min: None,
     };
     if let Some(max) = bounds.store_bytes_max {
         bounds.store_bytes_ceiling = Some(max * random.random_range(10..=15) / 10);
@@ -278,6 +281,19 @@ fn draw_breakers(random: &mut Random, scenario: &mut Scenario) {
     if periods.sync_timeout_ms.is_some() {
         bounds.pulls_at_once_max = sometimes(random, 0.2, |random| random.random_range(1..=4));
     }
+    draw_crowds(random, scenario);
+}
+
+/// Two or three that come back are a crowd in some seeds, and a few events are much.
+fn draw_crowds(random: &mut Random, scenario: &mut Scenario) {
+    let Scenario { bounds, periods, .. } = scenario;
+    if random.random_bool(0.6) {
+        return;
+    }
+    bounds.crowd_peers_max = Some(random.random_range(0..=2));
+    bounds.fresh_events_max = Some(random.random_range(0..=6));
+    bounds.catch_up_rate_min = Some(random.random_range(1..=2_000));
+    periods.catch_up_spread_ms = Some(random.random_range(50..=2_000));
 }
 
 fn draw_load(random: &mut Random, nodes: usize) -> Load {

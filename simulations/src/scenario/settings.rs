@@ -167,6 +167,15 @@ pub struct Bounds {
     /// See [`Limits::overlay_degree`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overlay_degree: Option<usize>,
+    /// See [`Limits::crowd_peers_max`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crowd_peers_max: Option<usize>,
+    /// See [`Limits::fresh_events_max`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fresh_events_max: Option<u64>,
+    /// See [`Limits::catch_up_rate_min`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub catch_up_rate_min: Option<u64>,
     /// See [`Limits::pulls_at_once_max`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pulls_at_once_max: Option<usize>,
@@ -190,6 +199,9 @@ impl Bounds {
             skipped_entries_max: self.skipped_entries_max.unwrap_or(defaults.skipped_entries_max),
             full_mesh_peers_max: self.full_mesh_peers_max.unwrap_or(defaults.full_mesh_peers_max),
             overlay_degree: self.overlay_degree.unwrap_or(defaults.overlay_degree),
+            crowd_peers_max: self.crowd_peers_max.unwrap_or(defaults.crowd_peers_max),
+            fresh_events_max: self.fresh_events_max.unwrap_or(defaults.fresh_events_max),
+            catch_up_rate_min: self.catch_up_rate_min.unwrap_or(defaults.catch_up_rate_min),
             pulls_at_once_max: self.pulls_at_once_max.unwrap_or(defaults.pulls_at_once_max),
             ..defaults
         }
@@ -248,6 +260,9 @@ pub struct Periods {
     /// See [`Timing::replay_wait`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replay_wait_ms: Option<u64>,
+    /// See [`Timing::catch_up_spread`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub catch_up_spread_ms: Option<u64>,
     /// See [`Timing::breaker_open`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub breaker_open_ms: Option<u64>,
@@ -287,6 +302,7 @@ impl Periods {
             clock_window: defaults.clock_window,
             survey_pause: defaults.survey_pause,
             drift_max: defaults.drift_max,
+            catch_up_spread: or(self.catch_up_spread_ms, defaults.catch_up_spread),
         }
     }
 }

@@ -142,13 +142,16 @@ impl World {
     fn divergence(&mut self) -> (u64, u64) {
         let namespace = self.namespace;
         let nodes = self.machines.iter_mut().filter_map(|machine| machine.node.as_mut());
-        let mut roots = BTreeSet::new();
+        let roots: BTreeSet<_> = nodes.map(|node| node.state_id(namespace)).collect();
+        if roots.len() <= 1 {
+            return (roots.len() as u64, 0);
+        }
+        let nodes = self.machines.iter().filter_map(|machine| machine.node.as_ref());
         let mut keys: BTreeMap<String, BTreeSet<Vec<sync_core::id::Dot>>> = BTreeMap::new();
         let mut up = 0;
         let mut held: BTreeMap<String, u64> = BTreeMap::new();
         for node in nodes {
             up += 1;
-            roots.insert(node.state_id(namespace));
             let Some(store) = node.store(namespace) else { continue };
             for info in store.objects("") {
                 let name = format!("{}/{:?}", info.object.key.as_str(), info.object.ty);

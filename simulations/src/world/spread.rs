@@ -3,7 +3,9 @@
 //! Only measured when a scenario asks for it: every write of the application is looked for at every node
 //! until all have it.
 
-use sync_core::id::Dot;
+use std::collections::BTreeMap;
+
+use sync_core::id::{Dot, ReplicaId};
 
 use super::World;
 
@@ -29,6 +31,8 @@ pub struct Spread {
 pub(crate) struct Spreading {
     open: Vec<Open>,
     took: Vec<u64>,
+    /// How far each life's log had come at the last look: nothing is learned without an entry.
+    looked: BTreeMap<ReplicaId, u64>,
     /// What the network had carried at the first write.
     bytes_before: Option<u64>,
 }
@@ -68,10 +72,13 @@ impl World {
         let Some(spreading) = self.spreading.as_mut().filter(|spreading| !spreading.open.is_empty()) else {
             return;
         };
-        let Some(store) = self.machines[at].node.as_ref().and_then(|node| node.store(self.namespace)) else {
+        let Some(node) = &self.machines[at].node else { return };
+        let Some(store) = node.store(self.namespace) else { return };
+        if spreading.looked.insert(node.replica(), store.log_head()) == Some(store.log_head()) {
             return;
-        };
+        }
         let Spreading { open, took, .. } = spreading;
+        let mut spreads = self.timeline.as_mut().map(|timeline| &mut timeline.spreads);
         open.retain_mut(|write| {
             if write.reached >> at & 1 == 0 && store.context().contains(write.dot) {
                 write.reached |= 1 << at;
@@ -79,6 +86,9 @@ impl World {
             let done = write.reached == everyone;
             if done {
                 took.push(self.at - write.at);
+                if let Some(spreads) = &mut spreads {
+                    spreads.push((write.at, self.at - write.at));
+                }
             }
             !done
         });
@@ -86,7 +96,7 @@ impl World {
 
     /// The measurement, once the figures of all lives are in.
     pub(crate) fn take_spread(&mut self) -> Option<Spread> {
-        let Spreading { open, mut took, bytes_before } = self.spreading.take()?;
+        let Spreading { open, mut took, bytes_before, .. } = self.spreading.take()?;
         took.sort_unstable();
         let percentile =
             |percent: usize| took.get(took.len().saturating_sub(1) * percent / 100).copied().unwrap_or(0);

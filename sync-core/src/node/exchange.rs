@@ -81,6 +81,7 @@ impl Node {
         state.trace = None;
         state.links.values_mut().for_each(Link::disconnected);
         self.held.drop_for(peer);
+        self.crowd.gone(peer);
         self.outputs.retain(|output| !matches!(output, Output::Send { to, .. } if *to == peer));
         self.staging.take_if(|(from, ..)| *from == peer);
         self.heal_without(peer);
@@ -240,6 +241,10 @@ impl Node {
         };
         self.note_clock(now, peer, hello.clock);
         let incarnation = hello.incarnation;
+        let returns = self.peers[&peer].incarnation == Some(incarnation) && !self.peers[&peer].introduced;
+        if returns {
+            self.crowd_returns(now);
+        }
         let state = self.peer_mut(peer);
         if hello.wants_reply {
             state.hello_due = Some(state.hello_due.unwrap_or(false));
@@ -251,6 +256,7 @@ impl Node {
         state.version = if mutant::is(Mutant::NewestAlwaysSpoken) { ours.max } else { version };
         if reborn {
             state.incarnation = Some(incarnation);
+            state.met_at = now.mono;
             state.has_chosen_us = true;
         }
         if reborn && !mutant::is(Mutant::RebirthIgnored) {
@@ -374,6 +380,9 @@ impl Node {
         }
         if let Some(hi) = ack.hi.filter(|hi| *hi > head) {
             return Err(FrameError::Field { field: "cursor", value: hi });
+        }
+        if !ack.known.is_empty() {
+            self.crowd.heard((peer, route.namespace));
         }
         // A cursor begins with a session, so who holds the whole log knows all that is known here.
         let (link, ours) = self.link_and_context(peer, route.namespace);

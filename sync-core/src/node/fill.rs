@@ -46,6 +46,8 @@ impl Node {
         let heads = self.spaces.values().map(|space| space.store.log_head()).sum();
         let news = std::mem::replace(&mut self.filled, heads) != heads;
         self.settle_overlay(now);
+        self.wake_crowd(now);
+        let turn = self.crowd_turn(now);
         let all = std::mem::take(&mut self.fill_due) || news;
         let is_due = |peer: &Peer| peer.deadline().is_some_and(|at| at <= now.mono);
         let looked_at = |(node, peer): (&NodeId, &Peer)| {
@@ -54,13 +56,14 @@ impl Node {
                 Touched::Peer(touched) => *node == touched,
                 Touched::Due => is_due(peer),
             };
-            (peer.connected && (all || touched)).then_some(*node)
+            (peer.connected && (all || touched || turn == Some(*node))).then_some(*node)
         };
         let peers: Vec<NodeId> = self.peers.iter().filter_map(looked_at).collect();
         for peer in peers {
             self.wake(now, peer);
             while self.build_next(now, peer) {}
         }
+        self.crowd_looked(now, turn);
         if std::mem::take(&mut self.fill_due) {
             // A large answer was overdue and has given way to pulls that waited for it.
             let up = |(node, peer): (&NodeId, &Peer)| peer.connected.then_some(*node);
@@ -98,6 +101,7 @@ impl Node {
     /// Turns deadlines that have passed into what is due.
     fn wake(&mut self, now: Now, peer: NodeId) {
         let (timing, timeout) = (self.config.timing, self.config.timing.sync_timeout);
+        let is_crowd = self.crowd.until().is_some();
         let Self { spaces, staging, inbound, peers, fill_due, held, .. } = self;
         let state = peers.get_mut(&peer).expect("the caller took it from the map");
         state.paced_until.take_if(|until| *until <= now.mono);
@@ -131,7 +135,10 @@ impl Node {
             link.surveying.wake(now.mono);
             let head = space.store.log_head();
             let waiting = link.tell_at.is_some_and(|at| at > now.mono);
-            if !is_neighbour || waiting || (link.tell_at.is_none() && link.told_at == Some(head)) {
+            // Before its first root a peer only counts as a neighbour: in a crowd nearly all will not be.
+            let is_guess = is_crowd && link.session.roots_equal.is_none() && space.class != Class::Urgent;
+            if is_guess || !is_neighbour || waiting || (link.tell_at.is_none() && link.told_at == Some(head))
+            {
                 continue;
             }
             let context = space.store.context();
@@ -391,7 +398,7 @@ impl Node {
         if self.is_unsound(namespace) {
             return false;
         }
-        let Self { peers, spaces, config, overlay, rng, .. } = self;
+        let Self { peers, spaces, config, overlay, rng, crowd, .. } = self;
         let state = peers.get_mut(&peer).expect("the caller took it from the map");
         let class = spaces[&namespace].class;
         if !state.is_pushed_to(class) {
@@ -402,7 +409,24 @@ impl Node {
         let store = &spaces[&namespace].store;
         let bounds = (&config.timing, &config.limits);
         let relay_delay = || overlay.relay_delay(class, &config.timing, rng);
-        match link.cursor.next(now.mono, store, incarnation, &link.known, bounds, relay_delay) {
+        let way = (peer, namespace);
+        let is_paced = crowd.until().is_some() && class != Class::Urgent;
+        if is_paced && crowd.must_wait(now.mono, way) {
+            return false;
+        }
+        let before = is_paced.then(|| link.cursor.clone());
+        let step = link.cursor.next(now.mono, store, incarnation, &link.known, bounds, relay_delay);
+        if let Some(before) = before {
+            if let push::Step::Push { dots, .. } = &step {
+                if !crowd.may_push(now.mono, way, dots.len()) {
+                    link.cursor = before;
+                    return false;
+                }
+            } else {
+                crowd.has_come_forward(way);
+            }
+        }
+        match step {
             push::Step::Wait => false,
             push::Step::Behind => {
                 state.stats.fell_behind += 1;
@@ -462,6 +486,7 @@ impl Node {
         state.stats.frames_sent += 1;
         state.stats.bytes_sent += bytes.len() as u64;
         self.meter.count_sent(&bytes);
+        self.crowd.sent(bytes.len());
         let step: PersistStep = if shows == Shows::State { self.step } else { PersistStep::default() };
         if step <= self.persisted || mutant::is(Mutant::FramesNotHeld) {
             self.outputs.push_back(Output::Send { to, class, bytes });

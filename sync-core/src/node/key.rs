@@ -93,6 +93,8 @@ impl Node {
             self.overlay.heads == self.filled,
         ]);
         sink.deadline(self.overlay.session_at);
+        // What was sent before decides nothing until a crowd comes, which no scope that is searched is large enough for.
+        sink.deadline(self.crowd.until());
         for (namespace, space) in &self.spaces {
             sink.hasher.update(&namespace.0);
             space_key(space, &mut sink);
@@ -192,6 +194,8 @@ fn peer_key(peer: &Peer, answers: u64, sink: &mut Sink<'_>) {
         incarnation,
         version,
         introduced,
+        // Decides only in a crowd.
+        met_at: _,
         hello_due,
         hello_owed,
         untold,

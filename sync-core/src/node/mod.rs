@@ -17,6 +17,7 @@ mod changes;
 mod condition;
 mod config;
 mod converge;
+mod crowd;
 mod effort;
 mod exchange;
 mod expiry;
@@ -140,6 +141,7 @@ pub struct Node {
     /// When the next part of the stores is scrubbed.
     scrub_at: Timestamp,
     overlay: Overlay,
+    crowd: crowd::Crowd,
     /// Whether the own wall clock can be trusted, and when something expires.
     wall_clock: WallClock,
     /// When stale counter floors and stable marks are looked for.
@@ -239,6 +241,7 @@ impl Node {
             heal_at: Timestamp::ZERO,
             scrub_at: now.mono,
             overlay: Overlay::default(),
+            crowd: crowd::Crowd::default(),
             wall_clock: WallClock::started(now),
             cleanup_at: now.mono + cleanup_interval,
             cleaned: BTreeMap::new(),
@@ -343,7 +346,7 @@ impl Node {
         let breakers = self.breaker_deadline();
         let own =
             [self.heal_deadline(), self.expiry_deadline(), self.settling_deadline(), self.replay_deadline()];
-        own.into_iter().chain([peers, cleanup, overlay, breakers]).flatten().min()
+        own.into_iter().chain([peers, cleanup, overlay, breakers, self.crowd.deadline()]).flatten().min()
     }
 
     // What the application asks.

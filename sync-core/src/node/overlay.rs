@@ -103,7 +103,8 @@ impl Node {
         } else {
             neighbours(self.config.node, &up, (limits.overlay_degree / 2).max(1))
         };
-        let Self { peers, spaces, .. } = self;
+        let Self { peers, spaces, crowd, .. } = self;
+        let is_crowd = crowd.until().is_some();
         for (node, peer) in peers.iter_mut() {
             // Who is not up counts as chosen: in a full mesh nobody has anything to say about it.
             let chosen = !peer.is_up() || chosen.binary_search(node).is_ok();
@@ -112,16 +113,16 @@ impl Node {
                 peer.links.values_mut().for_each(|link| link.session.want_root(false));
                 self.fill_due = true;
             }
-            peer.settle_link(spaces);
+            peer.settle_link(spaces, is_crowd);
         }
     }
 
     /// What the `Root` of a peer says of the link: whether it has chosen this node.
     pub(super) fn on_chosen(&mut self, peer: NodeId, chosen: bool) {
-        let Self { peers, spaces, .. } = self;
+        let Self { peers, spaces, crowd, .. } = self;
         let peer = peers.get_mut(&peer).expect("frames are taken in from connected peers only");
         peer.has_chosen_us = chosen && !mutant::is(Mutant::OverlayOneSided);
-        peer.settle_link(spaces);
+        peer.settle_link(spaces, crowd.until().is_some());
     }
 
     fn random_session(&mut self, now: Now) {
@@ -158,8 +159,9 @@ impl Peer {
     }
 
     /// Begins or ends the use of the link if [`Self::is_neighbour`] has changed. One that was in use when its
-    /// connection broke goes on where it was confirmed.
-    fn settle_link(&mut self, spaces: &BTreeMap<NamespaceId, Space>) {
+    /// connection broke goes on where it was confirmed. So do all in a crowd: neighbours change with every peer that comes
+    /// up, and a session for each change would move at once what is to wait for its turn.
+    fn settle_link(&mut self, spaces: &BTreeMap<NamespaceId, Space>, is_crowd: bool) {
         let used = self.is_neighbour();
         if !self.is_up() || std::mem::replace(&mut self.is_linked, used) == used {
             return;
@@ -172,7 +174,7 @@ impl Peer {
                 // Nothing is in flight that would be missed: the cursor waits where it was confirmed.
                 link.cursor.fall_back();
                 link.tell_at = None;
-            } else if link.cursor.acked().is_some_and(|acked| acked != space.store.log_head()) {
+            } else if !is_crowd && link.cursor.acked().is_some_and(|acked| acked != space.store.log_head()) {
                 // Whatever was learned meanwhile the peer may have from others: a session finds out, a
                 // push from an old cursor would carry it all.
                 link.cursor = Cursor::default();

@@ -30,6 +30,8 @@ pub(crate) struct Peer {
     pub(crate) version: Version,
     /// True once its `Hello` came on the connection that is up.
     pub(crate) introduced: bool,
+    /// When this life of it was met.
+    pub(crate) met_at: Timestamp,
     /// A `Hello` is to be sent; the value says whether it wants a reply.
     pub(crate) hello_due: Option<bool>,
     /// It wants an answer to its `Hello`: one that wants none itself, or it cannot be told from a question.
@@ -76,6 +78,7 @@ impl Default for Peer {
             incarnation: None,
             version: Version::WHOLE,
             introduced: false,
+            met_at: Timestamp::ZERO,
             hello_due: None,
             hello_owed: false,
             untold: false,

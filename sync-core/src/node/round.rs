@@ -45,7 +45,8 @@ impl Node {
         if !self.link(peer, namespace).session.open_due {
             return false;
         }
-        let may_open = self.may_open(peer, namespace);
+        // In a crowd nobody is asked for what will be pushed.
+        let may_open = self.crowd.until().is_none() && self.may_open(peer, namespace);
         if may_open && !self.may_hash(now, peer, namespace) {
             return false;
         }
@@ -175,9 +176,16 @@ impl Node {
             if mutant::is(Mutant::UnequalRootMovesCursor) {
                 space.raise_inbound(peer, route.from, root.head);
             }
+            let later = if root.wants_whole { None } else { self.root_after_crowd(peer) };
             let session = &mut self.link_mut(peer, route.namespace).session;
             session.roots_equal = Some(false);
-            if !answered || root.wants_whole {
+            if let Some(later) = later {
+                session.root_at = Some(later);
+                if root.wants_reply {
+                    // It says whether pushes go to the peer.
+                    session.want_root(false);
+                }
+            } else if !answered || root.wants_whole {
                 session.want_pull();
             }
         }

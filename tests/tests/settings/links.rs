@@ -100,6 +100,23 @@ fn a_shorter_timeout_sends_again_sooner() {
 }
 
 #[test]
+fn a_crowd_is_brought_forward_over_as_long_as_is_set() {
+    let pushed_at_once = |text: &str| {
+        let mut cluster = Cluster::apart((0..12).map(|index| node(index, text)));
+        (1..12).for_each(|other| cluster.connect(0, other));
+        cluster.advance(Span::from_secs(10));
+        (1..12).for_each(|other| cluster.disconnect(0, other));
+        (0..100).for_each(|at| cluster.write(0, |group| or_set::add(group, "s", &[at])));
+        let before = cluster.node(0).stats().pushes_sent;
+        (1..12).for_each(|other| cluster.connect(0, other));
+        cluster.settle();
+        cluster.node(0).stats().pushes_sent - before
+    };
+    assert_eq!(pushed_at_once("catch_up_spread = \"5s\""), 0);
+    assert!(pushed_at_once("catch_up_spread = \"0s\"") > 0);
+}
+
+#[test]
 fn a_shorter_cleanup_ends_marks_sooner() {
     let marks = |text: &str| {
         let mut cluster = pair(text);

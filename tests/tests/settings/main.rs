@@ -83,6 +83,7 @@ const EFFECTS: &[(&str, &str)] = &[
     ("rate_burst", "a_longer_burst_lets_more_go_at_once"),
     ("sync_interval", "a_shorter_interval_sends_more_roots"),
     ("sync_timeout", "a_shorter_timeout_sends_again_sooner"),
+    ("catch_up_spread", "a_crowd_is_brought_forward_over_as_long_as_is_set"),
     ("cleanup_interval", "a_shorter_cleanup_ends_marks_sooner"),
     ("scrub_period", "a_shorter_period_looks_at_the_whole_store_sooner"),
     ("breaker_failures", "one_breach_opens_where_one_may"),

@@ -644,6 +644,18 @@ pub const SETTINGS: &[Setting] = &[
         access: timing!(sync_timeout),
     },
     Setting {
+        key: "catch_up_spread",
+        kind: Kind::Time(0, HOUR),
+        group: Group::Times,
+        about: "When more than eight peers come back together, what they missed is sent over so long and not at once.",
+        edge: "No peer waits longer; 0 for never. A few writes, urgent ones and a peer that comes back alone do not wait.",
+        reload: Reload::Now,
+        default: "",
+        example: NO_EXAMPLE,
+        field: "catch_up_spread",
+        access: timing!(catch_up_spread),
+    },
+    Setting {
         key: "cleanup_interval",
         kind: Kind::Time(100, DAY),
         group: Group::Times,
