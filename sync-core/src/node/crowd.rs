@@ -236,7 +236,11 @@ impl Node {
     fn draw_turn(&mut self, now: Now) {
         let Self { crowd, peers, spaces, rng, .. } = self;
         if crowd.turn.is_none() {
-            crowd.waiting.retain(|(peer, of)| peers[peer].is_pushed_to(spaces[of].class));
+            // Who is no neighbour any more, or has closed the namespace, needs no turn.
+            crowd.waiting.retain(|(peer, of)| {
+                let peer = &peers[peer];
+                peer.links.contains_key(of) && peer.is_pushed_to(spaces[of].class)
+            });
             crowd.draw(now.mono, rng);
         }
     }
