@@ -42,6 +42,10 @@ pub(crate) const LONE_DOT: usize = size_of::<Interval>() + DotSet::COLUMN_BYTES 
 /// A record without the names of its cells.
 pub(crate) const RECORD: usize = size_of::<(Dot, Record)>();
 
+/// A record that is kept, without its cells and names: in a B-tree whose nodes are half full, its dot in a list that
+/// doubles.
+pub(crate) const KEPT_RECORD: usize = 2 * (RECORD + DOT);
+
 /// A cell of a record, without its names.
 pub(crate) const RECORD_CELL: usize = size_of::<CellId>();
 

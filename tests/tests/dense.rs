@@ -342,3 +342,42 @@ fn questions_of_descents_that_wait_take_a_bounded_memory_together() {
     let each = probes.len() * (size_of::<(Prefix, Probe)>() + 16 * 17);
     assert_eq!(answered.count(), 8 * limits.decode_bytes_max() / each);
 }
+
+/// What removes leave in memory, and what is accounted for records: with `records` of them kept.
+fn removed(records: usize, remove: impl Fn(&mut Cluster, u32)) -> (i64, i64) {
+    let limits = Limits { records_max: records, ..Limits::default() };
+    let mut cluster = Cluster::new(1, &limits);
+    cluster.write(0, |group| elements(group, 4_000));
+    let taken = allocation_counter::measure(|| (0..4_000).for_each(|n| remove(&mut cluster, n)));
+    let (_, bytes) = cluster.store(0).record_sizes();
+    (taken.bytes_current, i64::try_from(bytes).expect("it is little"))
+}
+
+#[test]
+fn records_that_are_kept_take_no_more_memory_than_is_accounted_for_them() {
+    let one = |cluster: &mut Cluster, n: u32| {
+        cluster.write(0, |group| or_set::remove(group, "s", &n.to_be_bytes()));
+    };
+    let twenty = |cluster: &mut Cluster, n: u32| {
+        if n % 20 == 0 {
+            let dots: Vec<Dot> = cluster.store(0).live_dots().take(20).collect();
+            cluster.write(0, |group| group.remove(&dots));
+        }
+    };
+    let ranges = |cluster: &mut Cluster, n: u32| {
+        cluster.write(0, |group| or_set::add(group, &format!("other set {n}"), b"x"));
+        cluster.write(0, |group| or_set::clear(group, &format!("other set {n}")));
+    };
+    let removes: [(&str, &dyn Fn(&mut Cluster, u32)); 3] =
+        [("one", &one), ("twenty", &twenty), ("ranges", &ranges)];
+    for (name, remove) in removes {
+        let ((without, _), (with, accounted)) = (removed(0, remove), removed(65_536, remove));
+        let taken = with - without;
+        println!("{name}: {taken} bytes taken, {accounted} accounted");
+        assert!(taken > 0 && accounted < 1 << 22, "{name}: {taken} bytes taken, {accounted} accounted");
+        assert!(
+            taken <= accounted && accounted < 3 * taken,
+            "{name}: {taken} bytes taken, {accounted} accounted"
+        );
+    }
+}

@@ -46,16 +46,22 @@ impl Record {
         }
     }
 
-    /// Accounted bytes: names, and 64 for what holds them.
+    /// Accounted bytes: all that it takes where it is kept, at most. A name counts as this record's alone.
     pub fn bytes(&self) -> usize {
-        let cell = |cell: &CellId| cell.object.key.as_str().len() + cell.path.as_bytes().len() + 16;
-        64 + match self {
-            Self::Cells(cells) => cells.iter().map(cell).sum::<usize>(),
-            Self::Range(range) => {
-                let until = range.until.as_ref().map_or(0, |path| path.as_bytes().len());
-                range.object.key.as_str().len() + range.from.as_bytes().len() + until
+        let name = |object: &ObjectId, path: &Path| {
+            memory::text(object.key.as_str().len()) + memory::small(path.as_bytes().len())
+        };
+        memory::KEPT_RECORD
+            + match self {
+                Self::Cells(cells) => cells
+                    .iter()
+                    .map(|cell| memory::RECORD_CELL + name(&cell.object, &cell.path))
+                    .sum::<usize>(),
+                Self::Range(range) => {
+                    let until = range.until.as_ref().map_or(0, |path| path.as_bytes().len());
+                    name(&range.object, &range.from) + memory::small(until)
+                }
             }
-        }
     }
 }
 
