@@ -83,7 +83,7 @@ pub struct Limits {
     /// Most records kept. When full the oldest goes and the column's floor rises: who lacks it comes by
     /// the fallback. Default 65,536 (DESIGN section 4).
     pub records_max: usize,
-    /// Most bytes that records kept take in memory; edge as above. Default 4 MiB: some 13,000 removes of one element.
+    /// Most bytes that records kept take in memory; edge as above. Default 4 MiB: some 20,000 removes of one element.
     pub records_bytes_max: usize,
     /// Frames of a class built for a peer and not yet written. When reached no further one is built for it; its
     /// cursor waits. Default 1,000, the product's queue size.

@@ -7,7 +7,7 @@
 use std::mem::size_of;
 
 use crate::causal::{DotSet, Interval};
-use crate::cell::{CellId, Item, ObjectId};
+use crate::cell::{CellId, Item, ObjectId, PathRange};
 use crate::fragment::{CellPart, Record};
 use crate::id::{Dot, ReplicaId};
 use crate::small::INLINE_MAX;
@@ -48,6 +48,9 @@ pub(crate) const KEPT_RECORD: usize = 2 * (RECORD + DOT);
 
 /// A cell of a record, without its names.
 pub(crate) const RECORD_CELL: usize = size_of::<CellId>();
+
+/// A record of a range, without its names.
+pub(crate) const RECORD_RANGE: usize = size_of::<PathRange>();
 
 /// An item of a large answer, without its names.
 pub(crate) const STAGED_ITEM: usize = size_of::<(CellId, Item)>();

@@ -172,7 +172,7 @@ fn an_item_or_a_record_outside_the_dots_is_refused() {
     let outside = |error: &FrameError| matches!(error, FrameError::OutsideDots { .. });
     assert_refused(&mut cluster, &push_bytes(&with_item), outside);
     let mut with_record = push;
-    with_record.fragment.records = vec![(stray, Record::Cells(vec![cell]))];
+    with_record.fragment.records = vec![(stray, Record::Cells([cell].into()))];
     assert_refused(&mut cluster, &push_bytes(&with_record), outside);
     assert_unharmed(cluster);
 }

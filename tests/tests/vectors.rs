@@ -59,8 +59,8 @@ fn fragment(claims: Claims) -> Fragment {
         until: Some(Path::from(&b"b"[..])),
     };
     let records = vec![
-        (Dot::new(A, 5), Record::Cells(vec![cell("cart/17850", TypeTag::OR_SET, b"22633")])),
-        (Dot::new(A, 12), Record::Range(range)),
+        (Dot::new(A, 5), Record::Cells([cell("cart/17850", TypeTag::OR_SET, b"22633")].into())),
+        (Dot::new(A, 12), Record::Range(Box::new(range))),
     ];
     Fragment {
         dots,

@@ -23,7 +23,7 @@ impl Fragment {
             .chunk_by(|one, next| one.cell.object == next.cell.object)
             .map(|parts| key(&parts[0].cell.object))
             .sum();
-        let records: usize = self.records.iter().map(|(_, record)| memory::RECORD + names_of(record)).sum();
+        let records: usize = self.records.iter().map(|(_, record)| memory::RECORD + of_record(record)).sum();
         let claims = match &self.claims {
             Claims::None => 0,
             Claims::Cells { context, ranges } => {
@@ -71,12 +71,13 @@ fn key(object: &ObjectId) -> usize {
     memory::text(object.key.as_str().len())
 }
 
-fn names_of(record: &Record) -> usize {
+/// What a record takes besides its place.
+pub(super) fn of_record(record: &Record) -> usize {
     let cell =
         |cell: &CellId| memory::RECORD_CELL + key(&cell.object) + memory::small(cell.path.as_bytes().len());
     match record {
         Record::Cells(cells) => cells.iter().map(cell).sum(),
-        Record::Range(range) => range_names(range),
+        Record::Range(range) => memory::RECORD_RANGE + range_names(range),
     }
 }
 
@@ -177,7 +178,7 @@ mod tests {
             }
         };
         let record = |rng: &mut Xoshiro256PlusPlus| match rng.random_range(0..3) {
-            0 => Record::Range(range(some_cell(rng), true)),
+            0 => Record::Range(Box::new(range(some_cell(rng), true))),
             _ => {
                 let cells: BTreeSet<CellId> = (0..rng.random_range(0..5)).map(|_| some_cell(rng)).collect();
                 Record::Cells(cells.into_iter().collect())

@@ -32,9 +32,9 @@ pub(crate) use items::{ItemsWriter, Taken, read_items, write_items};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Record {
     /// These cells, ascending.
-    Cells(Vec<CellId>),
+    Cells(Box<[CellId]>),
     /// Every cell of a range.
-    Range(PathRange),
+    Range(Box<PathRange>),
 }
 
 impl Record {
@@ -48,20 +48,7 @@ impl Record {
 
     /// Accounted bytes: all that it takes where it is kept, at most. A name counts as this record's alone.
     pub fn bytes(&self) -> usize {
-        let name = |object: &ObjectId, path: &Path| {
-            memory::text(object.key.as_str().len()) + memory::small(path.as_bytes().len())
-        };
-        memory::KEPT_RECORD
-            + match self {
-                Self::Cells(cells) => cells
-                    .iter()
-                    .map(|cell| memory::RECORD_CELL + name(&cell.object, &cell.path))
-                    .sum::<usize>(),
-                Self::Range(range) => {
-                    let until = range.until.as_ref().map_or(0, |path| path.as_bytes().len());
-                    name(&range.object, &range.from) + memory::small(until)
-                }
-            }
+        memory::KEPT_RECORD + measure::of_record(self)
     }
 }
 
@@ -577,9 +564,12 @@ pub(crate) fn read_record(input: &mut Reader<'_>, limits: &Limits) -> Result<Rec
                 }
                 cells.push(cell);
             }
-            Ok(Record::Cells(cells))
+            Ok(Record::Cells(cells.into()))
         }
-        1 => Ok(Record::Range(read_range(input, limits)?)),
+        1 => {
+            input.charge("record range", 1, memory::RECORD_RANGE)?;
+            Ok(Record::Range(Box::new(read_range(input, limits)?)))
+        }
         value => Err(FrameError::Field { field: "record", value: u64::from(value) }),
     }
 }

@@ -332,7 +332,7 @@ impl Store {
                         .extend(cells.iter().map(|cell| Place::of(&cell.object, cell.path.as_bytes())));
                 }
                 Record::Range(range) => {
-                    touched.ranges.insert(range.clone());
+                    touched.ranges.insert((**range).clone());
                 }
             }
         }

@@ -179,7 +179,7 @@ impl Group<'_> {
         let cross_cell = self.ended.iter().any(is_other) && !mutant::is(Mutant::CrossCellUnrecorded);
         if cross_cell || self.kills_for_a_time(expires) {
             let cells = self.ended_cells();
-            self.record(dot, Record::Cells(cells));
+            self.record(dot, Record::Cells(cells.into()));
         }
         let ix = match target {
             Target::Held(ix) => ix,
@@ -265,7 +265,7 @@ impl Group<'_> {
             return Ok(dot);
         }
         if !mutant::is(Mutant::RemovesUnrecorded) {
-            self.record(dot, Record::Cells(cells));
+            self.record(dot, Record::Cells(cells.into()));
         }
         Ok(dot)
     }
@@ -288,7 +288,7 @@ impl Group<'_> {
         let dot = self.next_dot();
         self.mint(&kills)?;
         self.store.drop_hollow();
-        self.record(dot, Record::Range(range));
+        self.record(dot, Record::Range(Box::new(range)));
         Ok(Some(dot))
     }
 

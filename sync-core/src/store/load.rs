@@ -80,7 +80,7 @@ impl Store {
 
 fn objects_of(record: &Record) -> impl Iterator<Item = &ObjectId> {
     let (cells, range) = match record {
-        Record::Cells(cells) => (cells.as_slice(), None),
+        Record::Cells(cells) => (&**cells, None),
         Record::Range(range) => (&[][..], Some(&range.object)),
     };
     cells.iter().map(|cell| &cell.object).chain(range)

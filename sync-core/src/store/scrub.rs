@@ -118,7 +118,7 @@ impl Group<'_> {
         self.mint(&kills)?;
         if self.kills_for_a_time(item.expires) {
             let cells = self.ended_cells();
-            self.record(dot, Record::Cells(cells));
+            self.record(dot, Record::Cells(cells.into()));
         }
         self.rewrote(&cell, &ItemRef { dot, ..ItemRef::from(item) });
         Ok(dot)
