@@ -83,7 +83,8 @@ pub struct Limits {
     /// Most records kept. When full the oldest goes and the column's floor rises: who lacks it comes by
     /// the fallback. Default 65,536 (DESIGN section 4).
     pub records_max: usize,
-    /// Most bytes that records kept take in memory; edge as above. Default 4 MiB: some 20,000 removes of one element.
+    /// Most bytes that records kept take in memory; edge as above. Default 1 MiB, some 5,000 removes of one element: what
+    /// a hostile member can fill, and behind a floor a removal costs its peers two symbols of a sketch (24 bytes each).
     pub records_bytes_max: usize,
     /// Frames of a class built for a peer and not yet written. When reached no further one is built for it; its
     /// cursor waits. Default 1,000, the product's queue size.
@@ -177,7 +178,7 @@ impl Default for Limits {
             log_entries_max: 65_536,
             log_intervals_max: 1 << 20,
             records_max: 65_536,
-            records_bytes_max: 4 << 20,
+            records_bytes_max: 1 << 20,
             outbox_frames_max: 1_000,
             outbox_bytes_max: 4 << 20,
             urgent_rate_max: 0,
