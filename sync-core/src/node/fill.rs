@@ -303,12 +303,13 @@ impl Node {
         {
             return false;
         }
+        // What is hashed and gathered is charged once, and not more for an answer that goes in parts.
         let unsettled = self.spaces[&namespace].store.unsettled() as u64;
-        self.charge(peer, unsettled);
         let route = self.route(peer, namespace);
         let Some(asked) = self.link(peer, namespace).session.give_due.take() else { return false };
         if self.wants_large(peer, namespace, &asked) {
-            self.open_answer(peer, namespace, &asked);
+            let items = self.open_answer(peer, namespace, &asked);
+            self.charge(peer, unsettled + items);
             return true;
         }
         let link = self.link(peer, namespace);
@@ -329,7 +330,7 @@ impl Node {
         }
         let (items, memory) = (fragment.item_count() as u64, fragment.memory());
         let context = store.context().clone();
-        self.charge(peer, items);
+        self.charge(peer, unsettled + items);
         let frame = Frame::Give(route, Give { head, root, fragment });
         let bytes = frame.encode(&Dialect { version: self.peers[&peer].version, base });
         let long = self.is_too_long(&bytes, memory);

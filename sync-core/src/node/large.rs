@@ -164,8 +164,8 @@ impl Node {
 
     // Sending.
 
-    /// Answers with a skeleton; the items follow frame by frame.
-    pub(super) fn open_answer(&mut self, peer: NodeId, namespace: NamespaceId, asked: &Asked) {
+    /// Answers with a skeleton; the items follow frame by frame. Gives back how many there are.
+    pub(super) fn open_answer(&mut self, peer: NodeId, namespace: NamespaceId, asked: &Asked) -> u64 {
         let route = self.route(peer, namespace);
         self.answers += 1;
         let answer = self.answers;
@@ -184,7 +184,7 @@ impl Node {
         let (fragment, live) = store.open_answer(answer, &asked.context, &have);
         let context = store.context().clone();
         let memory = fragment.skeleton_memory(&live);
-        self.charge(peer, live.len());
+        let items = live.len();
         let frame = Frame::Skeleton(route, Box::new(Skeleton { answer, head, root, live, fragment }));
         let bytes = frame.encode(&Dialect { version: self.peers[&peer].version, base });
         let long = self.is_too_long(&bytes, memory);
@@ -202,6 +202,7 @@ impl Node {
         } else {
             self.send_bytes(peer, self.class(namespace), bytes, Shows::State);
         }
+        items
     }
 
     /// Builds the next frame of items of a large answer; false if there is none.

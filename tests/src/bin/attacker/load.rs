@@ -17,8 +17,9 @@ use tokio::task::JoinSet;
 
 use super::{PATIENCE, words};
 
-/// Writes of a namespace that have not come through, at most: about 600 KB, so that they fit one frame.
-const AHEAD_MAX: u64 = 24_000;
+/// Writes of a namespace that have not come through, at most: what they take in memory fits one frame, or they would
+/// travel by repairs, of which a peer has a share that is counted by the second.
+const AHEAD_MAX: u64 = 8_000;
 
 /// Places of a namespace's writes, used in turns.
 const ROWS: u64 = 40_000;
