@@ -322,6 +322,15 @@ pub enum FrameError {
         /// The highest minted here.
         minted: u64,
     },
+    /// A peer greets as one life after the other on one connection. An honest one does so if it found another node under
+    /// its id, once.
+    #[error("the peer greets as life {lives} on one connection, at most {max} are taken")]
+    Lives {
+        /// Lives so far, this one too.
+        lives: u32,
+        /// The limit.
+        max: u32,
+    },
     /// The fragment's expiry horizon is further ahead than the clock may be.
     #[error(
         "the horizon is {ahead_ms} ms ahead of this clock, more than {max_ms}; one of the two clocks is wrong"
@@ -361,7 +370,8 @@ impl FrameError {
             | Self::KeyEncoding
             | Self::Gap { .. }
             | Self::DotTwice { .. }
-            | Self::OutsideDots { .. } => true,
+            | Self::OutsideDots { .. }
+            | Self::Lives { .. } => true,
             Self::Staging { .. }
             | Self::UnknownRoute
             | Self::UnknownBase { .. }

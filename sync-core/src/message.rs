@@ -466,6 +466,25 @@ impl Frame {
     /// assert_eq!(refused, Err(FrameError::Version { version: 9, ours: Versions::default() }));
     /// ```
     pub fn decode(bytes: &[u8], dictionary: &Dictionary, limits: &Limits) -> Result<Self, FrameError> {
+        Self::decode_weighed(bytes, dictionary, limits).map(|(frame, _)| frame)
+    }
+
+    /// As [`Self::decode`], and tells what the frame takes in memory, in bytes: what it was charged.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    ///
+    /// ```
+    /// use sync_core::dictionary::{Dictionary, Versions};
+    /// use sync_core::{error::FrameError, limits::Limits, message::Frame};
+    /// let refused = Frame::decode_weighed(&[9, 2], &Dictionary::default(), &Limits::default());
+    /// assert_eq!(refused, Err(FrameError::Version { version: 9, ours: Versions::default() }));
+    /// ```
+    pub fn decode_weighed(
+        bytes: &[u8],
+        dictionary: &Dictionary,
+        limits: &Limits,
+    ) -> Result<(Self, usize), FrameError> {
         if bytes.len() > limits.message_bytes_max {
             return Err(FrameError::Oversize { len: bytes.len(), max: limits.message_bytes_max });
         }
@@ -480,7 +499,7 @@ impl Frame {
     ) -> Result<Self, FrameError> {
         let max = limits.staging_bytes_max;
         let read = Self::decode_within(max.saturating_sub(bytes.len()), bytes, dictionary, limits);
-        read.map_err(|error| {
+        read.map(|(frame, _)| frame).map_err(|error| {
             if let FrameError::Memory { field, bytes: taken, .. } = error {
                 let count = taken.saturating_add(bytes.len() as u64);
                 return FrameError::Staging { field, count, max: max as u64 };
@@ -494,7 +513,7 @@ impl Frame {
         bytes: &[u8],
         dictionary: &Dictionary,
         limits: &Limits,
-    ) -> Result<Self, FrameError> {
+    ) -> Result<(Self, usize), FrameError> {
         let mut input = Reader::within(bytes, memory_max);
         input.charge("frame", 1, memory::FRAME)?;
         let (version, ours) = (input.byte("version")?, dictionary.versions());
@@ -613,7 +632,7 @@ impl Frame {
             return Err(FrameError::Kind { kind });
         };
         input.finish()?;
-        Ok(frame)
+        Ok((frame, input.taken()))
     }
 
     /// What a frame of this kind byte is called in logs.

@@ -29,7 +29,7 @@ use crate::converge::{self, AskAgain};
 use crate::events::wall_ms;
 use crate::node::{Phase, Shared};
 use crate::storage::{Report, Writer};
-use crate::transport::{Inbox, LinkId, Transport, TransportEvent};
+use crate::transport::{Inbox, LinkId, Transport, TransportEvent, budget};
 use crate::visible;
 use crate::watchdog::{BEAT, Watchdog};
 
@@ -276,8 +276,10 @@ impl Driver {
             }
             TransportEvent::Frame { peer, bytes, .. } => {
                 let dictionary = self.shared.core().reads(peer);
-                match Frame::decode(&bytes, &dictionary, &self.shared.limits()) {
-                    Ok(frame) => {
+                match Frame::decode_weighed(&bytes, &dictionary, &self.shared.limits()) {
+                    Ok((frame, memory)) => {
+                        let asked = self.shared.core().awaits(peer, &frame);
+                        self.transport.weighed(&peer, budget::excess(bytes.len(), memory, asked));
                         if let Some(route) = frame.route() {
                             self.sessions.received(node, (peer, route.namespace), frame.kind(), bytes.len());
                         }

@@ -48,7 +48,8 @@ impl Failure {
             | FrameError::Order { .. }
             | FrameError::KeyEncoding
             | FrameError::DotTwice { .. }
-            | FrameError::OutsideDots { .. } => Some(Self::Violation),
+            | FrameError::OutsideDots { .. }
+            | FrameError::Lives { .. } => Some(Self::Violation),
             FrameError::Staging { .. }
             | FrameError::Gap { .. }
             | FrameError::UnknownRoute

@@ -8,9 +8,15 @@
 //! changed nothing is hashed, and no root waits.
 
 use super::Node;
-use crate::id::{NamespaceId, NodeId};
+use crate::error::FrameError;
+use crate::id::{NamespaceId, NodeId, ReplicaId};
 use crate::pacing::Rate;
 use crate::time::Now;
+
+/// Lives that a peer may greet with on one connection: each begins every link anew. Beyond it the greeting is a breach. An
+/// honest peer begins a second one if it finds another node under its id; where greetings overtake each other, the two
+/// can take turns for a while.
+const LIVES_MAX: u32 = 4;
 
 /// Cells and items a second that one peer may have worked on for long, and at once. At the edge its roots and answers
 /// wait. An honest peer asks for all of them when it is new, and for what it missed when it was away. Guesses.
@@ -21,6 +27,21 @@ const EFFORT: Rate = Rate { bytes_per_second: 100_000, burst: 200_000 };
 const CHARGED_MAX: u64 = EFFORT.bytes_per_second;
 
 impl Node {
+    /// Counts the lives of the connection.
+    pub(super) fn count_life(&mut self, peer: NodeId, incarnation: ReplicaId) -> Result<(), FrameError> {
+        let state = self.peers.get_mut(&peer).expect("frames are taken in from connected peers only");
+        if !state.introduced {
+            state.lives = 0;
+        }
+        let is_new = !state.introduced || state.incarnation != Some(incarnation);
+        let lives = state.lives + u32::from(is_new);
+        if lives > LIVES_MAX {
+            return Err(FrameError::Lives { lives, max: LIVES_MAX });
+        }
+        state.lives = lives;
+        Ok(())
+    }
+
     /// True if `peer` has tokens left; else it is looked at again in time.
     pub(super) fn may_ask(&mut self, now: Now, peer: NodeId) -> bool {
         let state = self.peers.get_mut(&peer).expect("the caller took it from the map");
@@ -56,7 +77,7 @@ mod tests {
     use crate::dictionary::Versions;
     use crate::id::{OwnerId, ReplicaId};
     use crate::message::{Frame, FrameKind, Hello, Namespaces, Pull, Route};
-    use crate::node::{Config, DEFAULT_NAMESPACE, Input, Output};
+    use crate::node::{Config, DEFAULT_NAMESPACE, Event, Input, Output};
     use crate::time::{Span, Timestamp, WallMillis};
     use crate::types::lww_map;
 
@@ -127,6 +148,28 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_begins_no_more_lives_on_one_connection_than_it_may() {
+        let mut node = node();
+        let refused = |node: &mut Node| {
+            let events = std::iter::from_fn(|| node.poll_output());
+            events.filter(|output| matches!(output, Output::Event(Event::FrameRefused { .. }))).count()
+        };
+        for life in 1..=LIVES_MAX.into() {
+            (0..3).for_each(|_| received(&mut node, 0, greeting(life).1));
+            assert_eq!(refused(&mut node), 0);
+            assert_eq!(node.peers[&PEER].incarnation, Some(greeting(life).0));
+        }
+        let last = node.peers[&PEER].incarnation;
+        received(&mut node, 0, greeting(99).1);
+        assert_eq!((refused(&mut node), node.peers[&PEER].incarnation), (1, last));
+        assert_eq!(node.peers[&PEER].stats.frames_refused, 1);
+        node.handle(at(1), Input::Disconnected { peer: PEER });
+        node.handle(at(1), Input::Connected { peer: PEER });
+        received(&mut node, 1, greeting(99).1);
+        assert_eq!(refused(&mut node), 0, "a new connection begins to count anew");
+    }
+
+    #[test]
     fn a_peer_has_no_more_hashed_than_its_share_and_its_root_comes_all_the_same() {
         let (mut node, seconds) = (node(), 10);
         let (mut hashed, mut life, mut row) = (0, 0, 0);
@@ -136,6 +179,8 @@ mod tests {
             let before = node.spaces[&namespace()].store.unsettled();
             for _ in 0..5 {
                 life += 1;
+                node.handle(at(ms), Input::Disconnected { peer: PEER });
+                node.handle(at(ms), Input::Connected { peer: PEER });
                 received(&mut node, ms, greeting(life).1);
             }
             hashed += before.saturating_sub(node.spaces[&namespace()].store.unsettled());

@@ -241,6 +241,9 @@ impl Node {
         };
         self.note_clock(now, peer, hello.clock);
         let incarnation = hello.incarnation;
+        if let Err(error) = self.count_life(peer, incarnation) {
+            return self.refuse(now, peer, error);
+        }
         let returns = self.peers[&peer].incarnation == Some(incarnation) && !self.peers[&peer].introduced;
         if returns {
             self.crowd_returns(now);

@@ -297,6 +297,24 @@ impl Node {
         waiting + memory <= QUESTIONS_FRAMES_MAX * self.config.limits.decode_bytes_max()
     }
 
+    /// False for an answer of a descent or an inspection that this node does not wait for: it is dropped, and an honest
+    /// peer sends few of them, late.
+    pub fn awaits(&self, peer: NodeId, frame: &Frame) -> bool {
+        let stage = |route: &Route| {
+            let healing = self.healing.as_ref().filter(|healing| healing.namespace == route.namespace);
+            healing.map(|healing| (healing.peer, &healing.stage))
+        };
+        match frame {
+            Frame::NodesFound(route, _) => {
+                matches!(stage(route), Some((of, Stage::Descending(..))) if of == Some(peer))
+            }
+            Frame::Inspected(route, _) => {
+                matches!(stage(route), Some((_, Stage::Inspecting(inspection))) if inspection.waiting.contains(&peer))
+            }
+            _ => true,
+        }
+    }
+
     pub(super) fn on_nodes_found(
         &mut self,
         now: Now,

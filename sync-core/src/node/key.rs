@@ -210,8 +210,9 @@ fn peer_key(peer: &Peer, answers: u64, sink: &mut Sink<'_>) {
         is_linked,
         outboxes,
         buckets,
-        // Decides nothing before a peer has used up more cells than any scope that is searched can have.
+        // Decide nothing before a peer has used up more cells, or lives, than any scope that is searched can have.
         effort: _,
+        lives: _,
         paced_until,
         stats: _,
         arrival_lag_ms: _,

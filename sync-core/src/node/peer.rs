@@ -60,6 +60,8 @@ pub(crate) struct Peer {
     pub(crate) buckets: [Bucket; Class::ALL.len()],
     /// How many cells and items it may have worked on.
     pub(crate) effort: Bucket,
+    /// Lives that it has greeted with on the connection that is up.
+    pub(crate) lives: u32,
     /// Something is due that waits for tokens until then.
     pub(crate) paced_until: Option<Timestamp>,
     pub(crate) stats: Stats,
@@ -94,6 +96,7 @@ impl Default for Peer {
             outboxes: Outboxes::default(),
             buckets: [Bucket::default(); Class::ALL.len()],
             effort: Bucket::default(),
+            lives: 0,
             paced_until: None,
             stats: Stats::default(),
             namespaces: Namespaces::default(),

@@ -17,7 +17,7 @@
 //! link, whose frames `reading` and `writing` move on the streams of `streams`, `inbox` is the way to the engine, `status` and `refusal` say how links are and what went wrong, in words.
 
 mod addr;
-mod budget;
+pub(crate) mod budget;
 mod dial;
 mod endpoint;
 mod gates;
@@ -38,7 +38,7 @@ mod writing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use quinn::Endpoint;
 use sync_core::breaker::Failure;
@@ -444,6 +444,15 @@ impl Transport {
     /// `Written` follows for it.
     pub(crate) fn send(&self, peer: &NodeId, link: LinkId, class: Class, frame: Vec<u8>) -> bool {
         self.shared.send(peer, link, class, frame)
+    }
+
+    /// A frame from `peer` cost so much more than is usual ([`budget::excess`]). Who sends many such is read later.
+    pub(crate) fn weighed(&self, peer: &NodeId, excess: u32) {
+        if excess > 0
+            && let Some(link) = self.shared.current(peer)
+        {
+            budget::lock(&link.budget).weigh(Instant::now(), excess);
+        }
     }
 
     /// Closes the link to `peer`, if there is one; the peer is told `reason` (cut to 200 characters). It

@@ -19,6 +19,9 @@ const NAMESPACES_TOLD: usize = 256;
 /// Greetings a second, a little below what a node answers for long (`transport/budget.rs`), and how many go at once.
 const GREETINGS: (u32, u32) = (48, 2);
 
+/// Lives that a node takes on one connection (`node/effort.rs` of the core).
+const LIVES: u32 = 4;
+
 /// Pulls a second; likewise.
 const PULLS_PER_SECOND: u32 = 19;
 
@@ -34,7 +37,8 @@ fn strange(own: &[NamespaceId]) -> BTreeSet<NamespaceId> {
     ids
 }
 
-/// Sends what `next` makes, `at_once` at a time and `per_second` in all, and reads what comes back; until the link ends.
+/// Sends what `next` makes, `at_once` at a time and `per_second` in all, and reads what comes back; until the link ends, or
+/// there is no more.
 async fn steadily(
     mut link: Link,
     is_urgent: bool,
@@ -54,6 +58,9 @@ async fn steadily(
         loop {
             tick.tick().await;
             let batch: Vec<u8> = (0..at_once).flat_map(|_| next(&link)).collect();
+            if batch.is_empty() {
+                return;
+            }
             let goes_on = if is_urgent { link.write_urgent(&batch).await } else { link.write(&batch).await };
             if !goes_on {
                 return;
@@ -106,7 +113,13 @@ pub(super) async fn changing_incarnation(attacker: &Attacker) {
     if link.greet(&attacker.me, WallMillis(0)).await.is_none() {
         return;
     }
+    let mut lives = 1;
+    // As many as are taken, then another link; one more would be a breach.
     steadily(link, true, GREETINGS, |link| {
+        lives += 1;
+        if lives > LIVES {
+            return Vec::new();
+        }
         bytes_of(&link.hello(&attacker.me, ReplicaId(rand::random()), WallMillis(0)))
     })
     .await;
