@@ -97,7 +97,9 @@ fn a_few_events_and_urgent_ones_do_not_wait_for_a_turn_in_a_crowd() {
         cluster.node(node).open_namespace(now, "alarms", urgent.clone()).expect("there is room")
     };
     let alarms = open(&mut cluster, 0);
-    (1..12).for_each(|node| drop(open(&mut cluster, node)));
+    for node in 1..12 {
+        open(&mut cluster, node);
+    }
     write_much(&mut cluster, 0);
     cluster.write(1, |group| or_set::add(group, "s", b"few"));
     heal(&mut cluster, 12, true);
