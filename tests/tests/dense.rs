@@ -359,7 +359,7 @@ fn records_that_are_kept_take_no_more_memory_than_is_accounted_for_them() {
         cluster.write(0, |group| or_set::remove(group, "s", &n.to_be_bytes()));
     };
     let twenty = |cluster: &mut Cluster, n: u32| {
-        if n % 20 == 0 {
+        if n.is_multiple_of(20) {
             let dots: Vec<Dot> = cluster.store(0).live_dots().take(20).collect();
             cluster.write(0, |group| group.remove(&dots));
         }
@@ -368,10 +368,11 @@ fn records_that_are_kept_take_no_more_memory_than_is_accounted_for_them() {
         cluster.write(0, |group| or_set::add(group, &format!("other set {n}"), b"x"));
         cluster.write(0, |group| or_set::clear(group, &format!("other set {n}")));
     };
-    let removes: [(&str, &dyn Fn(&mut Cluster, u32)); 3] =
-        [("one", &one), ("twenty", &twenty), ("ranges", &ranges)];
-    for (name, remove) in removes {
-        let ((without, _), (with, accounted)) = (removed(0, remove), removed(65_536, remove));
+    for (name, (without, _), (with, accounted)) in [
+        ("one", removed(0, one), removed(65_536, one)),
+        ("twenty", removed(0, twenty), removed(65_536, twenty)),
+        ("ranges", removed(0, ranges), removed(65_536, ranges)),
+    ] {
         let taken = with - without;
         println!("{name}: {taken} bytes taken, {accounted} accounted");
         assert!(taken > 0 && accounted < 1 << 20, "{name}: {taken} bytes taken, {accounted} accounted");

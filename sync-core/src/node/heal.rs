@@ -304,15 +304,14 @@ impl Node {
             let healing = self.healing.as_ref().filter(|healing| healing.namespace == route.namespace);
             healing.map(|healing| (healing.peer, &healing.stage))
         };
-        match frame {
-            Frame::NodesFound(route, _) => {
-                matches!(stage(route), Some((of, Stage::Descending(..))) if of == Some(peer))
-            }
-            Frame::Inspected(route, _) => {
-                matches!(stage(route), Some((_, Stage::Inspecting(inspection))) if inspection.waiting.contains(&peer))
-            }
-            _ => true,
+        if let Frame::NodesFound(route, _) = frame {
+            return matches!(stage(route), Some((of, Stage::Descending(..))) if of == Some(peer));
         }
+        if let Frame::Inspected(route, _) = frame {
+            let stage = stage(route).map(|(_, stage)| stage);
+            return matches!(stage, Some(Stage::Inspecting(inspection)) if inspection.waiting.contains(&peer));
+        }
+        true
     }
 
     pub(super) fn on_nodes_found(
