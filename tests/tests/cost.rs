@@ -5,7 +5,7 @@ use sync_core::message::Frame;
 use sync_core::node::Input;
 use sync_core::time::Span;
 use sync_core::types::{lww_map, or_set};
-use sync_tests::{Cluster, config, node_id};
+use sync_tests::{Cluster, node_id};
 
 const ENTRIES: u32 = 10_000;
 const DIFFERING: u32 = 100;
@@ -125,14 +125,7 @@ fn a_hundred_differing_entries_in_ten_thousand_settle_in_one_session_that_carrie
 /// Cuts node 0 from node 1 of a cluster of `writers` and one more, has every other node write one entry
 /// that node 0 learns, mends the cut; gives back payload and bytes of the repair, both ways.
 fn repair_of_writes_by(writers: u8) -> (usize, usize) {
-    let mut cluster = Cluster::apart((0..writers + 2).map(|index| {
-        let mut config = config(index, 0);
-        config.limits.log_entries_max = 3;
-        // Node 1 misses so many that it waits for pushes at first, and what a repair costs is the question here.
-        config.timing.catch_up_spread = Span::ZERO;
-        config
-    }));
-    (0..writers + 2).for_each(|a| (a + 1..writers + 2).for_each(|b| cluster.connect(a, b)));
+    let mut cluster = Cluster::new(writers + 2, &Limits { log_entries_max: 3, ..Limits::default() });
     let element = |index: u8| [index; 16];
     for index in 0..writers + 2 {
         cluster.write(index, |group| or_set::add(group, "before", &element(index)));

@@ -3,7 +3,8 @@
 //! One peer that comes back is pushed everything at once, as ever. When a cut between halves of a large cluster ends, every
 //! node would do so for every peer, in the same instant. So a peer that comes back in the life in which it was met, while
 //! more than [`Limits::crowd_peers_max`](crate::limits::Limits) others are still away, begins a *crowd*, which lasts for
-//! [`Timing::catch_up_spread`](crate::limits::Timing). While it lasts:
+//! [`Timing::catch_up_spread`](crate::limits::Timing). The first peer of a node that had none begins none: that node may be
+//! the only one that was cut off, and has to ask somebody. While a crowd lasts:
 //!
 //! - a push that names few events goes at once, as do urgent ones, acknowledgements, roots and answers;
 //! - a longer one is catch-up. It waits for its turn: one link is brought up to the head in one go, then, once the node's
@@ -166,7 +167,12 @@ impl Node {
     pub(super) fn crowd_returns(&mut self, now: Now) {
         let spread = self.config.timing.catch_up_spread;
         let limits = &self.config.limits;
-        if self.crowd.until.is_some() || spread == Span::ZERO || self.missing(now) <= limits.crowd_peers_max {
+        let alone = !self.peers.values().any(|peer| peer.introduced);
+        if self.crowd.until.is_some()
+            || spread == Span::ZERO
+            || alone
+            || self.missing(now) <= limits.crowd_peers_max
+        {
             return;
         }
         let rate = self.crowd.steady_rate().saturating_mul(RATE_PERCENT) / 100;
