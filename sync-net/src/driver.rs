@@ -250,11 +250,12 @@ impl Driver {
         core.handle(self.shared.clock.now(), input);
     }
 
-    /// Takes in a frame, and wakes who has waited for just that.
-    fn received(&self, peer: NodeId, frame: Frame, len: usize) {
+    /// Takes in a frame of `len` bytes that takes `memory`, and wakes who has waited for just that.
+    fn received(&self, peer: NodeId, frame: Frame, len: usize, memory: usize) {
         let Shared { waits, id, clock, .. } = &*self.shared;
         let namespace = frame.route().map(|route| route.namespace);
         let mut core = self.shared.core();
+        self.transport.weighed(&peer, budget::excess(len, memory, core.awaits(peer, &frame)));
         core.handle(clock.now(), Input::Received { peer, frame, len });
         // A greeting says who is there, and with what open.
         let Some(namespace) = namespace else { return waits.wake_all() };
@@ -278,12 +279,10 @@ impl Driver {
                 let dictionary = self.shared.core().reads(peer);
                 match Frame::decode_weighed(&bytes, &dictionary, &self.shared.limits()) {
                     Ok((frame, memory)) => {
-                        let asked = self.shared.core().awaits(peer, &frame);
-                        self.transport.weighed(&peer, budget::excess(bytes.len(), memory, asked));
                         if let Some(route) = frame.route() {
                             self.sessions.received(node, (peer, route.namespace), frame.kind(), bytes.len());
                         }
-                        self.received(peer, frame, bytes.len());
+                        self.received(peer, frame, bytes.len(), memory);
                     }
                     Err(error) => {
                         if let Some(failure) = Failure::of(&error) {

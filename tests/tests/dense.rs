@@ -382,3 +382,31 @@ fn records_that_are_kept_take_no_more_memory_than_is_accounted_for_them() {
         );
     }
 }
+
+#[test]
+fn what_honest_nodes_push_takes_little_memory_for_its_bytes() {
+    let weigh = |write: &dyn Fn(&mut Group<'_>)| {
+        let mut cluster = Cluster::new(2, &Limits::default());
+        cluster.settle();
+        cluster.write(0, |group| {
+            write(group);
+            Ok::<_, WriteError>(())
+        });
+        let longest = cluster.take(0, 1).into_iter().max_by_key(Vec::len).expect("it is pushed");
+        let dictionary = cluster.node(1).reads(sync_tests::node_id(0));
+        let (frame, memory) =
+            Frame::decode_weighed(&longest, &dictionary, &Limits::default()).expect("it is read");
+        println!("{}: {} bytes take {memory}", frame.name(), longest.len());
+        (longest.len(), memory)
+    };
+    let rows = weigh(&|group| {
+        (0..8_000u64).for_each(|n| {
+            sync_core::types::lww_map::put(group, "rows", &n.to_be_bytes(), &n.to_be_bytes())
+                .expect("there is room");
+        });
+    });
+    let elements = weigh(&|group| elements(group, 8_000).expect("there is room"));
+    // What the transport lets a frame take for nothing (`budget.rs`).
+    assert!(rows.1 < 24 * rows.0, "{rows:?}");
+    assert!(elements.1 < 40 * elements.0, "{elements:?}");
+}
